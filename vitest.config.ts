@@ -1,0 +1,25 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/*.test.ts"],
+          setupFiles: ["test/setup.ts"],
+          sequence: { concurrent: true }
+        }
+      },
+      {
+        test: {
+          name: "process",
+          include: ["test/process/*.test.ts"],
+          setupFiles: ["test/setup.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000
+        }
+      }
+    ]
+  }
+})
