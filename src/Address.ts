@@ -1,0 +1,110 @@
+/**
+ * Where a server listens, as the app asks for it.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * A TCP or UDP port. What cannot be changed on a socket that was inherited is left as it was first bound, and logged.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PortAddress {
+  /** 0 asks the system for a free one; upgrades keep it. */
+  readonly port: number
+  /** A host name or address. Without one: every address of the machine, IPv4 and IPv6, as Node does it. */
+  readonly host?: string | undefined
+  /** Tells apart several sockets that ask for the same host and port, such as two with port 0. */
+  readonly name?: string | undefined
+  /** Length of the accept queue; 511 by default. The system's own limit (`net.core.somaxconn`) applies. */
+  readonly backlog?: number | undefined
+  /** Do not take IPv4 traffic on an IPv6 socket; false by default. Cannot be changed on an inherited socket. */
+  readonly ipv6Only?: boolean | undefined
+}
+
+/**
+ * A Unix domain socket: a path, or on Linux an abstract name, which starts with a NUL character (unix(7)).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PathAddress {
+  readonly path: string
+  /** Permissions of the path, as for chmod(2); by default what the umask leaves. Not changed on an inherited socket. */
+  readonly mode?: number | undefined
+  /** Length of the accept queue; 511 by default. The system's own limit (`net.core.somaxconn`) applies. */
+  readonly backlog?: number | undefined
+}
+
+/**
+ * Where a server listens, and how the socket is bound.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Address = PortAddress | PathAddress
+
+/**
+ * What a descriptor is and what the app calls it: the key by which an inherited one is found.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FdName {
+  /** `listener`, `packet`, `conn` or `fd`. */
+  readonly kind: string
+  /** `tcp`, `unix` or `udp` for sockets. */
+  readonly network: string
+  readonly address: string
+}
+
+/**
+ * Whether the address is a Unix socket.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isPath = (address: Address): address is PathAddress => "path" in address
+
+/**
+ * Whether the address is a file, and not an abstract socket or a port.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isFile = (address: Address): address is PathAddress => isPath(address) && !address.path.startsWith("\0")
+
+/**
+ * The address in words, which is also the key that an inherited socket is found by: `[name@]host:port` or the path,
+ * as the app asked for it and not as the system resolved it.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const format = (address: Address): string => {
+  if (isPath(address)) return address.path
+  const host = address.host === undefined ? "" : address.host.includes(":") ? `[${address.host}]` : address.host
+  const name = address.name === undefined ? "" : `${address.name}@`
+  return `${name}${host}:${address.port}`
+}
+
+/** @internal */
+export const listenerName = (address: Address): FdName => ({
+  kind: "listener",
+  network: isPath(address) ? "unix" : "tcp",
+  address: format(address)
+})
+
+/** @internal */
+export const packetName = (address: PortAddress): FdName => ({
+  kind: "packet",
+  network: "udp",
+  address: format(address)
+})
+
+/** @internal */
+export const connectionName = (name: string): FdName => ({ kind: "conn", network: "", address: name })
+
+/** @internal */
+export const fileName = (name: string): FdName => ({ kind: "fd", network: name, address: "" })
