@@ -1,0 +1,191 @@
+/**
+ * The seam between this library and the operating system. Everything impure that an upgrade needs goes through it, so
+ * that tests can put a simulated machine in its place (`effect-tableflip/Testing`).
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import type * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import type * as dgram from "node:dgram"
+import type * as net from "node:net"
+import type { Address, PortAddress } from "./Address.ts"
+import type { ExitStatus } from "./ExitStatus.ts"
+import * as internal from "./internal/nodeEnv.ts"
+import type { DescriptorError, ListenError, SpawnError } from "./TableflipError.ts"
+
+/**
+ * A program, its arguments and the directory it starts in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Command {
+  readonly executable: string
+  readonly args: ReadonlyArray<string>
+  readonly directory: string
+}
+
+/**
+ * The reading end of a stream of bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ByteReader {
+  /** The next bytes; none at the end of the stream, which a broken stream counts as. One reader at a time. */
+  readonly read: Effect.Effect<Option.Option<Uint8Array>>
+  /** The open descriptor, to pass on to a child; none once it has been closed. */
+  readonly descriptor: Effect.Effect<Option.Option<number>>
+}
+
+/**
+ * What to start, and what it inherits besides standard input, output and error.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SpawnRequest {
+  readonly command: Command
+  readonly environment: Readonly<Record<string, string>>
+  /** What the child finds on the stream of names. */
+  readonly names: Uint8Array
+  /**
+   * Descriptors of this process. In the child the ready stream is descriptor 3, the stream of names is 4, and these
+   * follow from 5 without a gap: Node closes inherited descriptors to its own children only up to the first gap.
+   */
+  readonly inherit: ReadonlyArray<number>
+}
+
+/**
+ * A process that was started.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Process {
+  readonly pid: number
+  /** How it ended. Never lost: anyone may wait, before or after. */
+  readonly exit: Effect.Effect<ExitStatus>
+  /** Sends a signal; false if the process has ended. Its id cannot have been reused: it is a zombie until `exit`. */
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+  /** What the child says on the ready stream. */
+  readonly ready: ByteReader
+  /** Closes both streams. */
+  readonly close: Effect.Effect<void>
+  /** Lets this process end while the child lives. The stream of names stays open until this process is gone. */
+  readonly unref: Effect.Effect<void>
+}
+
+/**
+ * A socket that is bound, or was inherited, and accepts nothing until `listen`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BoundListener {
+  /** Its descriptor; none once it has been closed, by its server or by `close`. */
+  readonly descriptor: () => Option.Option<number>
+  /** Where it is bound, as the system tells. */
+  readonly address: net.AddressInfo | string | null
+  /** Gives the socket to a server, which owns it from now on: `server.close()` closes it. */
+  readonly attach: (server: net.Server) => void
+  /** Checks again, just before `listen`, that nobody else has come to listen at the same Unix path. */
+  readonly prepare: Effect.Effect<void, ListenError>
+  /**
+   * Starts accepting on the server, once. Synchronous: what it accepts arrives in a later turn of the event loop, so a
+   * failure can be answered by closing it again before anybody was let in.
+   */
+  readonly listen: () => ListenError | undefined
+  readonly close: () => void
+  /** Removes the Unix path, if it is still the one of this socket. */
+  readonly unlink: Effect.Effect<void>
+}
+
+/**
+ * A UDP socket that receives nothing until `start`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BoundPacket {
+  readonly socket: dgram.Socket
+  readonly descriptor: () => Option.Option<number>
+  readonly start: () => void
+}
+
+/**
+ * Files, as far as a PID file needs them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Files {
+  /** The content; none if there is no such file. Fails with what the system said. */
+  readonly read: (path: string) => Effect.Effect<Option.Option<string>, unknown>
+  /** Replaces the content in one step: readers see the old or the new, also after a crash of the machine. */
+  readonly writeAtomic: (path: string, content: string) => Effect.Effect<void, unknown>
+  readonly remove: (path: string) => Effect.Effect<void, unknown>
+}
+
+/**
+ * The operating system, as this process sees it.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
+  /** Id of this process. */
+  readonly pid: number
+  /** Why this process cannot be upgraded; none where it can. */
+  readonly unsupported: Option.Option<string>
+  /** The directory this process was started in, as it was typed: symbolic links are kept. */
+  readonly directory: string
+  /** The command that starts this process again in the way it was started. */
+  readonly start: Effect.Effect<Command, SpawnError>
+  /** The environment of this process at this moment. */
+  readonly variables: Effect.Effect<Readonly<Record<string, string | undefined>>>
+  /** Removes variables, so that the app's own children do not see them. */
+  readonly removeVariables: (names: ReadonlyArray<string>) => Effect.Effect<void>
+  /** Takes the one place that a process has for an upgrader; none if it was free, else who has it. */
+  readonly claim: (holder: string) => Effect.Effect<Option.Option<string>, never, Scope.Scope>
+  /** Deliveries of a signal from now on. */
+  readonly signals: (signal: NodeJS.Signals) => Effect.Effect<Queue.Dequeue<NodeJS.Signals>, never, Scope.Scope>
+  readonly spawn: (request: SpawnRequest) => Effect.Effect<Process, SpawnError>
+  /** Opens an inherited stream for reading. It does not keep this process alive. */
+  readonly reader: (descriptor: number) => Effect.Effect<ByteReader, DescriptorError, Scope.Scope>
+  /** Writes to an inherited stream and closes it. Tells whether the other side was there to take it. */
+  readonly writeAndClose: (descriptor: number, bytes: Uint8Array) => Effect.Effect<boolean>
+  /** Closes an inherited descriptor that nothing else owns. */
+  readonly closeDescriptor: (descriptor: number) => Effect.Effect<void>
+  readonly bind: (address: Address) => Effect.Effect<BoundListener, ListenError>
+  /** Takes over an inherited listener. On failure the descriptor is closed. */
+  readonly adopt: (address: Address, descriptor: number) => Effect.Effect<BoundListener, ListenError>
+  readonly bindPacket: (address: PortAddress) => Effect.Effect<BoundPacket, ListenError>
+  /** Takes over an inherited UDP socket. On failure the descriptor is closed. */
+  readonly adoptPacket: (address: PortAddress, descriptor: number) => Effect.Effect<BoundPacket, ListenError>
+  /** The socket of a server that the app has bound by itself. */
+  readonly borrowListener: (server: net.Server) => BoundListener
+  /** The descriptor of a datagram socket that the app has bound by itself. */
+  readonly borrowPacket: (socket: dgram.Socket) => BoundPacket
+  /** Opens an inherited connection. It reads nothing before the app does. */
+  readonly adoptConnection: (name: string, descriptor: number) => Effect.Effect<net.Socket, DescriptorError>
+  /** The descriptor of a connection; none once it has been closed. */
+  readonly connectionDescriptor: (socket: net.Socket) => Option.Option<number>
+  /** Whether a descriptor is open. */
+  readonly isOpen: (descriptor: number) => Effect.Effect<boolean>
+  /** Whether a Unix path is there and is a socket. */
+  readonly isSocket: (path: string) => Effect.Effect<boolean>
+  readonly files: Files
+}>() {}
+
+/**
+ * This process, on Node.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Env> = Layer.effect(Env, internal.make)

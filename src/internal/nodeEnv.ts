@@ -1,0 +1,81 @@
+/**
+ * This process on Node, as the rest of the library asks for it.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as fs from "node:fs"
+import { isMainThread } from "node:worker_threads"
+import type { Env } from "../Env.ts"
+import { files } from "./nodeFiles.ts"
+import { connectionDescriptor, missingFunction } from "./nodeInternals.ts"
+import * as sockets from "./nodeSockets.ts"
+import { spawn } from "./nodeSpawn.ts"
+import { startCommand, startDirectory } from "./nodeStart.ts"
+import * as streams from "./nodeStreams.ts"
+
+const unsupported: Option.Option<string> = process.platform === "win32"
+  ? Option.some("Windows does not pass sockets to another process by descriptor")
+  : !isMainThread
+  ? Option.some("a worker thread has no signals and no process of its own")
+  : Option.map(missingFunction, (name) => `Node ${process.version} lacks ${name}`)
+
+// On the process itself, so that two copies of this package in one process see each other.
+const holderKey = Symbol.for("effect-tableflip/Upgrader/holder")
+const holders = process as unknown as Record<symbol, string | undefined>
+
+const claim = (holder: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const first = Option.fromNullable(holders[holderKey])
+      if (Option.isNone(first)) holders[holderKey] = holder
+      return first
+    }),
+    (first) =>
+      Effect.sync(() => {
+        if (Option.isNone(first)) delete holders[holderKey]
+      })
+  )
+
+const signals = (signal: NodeJS.Signals) =>
+  Effect.gen(function*() {
+    const deliveries = yield* Effect.acquireRelease(Queue.unbounded<NodeJS.Signals>(), Queue.shutdown)
+    const deliver = () => void deliveries.unsafeOffer(signal)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => process.on(signal, deliver)),
+      () => Effect.sync(() => process.off(signal, deliver))
+    )
+    return deliveries as Queue.Dequeue<NodeJS.Signals>
+  })
+
+export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
+  const directory = startDirectory()
+  const start = startCommand(directory)
+  return {
+    pid: process.pid,
+    unsupported,
+    directory,
+    start: Effect.suspend(() => start),
+    variables: Effect.sync(() => process.env),
+    removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),
+    claim,
+    signals,
+    spawn,
+    reader: streams.openReader,
+    writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),
+    closeDescriptor: (descriptor) => Effect.sync(() => streams.closeDescriptor(descriptor)),
+    bind: sockets.bind,
+    adopt: sockets.adopt,
+    bindPacket: sockets.bindPacket,
+    adoptPacket: sockets.adoptPacket,
+    borrowListener: sockets.borrowListener,
+    borrowPacket: sockets.borrowPacket,
+    adoptConnection: sockets.adoptConnection,
+    connectionDescriptor,
+    isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
+    isSocket: (path) => Effect.sync(() => fs.statSync(path, { throwIfNoEntry: false })?.isSocket() === true),
+    files
+  }
+})

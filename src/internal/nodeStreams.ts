@@ -1,0 +1,74 @@
+/**
+ * Byte streams between processes as readers with one owner.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Mailbox from "effect/Mailbox"
+import type * as Scope from "effect/Scope"
+import * as fs from "node:fs"
+import * as net from "node:net"
+import type { ByteReader } from "../Env.ts"
+import { DescriptorError } from "../TableflipError.ts"
+import { connectionDescriptor } from "./nodeInternals.ts"
+
+/**
+ * Reads a socket until it ends or breaks. A process that dies with unread bytes on a socket pair shows as ECONNRESET
+ * rather than as an end of stream, so both are the end.
+ */
+export const readerOf = (socket: net.Socket): Effect.Effect<ByteReader> =>
+  Effect.map(Mailbox.make<Uint8Array>(), (mailbox) => {
+    const end = () => mailbox.unsafeDone(Exit.void)
+    socket.on("data", (chunk: Buffer) => mailbox.unsafeOffer(chunk))
+    socket.on("end", end)
+    socket.on("error", end)
+    socket.on("close", end)
+    return {
+      read: Effect.option(mailbox.take),
+      descriptor: Effect.sync(() => connectionDescriptor(socket))
+    }
+  })
+
+export const openReader = (descriptor: number): Effect.Effect<ByteReader, DescriptorError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.try({
+      try: () => new net.Socket({ fd: descriptor, readable: true, writable: false }).unref(),
+      catch: (cause) =>
+        new DescriptorError({
+          reason: isOpen(descriptor) ? "WrongType" : "NotOpen",
+          name: String(descriptor),
+          detail: isOpen(descriptor) ? "is not a pipe or socket" : "is not open",
+          cause
+        })
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  ).pipe(Effect.flatMap(readerOf))
+
+export const isOpen = (descriptor: number): boolean => {
+  try {
+    fs.fstatSync(descriptor)
+    return true
+  } catch {
+    return false
+  }
+}
+
+export const closeDescriptor = (descriptor: number): void => {
+  try {
+    fs.closeSync(descriptor)
+  } catch {
+    // It was not open, which is what closing is for.
+  }
+}
+
+/** One byte always fits, so this does not block. A closed other side is told by the result. */
+export const writeAndClose = (descriptor: number, bytes: Uint8Array): boolean => {
+  try {
+    return fs.writeSync(descriptor, bytes) === bytes.length
+  } catch {
+    return false
+  } finally {
+    closeDescriptor(descriptor)
+  }
+}
