@@ -1,0 +1,176 @@
+/**
+ * One process that this one has started: what it inherits, whether it is ready, how it ended, signals.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { FdName } from "./Address.ts"
+import type { Command } from "./Env.ts"
+import { Env } from "./Env.ts"
+import type { ExitStatus } from "./ExitStatus.ts"
+import * as protocol from "./internal/protocol.ts"
+import type { ProtocolError, SpawnError } from "./TableflipError.ts"
+import { ChildExitedError } from "./TableflipError.ts"
+
+/**
+ * A descriptor to pass on, under the name that the child asks for it by.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NamedDescriptor {
+  /** What it is (`listener`, `packet`, `conn`, `fd`), its network (`tcp`, `unix`, `udp`) and its address or name. */
+  readonly name: FdName
+  /** Its number in this process. It stays open here. */
+  readonly descriptor: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** What to run; by default this program, as it was started. */
+  readonly command?: Command | undefined
+  /** What to add to the environment of the child, or with `undefined` to remove from it. */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined
+  readonly descriptors?: ReadonlyArray<NamedDescriptor> | undefined
+  /** The number of the child's generation; 2 by default, the first one after a plain start. */
+  readonly generation?: number | undefined
+  /** Streams that end when still older generations exit, for the child to watch. */
+  readonly lifelines?: ReadonlyArray<number> | undefined
+  /** How long a child that is ended with the scope has after SIGTERM before SIGKILL; 5 seconds by default. */
+  readonly grace?: Duration.DurationInput | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface KillOptions {
+  /** What to send first; SIGTERM by default. */
+  readonly signal?: NodeJS.Signals | undefined
+  /** How long to wait before SIGKILL. */
+  readonly grace?: Duration.DurationInput | undefined
+}
+
+/**
+ * A process that was started. It is ended when the scope closes, unless it was released.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChildProcess {
+  readonly pid: number
+  /** Completes when the child has said that it is ready; fails as soon as it is known that it will not. */
+  readonly ready: Effect.Effect<void, ChildExitedError | ProtocolError>
+  /** How it ended. Never lost, also when nobody was waiting. */
+  readonly exit: Effect.Effect<ExitStatus>
+  /** Sends a signal; false if the child has ended. It can never reach a stranger that got the same process id. */
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+  /** Asks the child to end, and after the grace period makes it. Completes when it has ended. */
+  readonly kill: (options?: KillOptions) => Effect.Effect<ExitStatus>
+  /** Gives the child up: it outlives the scope, and this process may end before it. */
+  readonly release: Effect.Effect<void>
+}
+
+// The streams of a process that ends are closed a moment before the system tells how it ended.
+const exitDelay = Duration.millis(250)
+
+// Only a process that the kernel cannot end (waiting for a broken disk, say) outlives SIGKILL by that much.
+const killDelay = Duration.seconds(10)
+
+const childEnvironment = (
+  own: Readonly<Record<string, string | undefined>>,
+  changes: Readonly<Record<string, string | undefined>>
+): Record<string, string> => {
+  const environment: Record<string, string> = {}
+  for (const [name, value] of Object.entries({ ...own, ...changes })) {
+    if (value !== undefined) environment[name] = value
+  }
+  return environment
+}
+
+/**
+ * Starts a process. It inherits standard input, output and error, and besides them only what is named here.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnError, Env | Scope.Scope> = Effect
+  .fnUntraced(
+    function*(options = {}) {
+      const env = yield* Env
+      const command = options.command ?? (yield* env.start)
+      const descriptors = options.descriptors ?? []
+      const lifelines = options.lifelines ?? []
+      const first = 5
+      const handOff = protocol.encodeHandOff({
+        ready: 3,
+        names: 4,
+        descriptors: descriptors.map((_, index) => first + index),
+        generation: options.generation ?? 2,
+        lifelines: lifelines.map((_, index) => first + descriptors.length + index)
+      })
+      const environment = childEnvironment(yield* env.variables, {
+        PWD: command.directory,
+        ...options.environment,
+        ...handOff
+      })
+      const defaultGrace = Duration.decode(options.grace ?? "5 seconds")
+      let released = false
+
+      const process = yield* Effect.acquireRelease(
+        env.spawn({
+          command,
+          environment,
+          names: protocol.encodeNames(descriptors.map(({ name }) => name)),
+          inherit: [...descriptors.map(({ descriptor }) => descriptor), ...lifelines]
+        }),
+        (process) => Effect.suspend(() => released ? Effect.void : Effect.ensuring(endForSure, process.close))
+      )
+
+      const within = (duration: Duration.Duration) => Effect.timeoutOption(Effect.interruptible(process.exit), duration)
+
+      const kill = Effect.fnUntraced(function*({ grace = defaultGrace, signal = "SIGTERM" }: KillOptions = {}) {
+        yield* process.signal(signal)
+        const status = yield* within(Duration.decode(grace))
+        if (Option.isSome(status)) return status.value
+        yield* process.signal("SIGKILL")
+        return yield* process.exit
+      })
+
+      const endForSure: Effect.Effect<void> = Effect.asVoid(
+        Effect.timeoutOption(Effect.interruptible(kill()), Duration.sum(defaultGrace, killDelay))
+      )
+
+      const exited = (status: ExitStatus) => new ChildExitedError({ pid: process.pid, status, ready: false })
+      const word = Effect.gen(function*() {
+        const chunk = yield* process.ready.read
+        const status = Option.isSome(chunk) ? Option.none() : yield* within(exitDelay)
+        return Option.isSome(status) ? yield* exited(status.value) : yield* protocol.decodeReady(chunk)
+      })
+      const outcome = yield* Deferred.make<void, ChildExitedError | ProtocolError>()
+      yield* Effect.raceFirst(word, Effect.flatMap(process.exit, exited)).pipe(
+        Effect.intoDeferred(outcome),
+        Effect.interruptible,
+        Effect.forkScoped
+      )
+
+      return {
+        pid: process.pid,
+        ready: Deferred.await(outcome),
+        exit: process.exit,
+        signal: process.signal,
+        kill,
+        release: Effect.suspend(() => {
+          released = true
+          return process.unref
+        })
+      }
+    }
+  )

@@ -1,0 +1,51 @@
+/**
+ * The file that tells a supervisor which process to signal.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as path from "node:path"
+import { Env } from "./Env.ts"
+import { PidFileError } from "./TableflipError.ts"
+
+/**
+ * A PID file. It is replaced in one step (temporary file in the same directory, fsync, rename), so a reader sees a whole
+ * old or a whole new number. A symbolic link at the path is replaced, not followed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PidFile {
+  /** The absolute path. */
+  readonly path: string
+  /** Makes the file name this process. */
+  readonly write: Effect.Effect<void, PidFileError>
+  /** The same, unless it names this process already. For after a failed upgrade that had written it. */
+  readonly restore: Effect.Effect<void, PidFileError>
+  /** Removes the file if it still names this process. */
+  readonly remove: Effect.Effect<void, PidFileError>
+}
+
+/**
+ * A PID file at a path. A relative path starts at the directory in which this process was started.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (file: string) => Effect.Effect<PidFile, never, Env> = Effect.fnUntraced(function*(file) {
+  const env = yield* Env
+  const absolute = path.resolve(env.directory, file)
+  const mapError = Effect.mapError((cause: unknown) => new PidFileError({ path: absolute, cause }))
+  const content = `${env.pid}\n`
+  const namesThisProcess = env.files.read(absolute).pipe(
+    Effect.map(Option.exists((text) => text.trim() === String(env.pid)))
+  )
+  const write = env.files.writeAtomic(absolute, content)
+  return {
+    path: absolute,
+    write: mapError(write),
+    restore: mapError(Effect.unlessEffect(write, namesThisProcess)),
+    remove: mapError(Effect.whenEffect(env.files.remove(absolute), namesThisProcess))
+  }
+})
