@@ -1,0 +1,136 @@
+/**
+ * The sockets and files that pass from one generation of a program to the next. Whatever the app asks for here is
+ * inherited if the older process had it and made anew if not, and goes to the newer process at the next upgrade.
+ *
+ * A socket is found again by what the app asked for: its address as written (`localhost:8080` stays that, whatever it
+ * resolves to). With port 0 the first process gets a free port and its successors keep it. Two sockets that ask for the
+ * same address need a `name` each.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as dgram from "node:dgram"
+import type * as net from "node:net"
+import type { Address, PortAddress } from "./Address.ts"
+import type { DescriptorError, ListenError } from "./TableflipError.ts"
+
+/**
+ * A bound socket without a server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Listener {
+  /** Where it is bound, as the system tells: the port that was chosen for port 0, for one. */
+  readonly address: net.AddressInfo | string | null
+  /** Its descriptor, which stays the registry's to close; none once that has happened. */
+  readonly descriptor: Effect.Effect<Option.Option<number>>
+  /** Lets a server accept on it: at once if this process is ready, else as soon as it is. */
+  readonly serve: (server: net.Server) => Effect.Effect<void, ListenError>
+}
+
+/**
+ * The registry of descriptors. What is claimed or added belongs to the scope of the caller: when it closes, the socket
+ * is closed and no longer handed over.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
+  /**
+   * Lets a server (`net`, `tls`, `http`, `https`, `http2`) listen at an address. The socket is bound at once and
+   * accepts as soon as this process is ready, so nobody connects to a program that is still starting.
+   */
+  readonly listen: (
+    server: net.Server,
+    address: Address
+  ) => Effect.Effect<net.AddressInfo | string | null, ListenError, Scope.Scope>
+  /** A bound socket, for code that brings its own server later or passes the descriptor on. */
+  readonly listener: (address: Address) => Effect.Effect<Listener, ListenError, Scope.Scope>
+  /** A UDP socket. It receives as soon as this process is ready. Datagrams wait in the kernel until then. */
+  readonly packet: (address: PortAddress) => Effect.Effect<dgram.Socket, ListenError, Scope.Scope>
+  /** An established connection that the older process has added under this name; it reads nothing before the app does. */
+  readonly connection: (name: string) => Effect.Effect<Option.Option<net.Socket>, DescriptorError, Scope.Scope>
+  /** The descriptor of a file, pipe or anything else that the older process has added under this name. */
+  readonly file: (name: string) => Effect.Effect<Option.Option<number>, DescriptorError, Scope.Scope>
+  /** Hands over the socket of a server that the app has bound by itself. */
+  readonly addListener: (address: Address, server: net.Server) => Effect.Effect<void, ListenError, Scope.Scope>
+  /** Hands over a UDP socket that the app has bound by itself. */
+  readonly addPacket: (address: PortAddress, socket: dgram.Socket) => Effect.Effect<void, ListenError, Scope.Scope>
+  /** Hands over an established connection. Stop reading it first: what this process has read, the next one never sees. */
+  readonly addConnection: (name: string, socket: net.Socket) => Effect.Effect<void, DescriptorError, Scope.Scope>
+  /** Hands over any open descriptor, which stays the caller's to close. */
+  readonly addFile: (name: string, descriptor: number) => Effect.Effect<void, DescriptorError, Scope.Scope>
+}>() {}
+
+const { addConnection, addFile, addListener, addPacket, connection, file, listen, listener, packet } = Effect
+  .serviceFunctions(Fds)
+
+export {
+  /**
+   * Hands over an established connection.
+   *
+   * @since 0.1.0
+   * @category descriptors
+   */
+  addConnection,
+  /**
+   * Hands over any open descriptor.
+   *
+   * @since 0.1.0
+   * @category descriptors
+   */
+  addFile,
+  /**
+   * Hands over the socket of a server that the app has bound by itself.
+   *
+   * @since 0.1.0
+   * @category listening
+   */
+  addListener,
+  /**
+   * Hands over a UDP socket that the app has bound by itself.
+   *
+   * @since 0.1.0
+   * @category listening
+   */
+  addPacket,
+  /**
+   * An established connection that the older process has added.
+   *
+   * @since 0.1.0
+   * @category descriptors
+   */
+  connection,
+  /**
+   * A descriptor that the older process has added.
+   *
+   * @since 0.1.0
+   * @category descriptors
+   */
+  file,
+  /**
+   * Lets a server listen at an address.
+   *
+   * @since 0.1.0
+   * @category listening
+   */
+  listen,
+  /**
+   * A bound socket without a server.
+   *
+   * @since 0.1.0
+   * @category listening
+   */
+  listener,
+  /**
+   * A UDP socket.
+   *
+   * @since 0.1.0
+   * @category listening
+   */
+  packet
+}
