@@ -1,0 +1,173 @@
+/**
+ * Replaces this process by a new copy of its program, with no gap and nothing lost.
+ *
+ * The upgrader starts the program again, hands it the listening sockets, waits until it is ready, and only then stops
+ * accepting. A new process that crashes, hangs or lies costs nothing: this one goes on serving.
+ *
+ * @since 0.1.0
+ */
+import type * as Config from "effect/Config"
+import * as ConfigModule from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Env from "./Env.ts"
+import type { Fds } from "./Fds.ts"
+import * as internal from "./internal/upgrader.ts"
+import type { BuildError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
+import type { ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
+
+/**
+ * A program to run in place of this one. What is not given is taken from how this process was started.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CommandOptions {
+  /** The program; by default the Node that runs this process. */
+  readonly executable?: string | undefined
+  /** Everything after the program: Node's own flags, the script, its arguments. */
+  readonly args?: ReadonlyArray<string> | undefined
+  /** The directory to start in. */
+  readonly directory?: string | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category configuration
+ */
+export interface Options {
+  /** How long the new process may take until it is ready; 1 minute by default. Finite and above zero. */
+  readonly upgradeTimeout?: Duration.DurationInput | undefined
+  /** How long `launch` lets open connections finish; 30 seconds by default. Then they are closed by force. */
+  readonly drainTimeout?: Duration.DurationInput | undefined
+  /**
+   * Where to write the process id when this process is ready; nowhere by default. It is put back when an upgrade fails
+   * after the new process has written it, and removed at the final stop. A relative path starts at the directory in
+   * which this process was started.
+   */
+  readonly pidFile?: string | undefined
+  /** Signals that ask for an upgrade; SIGHUP by default, `false` for none. SIGUSR1 belongs to Node's debugger. */
+  readonly signals?: ReadonlyArray<NodeJS.Signals> | false | undefined
+  /**
+   * How many older generations may still be draining when an upgrade begins, 1 or more. With 1, the default, the parent
+   * must be gone: `upgrade` fails with `ParentRunningError` while it drains. With n, n processes may be draining at once.
+   */
+  readonly maxDraining?: number | undefined
+  /**
+   * How long this process goes on accepting after the new one has said that it is ready; zero by default. If the new
+   * process ends within that time, the upgrade has failed and this process simply goes on.
+   */
+  readonly probation?: Duration.DurationInput | undefined
+  /** How long a new process that has failed may take to end after SIGTERM before it gets SIGKILL; 5 seconds by default. */
+  readonly killGrace?: Duration.DurationInput | undefined
+  /** What to run; by default this program, in the way it was started. */
+  readonly command?: CommandOptions | undefined
+  /** What to add to the environment of the new process, or with `undefined` to remove from it. */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined
+}
+
+/**
+ * The upgrader of this process.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader, {
+  /** Whether this process was started by an upgrade. */
+  readonly hasParent: boolean
+  /** 1 for a process that was started plainly; each upgrade counts one up. */
+  readonly generation: number
+  /**
+   * Says that this process can serve: writes the PID file, starts accepting on every socket, tells the parent, and
+   * closes what was inherited and not claimed. Doing it again does nothing. When it has completed, the next `upgrade`
+   * is accepted.
+   */
+  readonly ready: Effect.Effect<void, ReadyError>
+  /**
+   * Starts the new process and completes when it has taken over, or fails with the reason why it has not. It always
+   * ends. Interrupting the caller does not stop the upgrade; `stop` does.
+   */
+  readonly upgrade: Effect.Effect<{ readonly pid: number; readonly generation: number }, UpgradeError>
+  /** Ends an upgrade that is going on and completes `exit`. Closing the scope of the layer does the same. */
+  readonly stop: Effect.Effect<void>
+  /** Completes when this process should finish what it serves and end, with the reason. */
+  readonly exit: Effect.Effect<ExitReason>
+  /**
+   * Completes when every older generation has ended, at once if there is none. Fails if the parent breaks the protocol.
+   * What must not run twice (a queue consumer, a scheduler, a migration) waits for this.
+   */
+  readonly waitForParent: Effect.Effect<void, ProtocolError>
+  /** Stops accepting and lets open connections finish, for `drainTimeout` at the longest. `launch` does it. */
+  readonly drain: Effect.Effect<void>
+  /** What happens from the moment of subscription on. */
+  readonly events: Effect.Effect<Queue.Dequeue<UpgraderEvent>, never, Scope.Scope>
+}>() {}
+
+/**
+ * The upgrader and the registry of descriptors, on an `Env` of the caller's: `Testing.TestEnv` in tests.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWith = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError, Env.Env> =>
+  Layer.scopedContext(internal.make(options ?? {}))
+
+/**
+ * The upgrader of this process and its registry of descriptors. Bind the layer to one constant: a process has one
+ * upgrader, and a second one fails with `UpgraderExistsError`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError> =>
+  Layer.provide(layerWith(options), Env.layer)
+
+/**
+ * The same with options from `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<Upgrader | Fds, BuildError | ConfigError> =>
+  Layer.unwrapEffect(Effect.map(ConfigModule.unwrap(options), layer))
+
+/**
+ * An upgrader that never upgrades, for platforms that cannot and for unit tests: `upgrade` fails with
+ * `NotSupportedError`, signals are left alone, and everything else works as in a first process.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStub: Layer.Layer<Upgrader | Fds> = Layer.provide(Layer.scopedContext(internal.makeStub), Env.layer)
+
+/**
+ * Runs an app for as long as this process is the one to serve: builds the layer, says `ready`, waits for `exit`, drains,
+ * releases the layer. Interruption (SIGTERM and SIGINT under `NodeRuntime.runMain`) stops and drains the same way. The
+ * exit code of the process is 0 in both cases.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const launch: <A, E, R>(
+  app: Layer.Layer<A, E, R>
+) => Effect.Effect<ExitReason, E | ReadyError, Exclude<R, Scope.Scope> | Upgrader> = Effect.fnUntraced(
+  function*<A, E, R>(
+    app: Layer.Layer<A, E, R>
+  ) {
+    const upgrader = yield* Upgrader
+    return yield* Effect.scoped(Effect.gen(function*() {
+      yield* Layer.build(app)
+      // Runs before the app is released, on every way out: its handlers still have their services.
+      yield* Effect.addFinalizer(() => Effect.zipRight(upgrader.stop, upgrader.drain))
+      yield* upgrader.ready
+      return yield* upgrader.exit
+    }))
+  }
+)

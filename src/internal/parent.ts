@@ -1,0 +1,173 @@
+/**
+ * The child's side of a hand-off: what an older process has left in the environment and on the stream of names, and how
+ * this one learns that it has gone.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { FdName } from "../Address.ts"
+import type { NamedDescriptor } from "../ChildProcess.ts"
+import type { ByteReader, Env } from "../Env.ts"
+import { ProtocolError } from "../TableflipError.ts"
+import * as protocol from "./protocol.ts"
+
+/** The older generations, as this process sees them. */
+export interface Ancestry {
+  readonly hasParent: boolean
+  /** 1 for a process that was started plainly. */
+  readonly generation: number
+  readonly inherited: ReadonlyArray<NamedDescriptor>
+  /** Tells the parent that this process is ready; false if nobody took it. */
+  readonly notifyReady: Effect.Effect<boolean>
+  /** The streams that end with the older generations, the parent's first. */
+  readonly lifelines: ReadonlyArray<ByteReader>
+  /** Fails if the parent says anything more; completes with the end of its stream. */
+  readonly parentSilence: Effect.Effect<void, ProtocolError>
+}
+
+export const none: Ancestry = {
+  hasParent: false,
+  generation: 1,
+  inherited: [],
+  notifyReady: Effect.succeed(false),
+  lifelines: [],
+  parentSilence: Effect.void
+}
+
+/** A parent writes the names in the moment in which it starts the child. */
+const namesTimeout = Duration.seconds(10)
+
+/**
+ * Reads the names. None if the parent has gone before it had written them all: there is no one left to inherit from,
+ * and the child does what a first process does.
+ */
+const receiveNames = (reader: ByteReader): Effect.Effect<Option.Option<protocol.DecodedNames>, ProtocolError> => {
+  const collect = (received: Uint8Array): Effect.Effect<Option.Option<Uint8Array>, ProtocolError> =>
+    Effect.flatMap(protocol.missingNames(received), (missing) =>
+      missing === 0
+        ? Effect.succeedSome(received)
+        : Effect.flatMap(readAtLeast(reader, missing), (chunk) =>
+          Option.match(chunk, {
+            onNone: () => Effect.succeedNone,
+            onSome: (bytes) => collect(concat([received, bytes]))
+          })))
+  return collect(new Uint8Array(0)).pipe(
+    Effect.flatMap(Option.match({
+      onNone: () => Effect.succeedNone,
+      onSome: (message) => Effect.asSome(protocol.decodeNames(message))
+    })),
+    Effect.timeoutFail({
+      duration: namesTimeout,
+      onTimeout: () =>
+        new ProtocolError({
+          source: "the stream of names",
+          detail: `did not carry the names within ${Duration.format(namesTimeout)}`
+        })
+    })
+  )
+}
+
+const readAtLeast = (
+  reader: ByteReader,
+  length: number,
+  chunks: ReadonlyArray<Uint8Array> = []
+): Effect.Effect<Option.Option<Uint8Array>> =>
+  Effect.flatMap(reader.read, (chunk) => {
+    if (Option.isNone(chunk)) return Effect.succeedNone
+    const all = [...chunks, chunk.value]
+    return chunk.value.length >= length
+      ? Effect.succeedSome(concat(all))
+      : readAtLeast(reader, length - chunk.value.length, all)
+  })
+
+const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const all = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0))
+  let offset = 0
+  for (const chunk of chunks) {
+    all.set(chunk, offset)
+    offset += chunk.length
+  }
+  return all
+}
+
+const pair = (
+  names: ReadonlyArray<FdName>,
+  descriptors: ReadonlyArray<number>
+): Effect.Effect<ReadonlyArray<NamedDescriptor>, ProtocolError> =>
+  names.length === descriptors.length
+    ? Effect.succeed(names.map((name, index) => ({ name, descriptor: descriptors[index]! })))
+    : Effect.fail(
+      new ProtocolError({
+        source: "the stream of names",
+        detail: `has ${names.length} name(s) for the ${descriptors.length} descriptor(s) in TABLEFLIP_FDS`
+      })
+    )
+
+const namedByVariable = (cause: unknown) =>
+  new ProtocolError({
+    source: "TABLEFLIP_FDS",
+    detail: `does not name the streams of an upgrade: ${String(cause)}`,
+    cause
+  })
+
+/** Takes what was handed off, and with it the ownership of every descriptor. */
+export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolError, Scope.Scope> = Effect.fnUntraced(
+  function*(env) {
+    const decoded = protocol.decodeHandOff(yield* env.variables)
+    yield* env.removeVariables(protocol.variables)
+    const handOff = yield* decoded
+    return Option.isNone(handOff) ? none : yield* receiveFrom(env, handOff.value).pipe(
+      Effect.onError(() => Effect.forEach(handOff.value.descriptors, env.closeDescriptor, { discard: true }))
+    )
+  }
+)
+
+const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: protocol.HandOff) {
+  const { descriptors, generation, ready } = handOff
+  const reader = yield* Effect.mapError(env.reader(handOff.names), namedByVariable)
+  if (!(yield* env.isOpen(ready))) return yield* namedByVariable(`descriptor ${ready} is not open`)
+  const older = yield* Effect.mapError(Effect.forEach(handOff.lifelines, env.reader), namedByVariable)
+
+  const received = yield* receiveNames(reader)
+  if (Option.isNone(received)) {
+    yield* Effect.logWarning("The process that started this one is gone before it had handed over; starting afresh")
+    yield* Effect.forEach([ready, ...descriptors], env.closeDescriptor, { discard: true })
+    return { ...none, generation, lifelines: older }
+  }
+  const inherited = yield* pair(received.value.names, descriptors)
+
+  const silence = yield* Deferred.make<void, ProtocolError>()
+  if (received.value.rest.length > 0) yield* Deferred.fail(silence, tooMuch)
+  const watched: ByteReader = {
+    ...reader,
+    read: Effect.tap(
+      reader.read,
+      (chunk) => Option.isSome(chunk) ? Deferred.fail(silence, tooMuch) : Deferred.succeed(silence, void 0)
+    )
+  }
+
+  let told = false
+  yield* Effect.addFinalizer(() => told ? Effect.void : env.closeDescriptor(ready))
+  const ancestry: Ancestry = {
+    hasParent: true,
+    generation,
+    inherited,
+    notifyReady: Effect.suspend(() => {
+      if (told) return Effect.succeed(false)
+      told = true
+      return env.writeAndClose(ready, Uint8Array.of(protocol.readyByte))
+    }),
+    lifelines: [watched, ...older],
+    parentSilence: Deferred.await(silence)
+  }
+  return ancestry
+})
+
+const tooMuch = new ProtocolError({
+  source: "the stream of names",
+  detail: "goes on after the names; the older process speaks another protocol"
+})

@@ -1,0 +1,205 @@
+/**
+ * Puts an upgrader together: what the older process left, the registry of descriptors, the state machine, the PID file
+ * and the signals.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import { Env } from "../Env.ts"
+import { Fds } from "../Fds.ts"
+import * as PidFile from "../PidFile.ts"
+import type { BuildError, ProtocolError, UpgradeError } from "../TableflipError.ts"
+import { NotSupportedError, UpgraderExistsError } from "../TableflipError.ts"
+import type { Options } from "../Upgrader.ts"
+import { Upgrader } from "../Upgrader.ts"
+import { UpgraderEvent } from "../UpgraderEvent.ts"
+import { attempt } from "./attempt.ts"
+import type { Registry } from "./fds.ts"
+import * as fds from "./fds.ts"
+import type { Ancestry } from "./parent.ts"
+import * as parent from "./parent.ts"
+import type { Successor } from "./upgraderMachine.ts"
+import * as upgraderMachine from "./upgraderMachine.ts"
+import type { Settings } from "./upgraderOptions.ts"
+import * as upgraderOptions from "./upgraderOptions.ts"
+
+/** After SIGKILL only the kernel can keep a process; a stop does not wait for that for ever. */
+const killDelay = Duration.seconds(15)
+
+const claim = Effect.fnUntraced(function*(env: Env["Type"], settings: Settings) {
+  const now = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString()
+  const pidFile = settings.pidFile === undefined ? "without a PID file" : `with the PID file ${settings.pidFile}`
+  const first = yield* env.claim(`at ${now} ${pidFile}`)
+  if (Option.isSome(first)) return yield* new UpgraderExistsError({ first: first.value })
+})
+
+export const make: (options: Options) => Effect.Effect<
+  Context.Context<Upgrader | Fds>,
+  BuildError,
+  Env | Scope.Scope
+> = Effect.fnUntraced(function*(options) {
+  const env = yield* Env
+  const settings = yield* upgraderOptions.decode(options)
+  if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
+  yield* claim(env, settings)
+  const ancestry = yield* parent.receive(env)
+  const registry = yield* fds.make({
+    env,
+    inherited: ancestry.inherited,
+    hasParent: ancestry.hasParent,
+    follow: () => Effect.void
+  })
+  return yield* assemble({
+    env,
+    settings,
+    ancestry,
+    registry,
+    tryUpgrade: tryUpgrade(env, settings, ancestry, registry)
+  })
+})
+
+/** Starts a new process and undoes everything on this side if it does not take over. */
+const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, registry: Registry) =>
+(options: {
+  readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
+  readonly restore: Effect.Effect<void>
+}): Effect.Effect<Successor, UpgradeError> =>
+  Effect.gen(function*() {
+    const generation = ancestry.generation + 1
+    const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
+    yield* registry.shareWithChild(true)
+    const pid = yield* attempt({
+      settings,
+      generation,
+      descriptors: yield* registry.descriptors,
+      lifelines: lifelines.flatMap(Option.toArray),
+      onStart: (pid) =>
+        Effect.zipRight(
+          Effect.logInfo(`Started process ${pid} as generation ${generation}`),
+          options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
+        )
+    })
+    yield* Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`)
+    return { pid, generation }
+  }).pipe(
+    Effect.onError(() => Effect.zipRight(registry.shareWithChild(false), options.restore)),
+    Effect.provideService(Env, env)
+  )
+
+interface Parts {
+  readonly env: Env["Type"]
+  readonly settings: Settings
+  readonly ancestry: Ancestry
+  readonly registry: Registry
+  readonly tryUpgrade: ReturnType<typeof tryUpgrade>
+}
+
+const assemble = Effect.fnUntraced(function*({ ancestry, env, registry, settings, tryUpgrade }: Parts) {
+  const { generation } = ancestry
+  const events = yield* Effect.acquireRelease(PubSub.unbounded<UpgraderEvent>(), PubSub.shutdown)
+  const publish = (event: UpgraderEvent) => Effect.asVoid(PubSub.publish(events, event))
+  const pidFile = settings.pidFile === undefined
+    ? undefined
+    : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
+  const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
+  const eldersGone = yield* Deferred.make<void, ProtocolError>()
+
+  const becomeReady = Effect.gen(function*() {
+    yield* pidFile?.write ?? Effect.void
+    yield* Effect.onError(registry.activate, () => logFailure(pidFile?.remove ?? Effect.void))
+    const taken = yield* ancestry.notifyReady
+    if (ancestry.hasParent && !taken) {
+      yield* Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
+    }
+    yield* registry.closeUnclaimed
+    yield* Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
+  })
+
+  // After the machine has stopped, which may put the file back. The file of a successor stays.
+  yield* Effect.addFinalizer(() => logFailure(pidFile?.remove ?? Effect.void))
+
+  const machine = yield* upgraderMachine.make({
+    generation,
+    maxDraining: settings.maxDraining,
+    elders: ancestry.lifelines.length,
+    becomeReady,
+    attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
+    publish,
+    stopTimeout: Duration.sum(settings.killGrace, killDelay),
+    onElderless: Effect.zipRight(registry.parentExited, Deferred.succeed(eldersGone, void 0))
+  })
+  yield* Effect.forEach(ancestry.lifelines, (reader) =>
+    reader.read.pipe(
+      Effect.repeat({ until: Option.isNone }),
+      Effect.zipRight(machine.elderExited),
+      Effect.interruptible,
+      Effect.forkScoped
+    ))
+  if (ancestry.lifelines.length === 0) yield* Deferred.succeed(eldersGone, void 0)
+  yield* ancestry.parentSilence.pipe(
+    Effect.catchAll((error) => Deferred.fail(eldersGone, error)),
+    Effect.interruptible,
+    Effect.forkScoped
+  )
+
+  yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
+
+  const upgrader = Upgrader.of({
+    hasParent: ancestry.hasParent,
+    generation,
+    ready: machine.ready,
+    upgrade: machine.upgrade,
+    stop: machine.stop,
+    exit: machine.exit,
+    waitForParent: Deferred.await(eldersGone),
+    drain: registry.stopAccepting,
+    events: PubSub.subscribe(events)
+  })
+  return Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service))
+}, (effect, { ancestry }) => annotate(effect, ancestry.generation))
+
+const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number) =>
+  Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Upgrader", generation })
+
+/** Each delivery asks on its own, so that one which comes during an upgrade is refused and not kept for later. */
+const upgradeOn = Effect.fnUntraced(function*(
+  env: Env["Type"],
+  signal: NodeJS.Signals,
+  upgrade: Effect.Effect<Successor, UpgradeError>
+) {
+  const deliveries = yield* env.signals(signal)
+  const scope = yield* Effect.scope
+  yield* Queue.take(deliveries).pipe(
+    Effect.zipRight(Effect.forkIn(
+      Effect.catchAll(upgrade, (error) => Effect.logError(`No upgrade on ${signal}: ${error.message}`)),
+      scope
+    )),
+    Effect.forever,
+    Effect.interruptible,
+    Effect.forkScoped
+  )
+})
+
+/** An upgrader in a world without upgrades. */
+export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env | Scope.Scope> = Effect.gen(
+  function*() {
+    const env = yield* Env
+    const registry = yield* fds.make({ env, inherited: [], hasParent: false, follow: () => Effect.void })
+    const settings = yield* Effect.orDie(upgraderOptions.decode({ signals: false }))
+    const unsupported = new NotSupportedError({ reason: "this is the stub" })
+    return yield* assemble({
+      env,
+      settings,
+      ancestry: parent.none,
+      registry,
+      tryUpgrade: () => Effect.fail(unsupported)
+    })
+  }
+)
