@@ -1,1 +1,26 @@
-export {}
+/**
+ * Zero-downtime process upgrades for Effect apps on Node.js.
+ *
+ * @since 0.1.0
+ */
+
+/** Where a server listens. @since 0.1.0 */
+export * as Address from "./Address.ts"
+/** One process that this one has started. @since 0.1.0 */
+export * as ChildProcess from "./ChildProcess.ts"
+/** The seam to the operating system. @since 0.1.0 */
+export * as Env from "./Env.ts"
+/** How a process ended. @since 0.1.0 */
+export * as ExitStatus from "./ExitStatus.ts"
+/** The sockets and files that pass from one generation to the next. @since 0.1.0 */
+export * as Fds from "./Fds.ts"
+/** The file that tells a supervisor which process to signal. @since 0.1.0 */
+export * as PidFile from "./PidFile.ts"
+/** Everything that can go wrong. @since 0.1.0 */
+export * as TableflipError from "./TableflipError.ts"
+/** `HttpServer` on a socket that survives upgrades. @since 0.1.0 */
+export * as UpgradableHttpServer from "./UpgradableHttpServer.ts"
+/** Replaces this process by a new copy of its program. @since 0.1.0 */
+export * as Upgrader from "./Upgrader.ts"
+/** What happens in the life of an upgrader. @since 0.1.0 */
+export * as UpgraderEvent from "./UpgraderEvent.ts"
