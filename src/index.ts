@@ -18,6 +18,8 @@ export * as Fds from "./Fds.ts"
 export * as PidFile from "./PidFile.ts"
 /** Everything that can go wrong. @since 0.1.0 */
 export * as TableflipError from "./TableflipError.ts"
+/** Upgrades without processes, for tests. @since 0.1.0 */
+export * as Testing from "./Testing.ts"
 /** `HttpServer` on a socket that survives upgrades. @since 0.1.0 */
 export * as UpgradableHttpServer from "./UpgradableHttpServer.ts"
 /** Replaces this process by a new copy of its program. @since 0.1.0 */
