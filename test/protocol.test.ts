@@ -9,7 +9,8 @@ import type { FdName } from "../src/Address.ts"
 import type { Env } from "../src/Env.ts"
 import * as parent from "../src/internal/parent.ts"
 import * as protocol from "../src/internal/protocol.ts"
-import { DescriptorError, ProtocolError } from "../src/TableflipError.ts"
+import type { ProtocolError } from "../src/TableflipError.ts"
+import { DescriptorError } from "../src/TableflipError.ts"
 
 const nameArbitrary: FastCheck.Arbitrary<FdName> = FastCheck.record({
   kind: FastCheck.constantFrom("listener", "packet", "conn", "fd", "something newer"),
