@@ -1,0 +1,175 @@
+/**
+ * Finishing what a server serves: a graceful shutdown that loses no request.
+ *
+ * Works on any server of Node (`http`, `https`, `http2`, `net`, `tls`, with WebSockets on top), with or without an upgrade:
+ *
+ * ```ts
+ * const program = Effect.gen(function*() {
+ *   const drainable = yield* Drain.server(httpServer, { drainTimeout: "20 seconds" })
+ *   httpServer.listen(8080)
+ *   yield* Effect.never
+ * })
+ * // when its scope closes the server is drained
+ * NodeRuntime.runMain(Effect.scoped(program))
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as net from "node:net"
+import * as internal from "./internal/drainServer.ts"
+
+/**
+ * How a server is drained.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * When it has passed, everything that is left is closed by force. Counted from the start of the drain, the hook
+   * included. Default: 30 seconds.
+   */
+  readonly drainTimeout?: Duration.DurationInput | undefined
+  /**
+   * How long a connection without a request is held open for one more, which is answered and then ends it: closing an
+   * idle connection at once would lose a request that is already on its way. Meanwhile the server's own
+   * `keepAliveTimeout` is suspended. Also how long a WebSocket may take to answer the close. Never more than
+   * `drainTimeout`. Default: 10 seconds.
+   */
+  readonly idleTimeout?: Duration.DurationInput | undefined
+  /**
+   * After the last response of an HTTP/1 connection the server reads on, so that a client that is still uploading gets the
+   * response instead of a reset (RFC 9112 9.6): until the client closes, or for this long without a byte from it.
+   * Default: 2 seconds.
+   */
+  readonly lingerTimeout?: Duration.DurationInput | undefined
+  /**
+   * The code of the close frame for WebSockets: 1012 "service restart", or 1001 "going away" (RFC 6455 7.4.1 and the IANA
+   * registry). Default: 1012.
+   */
+  readonly webSocketCloseCode?: 1012 | 1001 | undefined
+  /** The window over which the WebSockets are closed, so that they do not all come back at once. Default: 1 second. */
+  readonly webSocketSpread?: Duration.DurationInput | undefined
+  /**
+   * Runs first: when the server has stopped accepting and before any client is sent away. The place to end endless
+   * responses, to leave a registry of services, or to say goodbye on a protocol that is the app's own, for which nothing
+   * else is done until `drainTimeout`. A failure is logged and ignored.
+   */
+  readonly onDrain?: ((draining: Draining) => Effect.Effect<unknown, unknown>) | undefined
+  /** How long `onDrain` may take; then it is interrupted. Never more than `drainTimeout`. Default: 5 seconds. */
+  readonly hookTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * What an `onDrain` hook is given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Draining {
+  readonly server: net.Server
+  /** The connections that are open: the sockets that the server's listeners got (for TLS, those of `secureConnection`). */
+  readonly sockets: ReadonlySet<net.Socket>
+}
+
+/**
+ * What a drain did. `open = idle + fresh + inFlight + opaque`, and `open = finished + sentAway + timedOut + forced`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServerReport {
+  /** Connections that were open when the drain began, or that were handed to the server while it ran. */
+  readonly open: number
+  /** Of `open`: between two requests. */
+  readonly idle: number
+  /** Of `open`: had not made a request yet; includes TLS handshakes under way. */
+  readonly fresh: number
+  /** Of `open`: in the middle of a request or of its response, or of an HTTP/2 stream. */
+  readonly inFlight: number
+  /** Of `open`: not HTTP, or not any more: WebSockets and other upgrades, plain TCP, plain TLS. */
+  readonly opaque: number
+  /** Ended by the client or by the app without having been told to go. */
+  readonly finished: number
+  /** Ended after the client had been told in its protocol: `Connection: close`, GOAWAY, or a WebSocket close frame. */
+  readonly sentAway: number
+  /** Closed because `idleTimeout` passed without a request, or without the answer to a WebSocket close. */
+  readonly timedOut: number
+  /** Destroyed: by `drainTimeout` or by `hasten`. */
+  readonly forced: number
+  /** WebSockets that were sent a close frame. */
+  readonly webSockets: number
+  /**
+   * HTTP/1 requests that came on a connection after a response that had said close. They were not given to the app; a
+   * client must send them again (RFC 9112 9.6).
+   */
+  readonly droppedRequests: number
+  /** From the start of the drain to the end of the last connection. */
+  readonly duration: Duration.Duration
+}
+
+/**
+ * A server that is followed, to be drained.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Drainable {
+  /**
+   * Stops accepting in the tick in which it starts to run, finishes what is being served and reports. Once begun, it goes
+   * on even if the caller is interrupted; running it again waits for the same report. Takes no longer than
+   * `drainTimeout` and a second.
+   */
+  readonly drain: Effect.Effect<ServerReport>
+  /** Closes what is left now, and returns when it is closed: what a second SIGTERM should do. */
+  readonly hasten: Effect.Effect<void>
+  /**
+   * Only stops accepting, synchronously. For several servers that must stop in one tick; the drain that follows does
+   * not do it again.
+   */
+  readonly stopAccepting: Effect.Effect<void>
+  /**
+   * Has the WebSockets of a `ws` WebSocketServer (or of one of its shape) closed when the server is drained, also those
+   * that are opened meanwhile. Those of `ws` itself are found without it, as long as they are on this server.
+   */
+  readonly webSockets: (server: WebSocketServer) => Effect.Effect<void>
+}
+
+/**
+ * What a drain uses of a WebSocket of `ws`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WebSocket {
+  close(code?: number, reason?: string): void
+  once(event: "close", listener: () => void): unknown
+}
+
+/**
+ * What a drain uses of a WebSocketServer of `ws`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WebSocketServer {
+  readonly clients?: Iterable<WebSocket> | undefined
+  on(event: "connection", listener: (webSocket: any, request: any) => void): unknown
+  off(event: "connection", listener: (webSocket: any, request: any) => void): unknown
+}
+
+/**
+ * Follows the connections of a server from now on, so that it can be drained: call it before the server has its first
+ * connection. Until then it costs one entry in a Map per connection and nothing per request. When the scope closes, a
+ * server that has not been drained is.
+ *
+ * A server that is not listening, or that has been closed by others, is drained of the connections it has.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const server: (server: net.Server, options?: Options) => Effect.Effect<Drainable, never, Scope.Scope> =
+  internal.make
