@@ -34,8 +34,8 @@ export interface Options {
    */
   readonly drainTimeout?: Duration.DurationInput | undefined
   /**
-   * How long a connection without a request is held open for one more, which is answered and then ends it: closing an
-   * idle connection at once would lose a request that is already on its way. Meanwhile the server's own
+   * How long an HTTP connection without a request is held open for one more, which is answered and then ends it: closing
+   * an idle connection at once would lose a request that is already on its way. Meanwhile the server's own
    * `keepAliveTimeout` is suspended. Also how long a WebSocket may take to answer the close. Never more than
    * `drainTimeout`. Default: 10 seconds.
    */
@@ -94,7 +94,11 @@ export interface ServerReport {
   readonly opaque: number
   /** Ended by the client or by the app without having been told to go. */
   readonly finished: number
-  /** Ended after the client had been told in its protocol: `Connection: close`, GOAWAY, or a WebSocket close frame. */
+  /**
+   * Ended after the client had been told in its protocol: `Connection: close`, GOAWAY, or a WebSocket close frame.
+   * HTTP/2 streams that cross the GOAWAY are refused without having been executed, and a client may send them again
+   * (RFC 9113 6.8 and 8.7). They cannot be counted here: nghttp2 drops them before Node sees them.
+   */
   readonly sentAway: number
   /** Closed because `idleTimeout` passed without a request, or without the answer to a WebSocket close. */
   readonly timedOut: number

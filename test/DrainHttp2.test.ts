@@ -20,10 +20,12 @@ const serve = (secure: boolean, options?: Drain.Options) =>
   Effect.gen(function*() {
     const gate = makeGate()
     const executed: Array<string> = []
+    let streams = 0
     const onStream = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
       const path = headers[":path"] ?? ""
       executed.push(path)
-      stream.on("error", () => {})
+      streams++
+      stream.on("error", () => {}).on("close", () => streams--)
       stream.respond({ ":status": 200 })
       if (path !== "/slow") return void stream.end(path)
       stream.write("first ")
@@ -57,7 +59,7 @@ const serve = (secure: boolean, options?: Drain.Options) =>
       yield* until("the drain to begin", () => !server.listening)
       return fiber
     })
-    return { drainable, port, session, executed, release: gate.open, started }
+    return { drainable, port, session, executed, openStreams: () => streams, release: gate.open, started }
   })
 
 for (const secure of [false, true]) {
@@ -78,29 +80,58 @@ for (const secure of [false, true]) {
         assert.deepInclude(report, { open: 1, inFlight: 1, sentAway: 1, forced: 0 })
       }))
 
-    it.scopedLive("an idle session that has been used ends at once", () =>
+    it.scopedLive("an idle session is told when it makes its next request", () =>
       Effect.gen(function*() {
         const app = yield* serve(secure)
         const client = yield* app.session
         assert.strictEqual(yield* request(client.session, "/1"), "/1")
-        yield* Effect.sleep("20 millis")
+        yield* until("the stream to close", () => app.openStreams() === 0)
+        const draining = yield* app.started
+        yield* Effect.sleep("150 millis")
+        assert.isFalse(client.goneAway())
+        const bodies = yield* Effect.forEach(["/2", "/3"], (path) => request(client.session, path), {
+          concurrency: "unbounded"
+        })
+        assert.deepStrictEqual(bodies, ["/2", "/3"])
+        yield* until("the end of the session", client.closed)
+        assert.isTrue(client.goneAway())
+        assert.deepInclude(yield* Fiber.join(draining), { open: 1, idle: 1, sentAway: 1, forced: 0 })
+      }))
+
+    it.scopedLive("a request that crosses the start of the drain is answered", () =>
+      Effect.gen(function*() {
+        const app = yield* serve(secure)
+        const client = yield* app.session
+        assert.strictEqual(yield* request(client.session, "/1"), "/1")
+        yield* until("the stream to close", () => app.openStreams() === 0)
+        const crossing = yield* Effect.fork(request(client.session, "/2"))
+        const report = yield* app.drainable.drain
+        assert.strictEqual(yield* Fiber.join(crossing), "/2")
+        assert.deepInclude(report, { open: 1, sentAway: 1 })
+      }))
+
+    it.scopedLive("an idle session ends after idleTimeout", () =>
+      Effect.gen(function*() {
+        const app = yield* serve(secure, { idleTimeout: "300 millis" })
+        const client = yield* app.session
+        assert.strictEqual(yield* request(client.session, "/1"), "/1")
         const report = yield* app.drainable.drain
         yield* until("the end of the session", client.closed)
         assert.isTrue(client.goneAway())
-        assert.deepInclude(report, { open: 1, idle: 1, sentAway: 1 })
-        assert.isBelow(Duration.toMillis(report.duration), 1000)
+        assert.deepInclude(report, { open: 1, timedOut: 1 })
+        assert.isAtLeast(Duration.toMillis(report.duration), 290)
+        assert.isBelow(Duration.toMillis(report.duration), 1500)
       }))
 
-    it.scopedLive("a session that has made no request is served before it ends", () =>
+    it.scopedLive("a session that has made no request is served", () =>
       Effect.gen(function*() {
         const app = yield* serve(secure)
         const client = yield* app.session
         const draining = yield* app.started
         yield* Effect.sleep("150 millis")
-        const bodies = yield* Effect.forEach(["/1", "/2", "/3"], (path) => request(client.session, path), {
-          concurrency: "unbounded"
-        })
-        assert.deepStrictEqual(bodies, ["/1", "/2", "/3"])
+        for (const path of ["/1", "/2", "/3"]) assert.strictEqual(yield* request(client.session, path), path)
+        yield* Effect.sleep("250 millis")
+        assert.strictEqual(yield* request(client.session, "/4"), "/4")
         const report = yield* Fiber.join(draining)
         assert.deepInclude(report, { open: 1, fresh: 1, sentAway: 1 })
         assert.isTrue(client.goneAway())
@@ -115,7 +146,7 @@ for (const secure of [false, true]) {
         assert.strictEqual(yield* request(client.session, "/1"), "/1")
         yield* silent.closed
         const report = yield* Fiber.join(draining)
-        assert.deepInclude(report, { open: 2, fresh: 2, sentAway: 1, timedOut: 1 })
+        assert.deepInclude(report, { open: 2, fresh: 2, timedOut: 2 })
       }))
 
     it.scopedLive("streams that do not finish are forced at drainTimeout", () =>
