@@ -18,8 +18,10 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type * as dgram from "node:dgram"
 import type * as net from "node:net"
-import * as internal from "./internal/drainServer.ts"
+import * as internalPacket from "./internal/drainPacket.ts"
+import * as internalServer from "./internal/drainServer.ts"
 
 /**
  * How a server is drained.
@@ -176,4 +178,48 @@ export interface WebSocketServer {
  * @category constructors
  */
 export const server: (server: net.Server, options?: Options) => Effect.Effect<Drainable, never, Scope.Scope> =
-  internal.make
+  internalServer.make
+
+/**
+ * How a UDP socket is drained.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PacketOptions {
+  /**
+   * How long the socket stays open for replies to what it has received. An app that knows when its last reply is out
+   * closes the socket itself. Default: 1 second.
+   */
+  readonly replyTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * A UDP socket to be drained.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DrainablePacket {
+  /**
+   * Stops receiving in the tick in which it starts to run, so that what comes from now on is left to the other processes
+   * that share the socket; closes it after `replyTimeout`, and is done when it is closed. Idempotent.
+   */
+  readonly drain: Effect.Effect<void>
+  /** Closes the socket now. */
+  readonly hasten: Effect.Effect<void>
+  /** Only stops receiving, synchronously. */
+  readonly stopReceiving: Effect.Effect<void>
+}
+
+/**
+ * Makes a bound UDP socket drainable. Closing it at once would lose the replies that are still being worked on. When the
+ * scope closes, a socket that has not been drained is.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const packet: (
+  socket: dgram.Socket,
+  options?: PacketOptions
+) => Effect.Effect<DrainablePacket, never, Scope.Scope> = internalPacket.make

@@ -6,6 +6,7 @@
  *
  * @internal
  */
+import type * as dgram from "node:dgram"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Session } from "node:http2"
 import * as net from "node:net"
@@ -148,3 +149,15 @@ export const openStreams = (session: ServerHttp2Session): number => {
  * @internal
  */
 export const webSocketOf = (socket: net.Socket): unknown => bySymbol(socket, "websocket")
+
+/**
+ * Stops reading from a UDP socket that is to stay open for replies, which `dgram` cannot do by itself.
+ *
+ * @internal
+ */
+export const stopReceiving = (socket: dgram.Socket): void => {
+  const state = bySymbol(socket, "state symbol") as
+    | { readonly handle?: { readonly recvStop?: () => number } | null | undefined }
+    | undefined
+  state?.handle?.recvStop?.()
+}
