@@ -29,7 +29,7 @@ export interface Listener {
   /** Its descriptor, which stays the registry's to close; none once that has happened. */
   readonly descriptor: Effect.Effect<Option.Option<number>>
   /** Lets a server accept on it: at once if this process is ready, else as soon as it is. */
-  readonly serve: (server: net.Server) => Effect.Effect<void, ListenError>
+  readonly serve: (server: net.Server) => Effect.Effect<void, ListenError, Scope.Scope>
 }
 
 /**

@@ -15,11 +15,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import type * as Drain from "./Drain.ts"
 import * as Env from "./Env.ts"
 import type { Fds } from "./Fds.ts"
 import * as internal from "./internal/upgrader.ts"
 import type { BuildError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
-import type { ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
+import type { DrainHook, DrainReport, ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
 
 /**
  * A program to run in place of this one. What is not given is taken from how this process was started.
@@ -43,8 +44,16 @@ export interface CommandOptions {
 export interface Options {
   /** How long the new process may take until it is ready; 1 minute by default. Finite and above zero. */
   readonly upgradeTimeout?: Duration.DurationInput | undefined
-  /** How long `launch` lets open connections finish; 30 seconds by default. Then they are closed by force. */
+  /** How long open connections may take to finish; 30 seconds by default. Then they are closed by force. */
   readonly drainTimeout?: Duration.DurationInput | undefined
+  /** How connections are drained: see `Drain.Options`. */
+  readonly drain?:
+    | Pick<Drain.Options, "idleTimeout" | "lingerTimeout" | "webSocketCloseCode" | "webSocketSpread">
+    | undefined
+  /** How long each `onDrain` hook may take; 5 seconds by default. */
+  readonly hookTimeout?: Duration.DurationInput | undefined
+  /** The exit code of this process if connections had to be closed by force; 0 by default, as without force. */
+  readonly forcedExitCode?: number | undefined
   /**
    * Where to write the process id when this process is ready; nowhere by default. It is put back when an upgrade fails
    * after the new process has written it, and removed at the final stop. A relative path starts at the directory in
@@ -102,8 +111,18 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
    * What must not run twice (a queue consumer, a scheduler, a migration) waits for this.
    */
   readonly waitForParent: Effect.Effect<void, ProtocolError>
-  /** Stops accepting and lets open connections finish, for `drainTimeout` at the longest. `launch` does it. */
-  readonly drain: Effect.Effect<void>
+  /**
+   * Stops accepting, lets open connections finish for `drainTimeout` at the longest, and tells what it did. It happens
+   * once, and goes on if the caller is interrupted. While it runs, a further SIGTERM or SIGINT closes what is left.
+   * `launch` does this.
+   */
+  readonly drain: Effect.Effect<DrainReport>
+  /**
+   * Has something done first when this process drains. After an upgrade this process has stopped accepting by then; when
+   * it is stopped it still accepts, so that whoever sends clients here can be told before they are refused. A hook that
+   * fails or takes longer than `hookTimeout` is logged and left.
+   */
+  readonly onDrain: (hook: DrainHook) => Effect.Effect<void, never, Scope.Scope>
   /** What happens from the moment of subscription on. */
   readonly events: Effect.Effect<Queue.Dequeue<UpgraderEvent>, never, Scope.Scope>
 }>() {}
@@ -150,7 +169,7 @@ export const layerStub: Layer.Layer<Upgrader | Fds> = Layer.provide(Layer.scoped
 /**
  * Runs an app for as long as this process is the one to serve: builds the layer, says `ready`, waits for `exit`, drains,
  * releases the layer. Interruption (SIGTERM and SIGINT under `NodeRuntime.runMain`) stops and drains the same way. The
- * exit code of the process is 0 in both cases.
+ * exit code of the process is 0 in both cases, unless `forcedExitCode` says otherwise.
  *
  * @since 0.1.0
  * @category running

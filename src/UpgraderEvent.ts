@@ -4,6 +4,9 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type { ServerReport } from "./Drain.ts"
 import type { UpgradeError } from "./TableflipError.ts"
 
 /**
@@ -28,6 +31,26 @@ export type ExitReason = Data.TaggedEnum<{
 export const ExitReason = Data.taggedEnum<ExitReason>()
 
 /**
+ * What draining the process did, server by server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DrainReport {
+  readonly servers: ReadonlyArray<ServerReport & { readonly address: string }>
+  /** From the moment in which it stopped accepting. */
+  readonly duration: Duration.Duration
+}
+
+/**
+ * What an app does before its clients are sent away: leave a registry of services, stop consuming a queue.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type DrainHook = (reason: ExitReason) => Effect.Effect<unknown, unknown>
+
+/**
  * One event. `generation` is that of the process which the event is about.
  *
  * @since 0.1.0
@@ -46,6 +69,10 @@ export type UpgraderEvent = Data.TaggedEnum<{
   ParentExited: { readonly generation: number }
   /** This process was told to stop. */
   Stopped: { readonly generation: number }
+  /** This process begins to finish what it serves. */
+  Draining: { readonly generation: number }
+  /** It has finished. */
+  Drained: { readonly generation: number; readonly report: DrainReport }
 }>
 
 /**

@@ -15,6 +15,7 @@ import type { Fds, Listener } from "../Fds.ts"
 import { DescriptorError, ListenError } from "../TableflipError.ts"
 import type { Entry } from "./descriptorTable.ts"
 import * as descriptorTable from "./descriptorTable.ts"
+import type { Draining } from "./draining.ts"
 
 export interface Registry {
   readonly service: Fds["Type"]
@@ -28,14 +29,9 @@ export interface Registry {
   readonly parentExited: Effect.Effect<void>
   /** Whether a child serves the Unix paths too, or is about to. They are left alone then. */
   readonly shareWithChild: (shared: boolean) => Effect.Effect<void>
-  /** The servers that accept. */
-  readonly servers: Effect.Effect<ReadonlyArray<net.Server>>
   /** Stops accepting everywhere at once. What is connected stays. */
   readonly stopAccepting: Effect.Effect<void>
 }
-
-/** Whoever follows the connections of a server, so that it can be drained, begins before the first one. */
-export type Follow = (server: net.Server) => Effect.Effect<void, never, Scope.Scope>
 
 const alreadyListening = (name: FdName) => () =>
   new ListenError({
@@ -51,216 +47,237 @@ export const make: (options: {
   readonly env: Env["Type"]
   readonly inherited: ReadonlyArray<NamedDescriptor>
   readonly hasParent: boolean
-  readonly follow: Follow
-}) => Effect.Effect<Registry, never, Scope.Scope> = Effect.fnUntraced(function*({ env, follow, hasParent, inherited }) {
-  const table = descriptorTable.make(inherited)
-  const orphans: Array<BoundListener> = []
-  let active = false
-  let parentLives = hasParent
-  let childShares = false
+  readonly draining: Draining
+}) => Effect.Effect<Registry, never, Scope.Scope> = Effect.fnUntraced(
+  function*({ draining, env, hasParent, inherited }) {
+    const table = descriptorTable.make(inherited)
+    const orphans: Array<BoundListener> = []
+    let active = false
+    let parentLives = hasParent
+    let childShares = false
 
-  const unlinkIfLast = (listener: BoundListener) =>
-    Effect.suspend(() => active && !parentLives && !childShares ? listener.unlink : Effect.void)
+    const unlinkIfLast = (listener: BoundListener) =>
+      Effect.suspend(() => active && !parentLives && !childShares ? listener.unlink : Effect.void)
 
-  const openListener = Effect.fnUntraced(function*(at: Address) {
-    const descriptor = table.takeInherited(address.listenerName(at))
-    if (Option.isNone(descriptor)) return yield* env.bind(at)
-    if (address.isFile(at) && !(yield* env.isSocket(at.path))) {
-      yield* Effect.logWarning(`The inherited socket is no longer at ${at.path}; listening there anew`)
-      yield* env.closeDescriptor(descriptor.value)
-      return yield* env.bind(at)
-    }
-    yield* logUnchangeable(at)
-    return yield* env.adopt(at, descriptor.value)
-  })
-
-  const serve = (entry: Entry, listener: BoundListener) => (server: net.Server) =>
-    Effect.suspend(() => {
-      entry.server = server
-      listener.attach(server)
-      return active ? listener.prepare : Effect.void
-    }).pipe(
-      Effect.flatMap(() => active ? failWith(listener.listen()) : Effect.void)
-    )
-
-  const listener = (at: Address): Effect.Effect<Listener, ListenError, Scope.Scope> => {
-    const name = address.listenerName(at)
-    return table.claim<BoundListener, ListenError>({
-      name,
-      onTaken: alreadyListening(name),
-      open: openListener(at),
-      toEntry: (listener) => ({ name, descriptor: listener.descriptor, listener }),
-      close: (listener) => Effect.zipRight(unlinkIfLast(listener), Effect.sync(listener.close))
-    }).pipe(Effect.map(([bound, entry]) => ({
-      address: bound.address,
-      descriptor: Effect.sync(bound.descriptor),
-      serve: serve(entry, bound)
-    })))
-  }
-
-  /** Claims what only an older process can have added. */
-  const inheritedOnly = <A>(
-    key: FdName,
-    name: string,
-    open: (descriptor: number) => {
-      readonly open: Effect.Effect<A, DescriptorError>
-      readonly toEntry: (opened: A) => Entry
-      readonly close: (opened: A) => Effect.Effect<void>
-    }
-  ): Effect.Effect<Option.Option<A>, DescriptorError, Scope.Scope> =>
-    Effect.suspend(() => {
-      if (table.isTaken(key)) return Effect.fail(alreadyClaimed(name)())
-      const descriptor = table.takeInherited(key)
-      return Option.isNone(descriptor)
-        ? Effect.succeedNone
-        : table.claim({ name: key, onTaken: alreadyClaimed(name), ...open(descriptor.value) }).pipe(
-          Effect.map(([opened]) => Option.some(opened))
-        )
+    const openListener = Effect.fnUntraced(function*(at: Address) {
+      const descriptor = table.takeInherited(address.listenerName(at))
+      if (Option.isNone(descriptor)) return yield* env.bind(at)
+      if (address.isFile(at) && !(yield* env.isSocket(at.path))) {
+        yield* Effect.logWarning(`The inherited socket is no longer at ${at.path}; listening there anew`)
+        yield* env.closeDescriptor(descriptor.value)
+        return yield* env.bind(at)
+      }
+      yield* logUnchangeable(at)
+      return yield* env.adopt(at, descriptor.value)
     })
 
-  /** Hands over what goes on belonging to the caller. */
-  const borrow = <E>(entry: Entry, onTaken: () => E): Effect.Effect<void, E, Scope.Scope> =>
-    Effect.asVoid(
-      table.claim<void, E>({
-        name: entry.name,
-        onTaken,
-        open: Effect.void,
-        toEntry: () => entry,
-        close: () => Effect.void
+    const serve = (entry: Entry, listener: BoundListener) =>
+      Effect.fnUntraced(function*(server: net.Server) {
+        if (server.listening) return yield* alreadyServing(entry.name)
+        yield* draining.follow(server, entry.name.address)
+        entry.server = server
+        listener.attach(server)
+        if (!active) return
+        yield* listener.prepare
+        const error = listener.listen()
+        if (error !== undefined) return yield* error
       })
-    )
 
-  const service: Fds["Type"] = {
-    listener,
-    listen: (server, at) =>
-      Effect.flatMap(
-        listener(at),
-        (claimed) => Effect.as(Effect.zipRight(follow(server), claimed.serve(server)), claimed.address)
-      ),
-    packet: (at) => {
-      const name = address.packetName(at)
-      const open = Effect.suspend(() =>
-        Option.match(table.takeInherited(name), {
-          onNone: () => env.bindPacket(at),
-          onSome: (descriptor) => env.adoptPacket(at, descriptor)
-        })
-      )
-      return table.claim<BoundPacket, ListenError>({
+    const listener = (at: Address): Effect.Effect<Listener, ListenError, Scope.Scope> => {
+      const name = address.listenerName(at)
+      return table.claim<BoundListener, ListenError>({
         name,
         onTaken: alreadyListening(name),
-        open: Effect.tap(open, (bound) => Effect.sync(() => active && bound.start())),
-        toEntry: (bound) => ({ name, descriptor: bound.descriptor, start: bound.start }),
-        close: (bound) => Effect.sync(() => Option.isSome(bound.descriptor()) && bound.socket.close())
-      }).pipe(Effect.map(([bound]) => bound.socket))
-    },
-    connection: (name) => {
-      const key = address.connectionName(name)
-      return inheritedOnly(key, name, (descriptor) => ({
-        open: env.adoptConnection(name, descriptor),
-        toEntry: (socket) => ({ name: key, descriptor: () => env.connectionDescriptor(socket) }),
-        close: (socket) => Effect.sync(() => socket.destroy())
-      }))
-    },
-    file: (name) => {
-      const key = address.fileName(name)
-      return inheritedOnly(key, name, (descriptor) => ({
-        open: Effect.succeed(descriptor),
-        toEntry: () => ({ name: key, descriptor: () => Option.some(descriptor) }),
-        close: () => env.closeDescriptor(descriptor)
-      }))
-    },
-    addListener: (at, server) => {
-      const name = address.listenerName(at)
-      const listener = env.borrowListener(server)
-      const entry = { name, descriptor: listener.descriptor, listener, server }
-      return Effect.zipRight(borrow(entry, alreadyListening(name)), follow(server))
-    },
-    addPacket: (at, socket) => {
-      const name = address.packetName(at)
-      return borrow({ name, descriptor: env.borrowPacket(socket).descriptor }, alreadyListening(name))
-    },
-    addConnection: (name, socket) =>
-      borrow(
-        { name: address.connectionName(name), descriptor: () => env.connectionDescriptor(socket) },
-        alreadyClaimed(name)
-      ),
-    addFile: (name, descriptor) =>
-      Effect.if(env.isOpen(descriptor), {
-        onTrue: () =>
-          borrow(
-            { name: address.fileName(name), descriptor: () => Option.some(descriptor) },
-            alreadyClaimed(name)
-          ),
-        onFalse: () => new DescriptorError({ reason: "NotOpen", name, detail: `descriptor ${descriptor} is not open` })
-      })
-  }
+        open: openListener(at),
+        toEntry: (listener) => ({ name, descriptor: listener.descriptor, listener }),
+        close: (listener) => Effect.zipRight(unlinkIfLast(listener), Effect.sync(listener.close))
+      }).pipe(Effect.map(([bound, entry]) => ({
+        address: bound.address,
+        descriptor: Effect.sync(bound.descriptor),
+        serve: serve(entry, bound)
+      })))
+    }
 
-  const listeners = () => table.entries().flatMap((entry) => entry.listener && entry.server ? [entry.listener] : [])
-
-  // In one turn of the event loop: if one address fails, nobody has been let in anywhere.
-  const startAll = Effect.suspend((): Effect.Effect<void, ListenError> => {
-    for (const listener of listeners()) {
-      const error = listener.listen()
-      if (error !== undefined) {
-        listeners().forEach((listener) => listener.close())
-        return Effect.fail(error)
+    /** Claims what only an older process can have added. */
+    const inheritedOnly = <A>(
+      key: FdName,
+      name: string,
+      open: (descriptor: number) => {
+        readonly open: Effect.Effect<A, DescriptorError>
+        readonly toEntry: (opened: A) => Entry
+        readonly close: (opened: A) => Effect.Effect<void>
       }
-    }
-    for (const entry of table.entries()) entry.start?.()
-    active = true
-    return Effect.void
-  })
+    ): Effect.Effect<Option.Option<A>, DescriptorError, Scope.Scope> =>
+      Effect.suspend(() => {
+        if (table.isTaken(key)) return Effect.fail(alreadyClaimed(name)())
+        const descriptor = table.takeInherited(key)
+        return Option.isNone(descriptor)
+          ? Effect.succeedNone
+          : table.claim({ name: key, onTaken: alreadyClaimed(name), ...open(descriptor.value) }).pipe(
+            Effect.map(([opened]) => Option.some(opened))
+          )
+      })
 
-  const closeInherited = Effect.fnUntraced(function*({ descriptor, name }: NamedDescriptor) {
-    const isUnixListener = name.kind === "listener" && name.network === "unix"
-    const adopted = isUnixListener ? yield* Effect.option(env.adopt({ path: name.address }, descriptor)) : Option.none()
-    if (Option.isSome(adopted)) {
-      orphans.push(adopted.value)
-      adopted.value.close()
-    } else if (!isUnixListener) {
-      yield* env.closeDescriptor(descriptor)
-    }
-    yield* Effect.logDebug(`Closed the inherited ${name.kind} ${name.address}, which nothing asked for`)
-  })
-
-  const closeUnclaimed = Effect.suspend(() =>
-    Effect.forEach(table.takeAllInherited(), closeInherited, { discard: true })
-  )
-  yield* Effect.addFinalizer(() => closeUnclaimed)
-
-  return {
-    service,
-    descriptors: Effect.sync(() =>
-      table.entries().flatMap((entry) =>
-        Option.match(entry.descriptor(), {
-          onNone: () => [],
-          onSome: (descriptor) => [{ name: entry.name, descriptor }]
+    /** Hands over what goes on belonging to the caller. */
+    const borrow = <E>(entry: Entry, onTaken: () => E): Effect.Effect<void, E, Scope.Scope> =>
+      Effect.asVoid(
+        table.claim<void, E>({
+          name: entry.name,
+          onTaken,
+          open: Effect.void,
+          toEntry: () => entry,
+          close: () => Effect.void
         })
       )
-    ),
-    activate: Effect.suspend(() =>
-      Effect.zipRight(Effect.forEach(listeners(), (listener) => listener.prepare, { discard: true }), startAll)
-    ),
-    closeUnclaimed,
-    parentExited: Effect.suspend(() => {
-      parentLives = false
-      return Effect.forEach(orphans.splice(0), (listener) => listener.unlink, { discard: true })
-    }),
-    shareWithChild: (shared) =>
-      Effect.sync(() => {
-        childShares = shared
-      }),
-    servers: Effect.sync(() => table.entries().flatMap((entry) => entry.server ?? [])),
-    stopAccepting: Effect.suspend(() =>
-      Effect.forEach(listeners(), (listener) => Effect.zipRight(unlinkIfLast(listener), Effect.sync(listener.close)), {
-        discard: true
-      })
-    )
-  }
-})
 
-const failWith = (error: ListenError | undefined): Effect.Effect<void, ListenError> =>
-  error === undefined ? Effect.void : Effect.fail(error)
+    const service: Fds["Type"] = {
+      listener,
+      listen: (server, at) =>
+        Effect.flatMap(
+          listener(at),
+          (claimed) => Effect.as(claimed.serve(server), claimed.address)
+        ),
+      packet: (at) => {
+        const name = address.packetName(at)
+        const open = Effect.suspend(() =>
+          Option.match(table.takeInherited(name), {
+            onNone: () => env.bindPacket(at),
+            onSome: (descriptor) => env.adoptPacket(at, descriptor)
+          })
+        )
+        return table.claim<BoundPacket, ListenError>({
+          name,
+          onTaken: alreadyListening(name),
+          open: Effect.tap(open, (bound) => Effect.sync(() => active && bound.start())),
+          toEntry: (bound) => ({ name, descriptor: bound.descriptor, start: bound.start }),
+          close: (bound) => Effect.sync(() => Option.isSome(bound.descriptor()) && bound.socket.close())
+        }).pipe(
+          Effect.map(([bound]) => bound.socket),
+          Effect.tap(draining.followPacket)
+        )
+      },
+      connection: (name) => {
+        const key = address.connectionName(name)
+        return inheritedOnly(key, name, (descriptor) => ({
+          open: env.adoptConnection(name, descriptor),
+          toEntry: (socket) => ({ name: key, descriptor: () => env.connectionDescriptor(socket) }),
+          close: (socket) => Effect.sync(() => socket.destroy())
+        }))
+      },
+      file: (name) => {
+        const key = address.fileName(name)
+        return inheritedOnly(key, name, (descriptor) => ({
+          open: Effect.succeed(descriptor),
+          toEntry: () => ({ name: key, descriptor: () => Option.some(descriptor) }),
+          close: () => env.closeDescriptor(descriptor)
+        }))
+      },
+      addListener: (at, server) => {
+        const name = address.listenerName(at)
+        const listener = env.borrowListener(server)
+        const entry = { name, descriptor: listener.descriptor, listener, server }
+        return Effect.zipRight(borrow(entry, alreadyListening(name)), draining.follow(server, name.address))
+      },
+      addPacket: (at, socket) => {
+        const name = address.packetName(at)
+        return Effect.zipRight(
+          borrow({ name, descriptor: env.borrowPacket(socket).descriptor }, alreadyListening(name)),
+          draining.followPacket(socket)
+        )
+      },
+      addConnection: (name, socket) =>
+        borrow(
+          { name: address.connectionName(name), descriptor: () => env.connectionDescriptor(socket) },
+          alreadyClaimed(name)
+        ),
+      addFile: (name, descriptor) =>
+        Effect.if(env.isOpen(descriptor), {
+          onTrue: () =>
+            borrow(
+              { name: address.fileName(name), descriptor: () => Option.some(descriptor) },
+              alreadyClaimed(name)
+            ),
+          onFalse: () =>
+            new DescriptorError({ reason: "NotOpen", name, detail: `descriptor ${descriptor} is not open` })
+        })
+    }
+
+    const listeners = () => table.entries().flatMap((entry) => entry.listener && entry.server ? [entry.listener] : [])
+
+    // In one turn of the event loop: if one address fails, nobody has been let in anywhere.
+    const startAll = Effect.suspend((): Effect.Effect<void, ListenError> => {
+      for (const listener of listeners()) {
+        const error = listener.listen()
+        if (error !== undefined) {
+          listeners().forEach((listener) => listener.close())
+          return Effect.fail(error)
+        }
+      }
+      for (const entry of table.entries()) entry.start?.()
+      active = true
+      return Effect.void
+    })
+
+    const closeInherited = Effect.fnUntraced(function*({ descriptor, name }: NamedDescriptor) {
+      const isUnixListener = name.kind === "listener" && name.network === "unix"
+      const adopted = isUnixListener
+        ? yield* Effect.option(env.adopt({ path: name.address }, descriptor))
+        : Option.none()
+      if (Option.isSome(adopted)) {
+        orphans.push(adopted.value)
+        adopted.value.close()
+      } else if (!isUnixListener) {
+        yield* env.closeDescriptor(descriptor)
+      }
+      yield* Effect.logDebug(`Closed the inherited ${name.kind} ${name.address}, which nothing asked for`)
+    })
+
+    const closeUnclaimed = Effect.suspend(() =>
+      Effect.forEach(table.takeAllInherited(), closeInherited, { discard: true })
+    )
+    yield* Effect.addFinalizer(() => closeUnclaimed)
+
+    return {
+      service,
+      descriptors: Effect.sync(() =>
+        table.entries().flatMap((entry) =>
+          Option.match(entry.descriptor(), {
+            onNone: () => [],
+            onSome: (descriptor) => [{ name: entry.name, descriptor }]
+          })
+        )
+      ),
+      activate: Effect.suspend(() =>
+        Effect.zipRight(Effect.forEach(listeners(), (listener) => listener.prepare, { discard: true }), startAll)
+      ),
+      closeUnclaimed,
+      parentExited: Effect.suspend(() => {
+        parentLives = false
+        return Effect.forEach(orphans.splice(0), (listener) => listener.unlink, { discard: true })
+      }),
+      shareWithChild: (shared) =>
+        Effect.sync(() => {
+          childShares = shared
+        }),
+      stopAccepting: Effect.suspend(() =>
+        Effect.forEach(
+          listeners(),
+          (listener) => Effect.zipRight(unlinkIfLast(listener), Effect.sync(listener.close)),
+          {
+            discard: true
+          }
+        )
+      )
+    }
+  }
+)
+
+const alreadyServing = (name: FdName) =>
+  new ListenError({
+    reason: "AlreadyClaimed",
+    address: name.address,
+    detail: "the server listens somewhere already; a server has one socket, and listen must not be called on it"
+  })
 
 const logUnchangeable = (at: Address): Effect.Effect<void> => {
   const option = address.isPath(at) ? "mode" : "ipv6Only"

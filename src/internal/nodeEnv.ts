@@ -60,6 +60,17 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     start: Effect.suspend(() => start),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),
+    setTitle: (title) =>
+      Effect.sync(() => {
+        process.title = title
+      }),
+    // Only here does it hold against the explicit `process.exit(0)` of NodeRuntime.runMain.
+    setExitCode: (code) =>
+      Effect.sync(() =>
+        process.once("exit", () => {
+          process.exitCode = code
+        })
+      ),
     claim,
     signals,
     spawn,

@@ -130,6 +130,8 @@ export const make = (
     start: Effect.succeed({ executable: "/usr/bin/node", args: ["app.js"], directory }),
     variables: Effect.sync(() => ({ ...self.variables })),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete self.variables[name])),
+    setTitle: () => Effect.void,
+    setExitCode: () => Effect.void,
     claim: (holder) =>
       Effect.acquireRelease(
         Effect.sync(() => {

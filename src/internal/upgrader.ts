@@ -21,6 +21,9 @@ import type { Options } from "../Upgrader.ts"
 import { Upgrader } from "../Upgrader.ts"
 import { UpgraderEvent } from "../UpgraderEvent.ts"
 import { attempt } from "./attempt.ts"
+import type { Draining } from "./draining.ts"
+import { make as makeDraining } from "./draining.ts"
+import { drainProcess } from "./drainProcess.ts"
 import type { Registry } from "./fds.ts"
 import * as fds from "./fds.ts"
 import type { Ancestry } from "./parent.ts"
@@ -50,17 +53,15 @@ export const make: (options: Options) => Effect.Effect<
   if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
   yield* claim(env, settings)
   const ancestry = yield* parent.receive(env)
-  const registry = yield* fds.make({
-    env,
-    inherited: ancestry.inherited,
-    hasParent: ancestry.hasParent,
-    follow: () => Effect.void
-  })
+  const draining = makeDraining(env, settings)
+  const { hasParent, inherited } = ancestry
+  const registry = yield* fds.make({ env, inherited, hasParent, draining })
   return yield* assemble({
     env,
     settings,
     ancestry,
     registry,
+    draining,
     tryUpgrade: tryUpgrade(env, settings, ancestry, registry)
   })
 })
@@ -98,10 +99,11 @@ interface Parts {
   readonly settings: Settings
   readonly ancestry: Ancestry
   readonly registry: Registry
+  readonly draining: Draining
   readonly tryUpgrade: ReturnType<typeof tryUpgrade>
 }
 
-const assemble = Effect.fnUntraced(function*({ ancestry, env, registry, settings, tryUpgrade }: Parts) {
+const assemble = Effect.fnUntraced(function*({ ancestry, draining, env, registry, settings, tryUpgrade }: Parts) {
   const { generation } = ancestry
   const events = yield* Effect.acquireRelease(PubSub.unbounded<UpgraderEvent>(), PubSub.shutdown)
   const publish = (event: UpgraderEvent) => Effect.asVoid(PubSub.publish(events, event))
@@ -159,7 +161,16 @@ const assemble = Effect.fnUntraced(function*({ ancestry, env, registry, settings
     stop: machine.stop,
     exit: machine.exit,
     waitForParent: Deferred.await(eldersGone),
-    drain: registry.stopAccepting,
+    drain: yield* drainProcess({
+      env,
+      settings,
+      draining,
+      generation,
+      exit: machine.exit,
+      stopAccepting: registry.stopAccepting,
+      publish
+    }),
+    onDrain: draining.onDrain,
     events: PubSub.subscribe(events)
   })
   return Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service))
@@ -191,15 +202,16 @@ const upgradeOn = Effect.fnUntraced(function*(
 export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env | Scope.Scope> = Effect.gen(
   function*() {
     const env = yield* Env
-    const registry = yield* fds.make({ env, inherited: [], hasParent: false, follow: () => Effect.void })
     const settings = yield* Effect.orDie(upgraderOptions.decode({ signals: false }))
-    const unsupported = new NotSupportedError({ reason: "this is the stub" })
+    const draining = makeDraining(env, settings)
+    const registry = yield* fds.make({ env, inherited: [], hasParent: false, draining })
     return yield* assemble({
       env,
       settings,
       ancestry: parent.none,
       registry,
-      tryUpgrade: () => Effect.fail(unsupported)
+      draining,
+      tryUpgrade: () => Effect.fail(new NotSupportedError({ reason: "this is the stub" }))
     })
   }
 )

@@ -13,6 +13,9 @@ export interface Settings {
   readonly drainTimeout: Duration.Duration
   readonly probation: Duration.Duration
   readonly killGrace: Duration.Duration
+  readonly hookTimeout: Duration.Duration
+  readonly forcedExitCode: number
+  readonly drain: NonNullable<Options["drain"]>
   readonly maxDraining: number
   readonly pidFile: string | undefined
   readonly signals: ReadonlyArray<NodeJS.Signals>
@@ -53,6 +56,15 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
     const drainTimeout = yield* decodeDuration("drainTimeout", options.drainTimeout ?? "30 seconds", true)
     const probation = yield* decodeDuration("probation", options.probation ?? 0, true)
     const killGrace = yield* decodeDuration("killGrace", options.killGrace ?? "5 seconds", true)
+    const hookTimeout = yield* decodeDuration("hookTimeout", options.hookTimeout ?? "5 seconds", true)
+    const drain = options.drain ?? {}
+    for (const name of ["idleTimeout", "lingerTimeout", "webSocketSpread"] as const) {
+      yield* decodeDuration(`drain.${name}`, drain[name] ?? 0, true)
+    }
+    const forcedExitCode = options.forcedExitCode ?? 0
+    if (!Number.isInteger(forcedExitCode) || forcedExitCode < 0 || forcedExitCode > 255) {
+      return yield* invalid("forcedExitCode", forcedExitCode, "a whole number from 0 to 255")
+    }
     const maxDraining = options.maxDraining ?? 1
     if (!Number.isInteger(maxDraining) || maxDraining < 1) {
       return yield* invalid("maxDraining", maxDraining, "a whole number from 1")
@@ -66,6 +78,9 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
       drainTimeout,
       probation,
       killGrace,
+      hookTimeout,
+      forcedExitCode,
+      drain,
       maxDraining,
       pidFile: options.pidFile,
       signals,
