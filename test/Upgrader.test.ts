@@ -500,6 +500,53 @@ describe("Upgrader", () => {
       }).pipe(Effect.provide(TestEnv.layerVariables({ TABLEFLIP_HAS_PARENT_7DIU3: "yes", TABLEFLIP_FDS: "3,4" }))))
   })
 
+  describe("draining", () => {
+    it.effect("stops everywhere, after the hooks when it is a stop, and tells of every server", () =>
+      Effect.gen(function*() {
+        const upgrader = yield* Upgrader.Upgrader
+        const { accepting } = yield* TestEnv
+        const events = yield* upgrader.events
+        yield* Fds.listen(net.createServer(), address)
+        yield* Fds.listen(net.createServer(), { path: "/run/app.sock" })
+        yield* upgrader.ready
+        const seen: Array<unknown> = []
+        yield* upgrader.onDrain((reason) =>
+          Effect.map(accepting(address), (pids) => seen.push(reason._tag, pids.length))
+        )
+        yield* upgrader.onDrain(() => Effect.fail("the registry does not answer"))
+        yield* upgrader.onDrain(() => Effect.never)
+        yield* upgrader.stop
+        const drain = yield* Effect.fork(upgrader.drain)
+        yield* TestClock.adjust("5 seconds")
+        const report = yield* drain
+        assert.deepStrictEqual(seen, ["Stopped", 1])
+        assert.deepStrictEqual(yield* accepting(address), [])
+        assert.deepStrictEqual(report.servers.map(({ address }) => address), ["127.0.0.1:8080", "/run/app.sock"])
+        assert.strictEqual(yield* upgrader.drain, report, "there is one drain")
+        assert.deepStrictEqual(
+          Chunk.toReadonlyArray(yield* Queue.takeAll(events)).map(({ _tag }) => _tag),
+          ["Ready", "Stopped", "Draining", "Drained"]
+        )
+      }).pipe(Effect.scoped, Effect.provide(machine())))
+
+    it.effect("stops before the hooks when a newer process has taken over", () =>
+      Effect.gen(function*() {
+        const upgrader = yield* Upgrader.Upgrader
+        const { accepting } = yield* TestEnv
+        yield* Fds.listen(net.createServer(), address)
+        yield* upgrader.ready
+        const seen: Array<unknown> = []
+        yield* upgrader.onDrain((reason) =>
+          Effect.map(accepting(address), (pids) => seen.push(reason._tag, pids.length))
+        )
+        const { child, upgrade } = yield* startUpgrade
+        yield* child.notifyReady
+        yield* upgrade
+        yield* upgrader.drain
+        assert.deepStrictEqual(seen, ["Upgraded", 0])
+      }).pipe(Effect.scoped, Effect.provide(machine())))
+  })
+
   describe("launch", () => {
     const steps: Array<string> = []
     const app = Layer.scopedDiscard(

@@ -47,10 +47,7 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
 
   const hasten = Effect.zipRight(
     Effect.logWarning("Told to stop again; closing what is left"),
-    Effect.forEach([...servers].map(({ drainable }) => drainable), ({ hasten }) => hasten, {
-      concurrency: "unbounded",
-      discard: true
-    })
+    Effect.forEach(servers, ({ drainable }) => drainable.hasten, { concurrency: "unbounded", discard: true })
   )
 
   /** A process that drains because it was told to stop hears the word once more; any other hears it for the first time. */
@@ -70,11 +67,11 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
 
   const drainAll = Effect.all({
     servers: Effect.forEach(
-      [...servers],
+      servers,
       ({ address, drainable }) => Effect.map(drainable.drain, (report) => ({ address, ...report })),
       { concurrency: "unbounded" }
     ),
-    packets: Effect.forEach([...packets], ({ drain }) => drain, { concurrency: "unbounded", discard: true })
+    packets: Effect.forEach(packets, ({ drain }) => drain, { concurrency: "unbounded", discard: true })
   }, { concurrency: "unbounded" })
 
   return {
@@ -92,7 +89,7 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
         // A newer process accepts already. Without one, whoever sends clients here is told before they are refused.
         if (reason._tag === "Stopped") yield* runHooks(reason)
         yield* stopAccepting
-        yield* Effect.forEach([...servers], ({ drainable }) => drainable.stopAccepting, { discard: true })
+        yield* Effect.forEach(servers, ({ drainable }) => drainable.stopAccepting, { discard: true })
         if (reason._tag === "Upgraded") yield* runHooks(reason)
         const [duration, reports] = yield* Effect.timed(Effect.suspend(() => drainAll))
         return { servers: reports.servers, duration }

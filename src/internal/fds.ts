@@ -259,15 +259,12 @@ export const make: (options: {
         Effect.sync(() => {
           childShares = shared
         }),
-      stopAccepting: Effect.suspend(() =>
-        Effect.forEach(
-          listeners(),
-          (listener) => Effect.zipRight(unlinkIfLast(listener), Effect.sync(listener.close)),
-          {
-            discard: true
-          }
-        )
-      )
+      // Every socket in one turn of the event loop, so that none goes on accepting while another is being closed.
+      stopAccepting: Effect.suspend(() => {
+        const closing = listeners()
+        closing.forEach((listener) => listener.close())
+        return Effect.forEach(closing, unlinkIfLast, { discard: true })
+      })
     }
   }
 )
