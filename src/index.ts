@@ -8,6 +8,8 @@
 export * as Address from "./Address.ts"
 /** One process that this one has started. @since 0.1.0 */
 export * as ChildProcess from "./ChildProcess.ts"
+/** A graceful shutdown that loses no request. @since 0.1.0 */
+export * as Drain from "./Drain.ts"
 /** The seam to the operating system. @since 0.1.0 */
 export * as Env from "./Env.ts"
 /** How a process ended. @since 0.1.0 */
@@ -22,6 +24,8 @@ export * as TableflipError from "./TableflipError.ts"
 export * as Testing from "./Testing.ts"
 /** `HttpServer` on a socket that survives upgrades. @since 0.1.0 */
 export * as UpgradableHttpServer from "./UpgradableHttpServer.ts"
+/** `SocketServer` on a socket that survives upgrades. @since 0.1.0 */
+export * as UpgradableSocketServer from "./UpgradableSocketServer.ts"
 /** Replaces this process by a new copy of its program. @since 0.1.0 */
 export * as Upgrader from "./Upgrader.ts"
 /** What happens in the life of an upgrader. @since 0.1.0 */

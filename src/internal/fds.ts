@@ -74,7 +74,7 @@ export const make: (options: {
     const serve = (entry: Entry, listener: BoundListener) =>
       Effect.fnUntraced(function*(server: net.Server) {
         if (server.listening) return yield* alreadyServing(entry.name)
-        yield* draining.follow(server, entry.name.address)
+        yield* draining.follow(server, boundTo(entry, listener))
         entry.server = server
         listener.attach(server)
         if (!active) return
@@ -268,6 +268,12 @@ export const make: (options: {
     }
   }
 )
+
+/** The address as the app wrote it, with the port that was chosen for port 0. */
+const boundTo = ({ name }: Entry, { address }: BoundListener): string =>
+  address !== null && typeof address === "object" && name.address.endsWith(":0")
+    ? `${name.address.slice(0, -1)}${address.port}`
+    : name.address
 
 const alreadyServing = (name: FdName) =>
   new ListenError({
