@@ -43,6 +43,8 @@ export interface Options {
   readonly generation?: number | undefined
   /** Streams that end when still older generations exit, for the child to watch. */
   readonly lifelines?: ReadonlyArray<number> | undefined
+  /** What the child should know that does not belong in its environment, by name. */
+  readonly state?: ReadonlyMap<string, Uint8Array> | undefined
   /** How long a child that is ended with the scope has after SIGTERM before SIGKILL; 5 seconds by default. */
   readonly grace?: Duration.DurationInput | undefined
 }
@@ -108,13 +110,17 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const command = options.command ?? (yield* env.start)
       const descriptors = options.descriptors ?? []
       const lifelines = options.lifelines ?? []
+      const state = options.state !== undefined && options.state.size > 0
+        ? Option.some(protocol.encodeState(options.state))
+        : Option.none()
       const first = 5
       const handOff = protocol.encodeHandOff({
         ready: 3,
         names: 4,
         descriptors: descriptors.map((_, index) => first + index),
         generation: options.generation ?? 2,
-        lifelines: lifelines.map((_, index) => first + descriptors.length + index)
+        lifelines: lifelines.map((_, index) => first + descriptors.length + index),
+        state: Option.as(state, first + descriptors.length + lifelines.length)
       })
       const environment = childEnvironment(yield* env.variables, {
         PWD: command.directory,
@@ -129,6 +135,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           command,
           environment,
           names: protocol.encodeNames(descriptors.map(({ name }) => name)),
+          state,
           inherit: [...descriptors.map(({ descriptor }) => descriptor), ...lifelines]
         }),
         (process) => Effect.suspend(() => released ? Effect.void : Effect.ensuring(endForSure, process.close))

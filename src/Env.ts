@@ -53,6 +53,8 @@ export interface SpawnRequest {
   readonly environment: Readonly<Record<string, string>>
   /** What the child finds on the stream of names. */
   readonly names: Uint8Array
+  /** What it finds on a further stream, whose descriptor follows those that are inherited. */
+  readonly state: Option.Option<Uint8Array>
   /**
    * Descriptors of this process. In the child the ready stream is descriptor 3, the stream of names is 4, and these
    * follow from 5 without a gap: Node closes inherited descriptors to its own children only up to the first gap.

@@ -117,6 +117,26 @@ describe("the stream of names", () => {
   })
 })
 
+describe("the state", () => {
+  const stateArbitrary = FastCheck.array(FastCheck.tuple(FastCheck.string(), FastCheck.uint8Array())).map((entries) =>
+    new Map(entries)
+  )
+  it.prop("comes back as it was sent", [stateArbitrary], ([state]) => {
+    const decoded = Option.getOrThrow(protocol.decodeState(protocol.encodeState(state)))
+    assert.deepStrictEqual(
+      Array.from(decoded, ([name, bytes]) => [name, [...bytes]]),
+      Array.from(state, ([name, bytes]) => [name, [...bytes]])
+    )
+  })
+  it.prop("is nothing unless it is whole", [stateArbitrary, FastCheck.nat()], ([state, at]) => {
+    const bytes = protocol.encodeState(state)
+    assert.isTrue(Option.isNone(protocol.decodeState(bytes.subarray(0, at % bytes.length))))
+  })
+  it.prop("never crashes", [FastCheck.oneof(FastCheck.string(), FastCheck.json())], ([text]) => {
+    protocol.decodeState(new TextEncoder().encode(text))
+  })
+})
+
 describe("the ready stream", () => {
   it("says one byte", () => {
     assert.deepStrictEqual(protocol.decodeReady(Option.some(Uint8Array.of(42))), Either.void)
@@ -138,7 +158,8 @@ describe("the variables", () => {
   it.prop("come back as they were set", [handOffArbitrary], ([{ generation, lifelineCount, numbers }]) => {
     const [ready, names, ...rest] = numbers as [number, number, ...Array<number>]
     const lifelines = rest.slice(0, lifelineCount)
-    const handOff = { ready, names, descriptors: rest.slice(lifelineCount), generation, lifelines }
+    const state = generation % 2 === 0 ? Option.none() : Option.some(6000)
+    const handOff = { ready, names, descriptors: rest.slice(lifelineCount), generation, lifelines, state }
     assert.deepStrictEqual(
       protocol.decodeHandOff(protocol.encodeHandOff(handOff)),
       Either.right(Option.some(handOff))
@@ -149,7 +170,9 @@ describe("the variables", () => {
     const decoded = protocol.decodeHandOff({ TABLEFLIP_HAS_PARENT_7DIU3: "yes", TABLEFLIP_FDS: "7,9,12" })
     assert.deepStrictEqual(
       decoded,
-      Either.right(Option.some({ ready: 7, names: 9, descriptors: [12], generation: 2, lifelines: [] }))
+      Either.right(
+        Option.some({ ready: 7, names: 9, descriptors: [12], generation: 2, lifelines: [], state: Option.none() })
+      )
     )
   })
 
@@ -171,6 +194,8 @@ describe("the variables", () => {
     ...["", "0", "-1", "x", "1.5", "1e3", "99999999999999999999"].map((generation) =>
       ["TABLEFLIP_GENERATION", { ...yes, TABLEFLIP_FDS: "3,4", TABLEFLIP_GENERATION: generation }] as const
     ),
+    ["TABLEFLIP_STATE", { ...yes, TABLEFLIP_FDS: "3,4", TABLEFLIP_STATE: "5,6" }],
+    ["TABLEFLIP_STATE", { ...yes, TABLEFLIP_FDS: "3,4", TABLEFLIP_STATE: "" }],
     ["TABLEFLIP_LIFELINES", { ...yes, TABLEFLIP_FDS: "3,4", TABLEFLIP_LIFELINES: "nine" }]
   ]
   for (const [variable, environment] of wrong) {

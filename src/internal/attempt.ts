@@ -18,6 +18,7 @@ export interface AttemptOptions {
   readonly generation: number
   readonly descriptors: ReadonlyArray<NamedDescriptor>
   readonly lifelines: ReadonlyArray<number>
+  readonly state: ReadonlyMap<string, Uint8Array>
   readonly onStart: (pid: number) => Effect.Effect<void>
 }
 
@@ -48,6 +49,7 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
       descriptors: options.descriptors,
       generation: options.generation,
       lifelines: options.lifelines,
+      state: options.state,
       grace: settings.killGrace
     })
     yield* options.onStart(child.pid)

@@ -16,11 +16,14 @@ import { DescriptorError, ListenError } from "../TableflipError.ts"
 import type { Entry } from "./descriptorTable.ts"
 import * as descriptorTable from "./descriptorTable.ts"
 import type { Draining } from "./draining.ts"
+import * as tlsTickets from "./tlsTickets.ts"
 
 export interface Registry {
   readonly service: Fds["Type"]
   /** What a child that is started now inherits. */
   readonly descriptors: Effect.Effect<ReadonlyArray<NamedDescriptor>>
+  /** What that child should know. */
+  readonly state: Effect.Effect<ReadonlyMap<string, Uint8Array>>
   /** Starts accepting and receiving everywhere, or nowhere. */
   readonly activate: Effect.Effect<void, ListenError>
   /** Closes what was inherited and not asked for. */
@@ -46,10 +49,11 @@ const alreadyClaimed = (name: string) => () =>
 export const make: (options: {
   readonly env: Env["Type"]
   readonly inherited: ReadonlyArray<NamedDescriptor>
+  readonly state: ReadonlyMap<string, Uint8Array>
   readonly hasParent: boolean
   readonly draining: Draining
 }) => Effect.Effect<Registry, never, Scope.Scope> = Effect.fnUntraced(
-  function*({ draining, env, hasParent, inherited }) {
+  function*({ draining, env, hasParent, inherited, state }) {
     const table = descriptorTable.make(inherited)
     const orphans: Array<BoundListener> = []
     let active = false
@@ -76,6 +80,7 @@ export const make: (options: {
         if (server.listening) return yield* alreadyServing(entry.name)
         yield* draining.follow(server, boundTo(entry, listener))
         entry.server = server
+        tlsTickets.restore(server, entry.name, state)
         listener.attach(server)
         if (!active) return
         yield* listener.prepare
@@ -247,6 +252,7 @@ export const make: (options: {
           })
         )
       ),
+      state: Effect.sync(() => tlsTickets.collect(table.entries())),
       activate: Effect.suspend(() =>
         Effect.zipRight(Effect.forEach(listeners(), (listener) => listener.prepare, { discard: true }), startAll)
       ),

@@ -5,6 +5,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { spawn as nodeSpawn } from "node:child_process"
 import type * as childProcess from "node:child_process"
 import type * as net from "node:net"
@@ -16,6 +17,7 @@ import { readerOf } from "./nodeStreams.ts"
 
 const readyIndex = 3
 const namesIndex = 4
+const firstInherited = 5
 
 const spawnError = (command: Command, cause: unknown): SpawnError => {
   const code = (cause as NodeJS.ErrnoException).code
@@ -56,7 +58,15 @@ const start = (
       const child = nodeSpawn(request.command.executable, request.command.args, {
         cwd: request.command.directory,
         env: request.environment,
-        stdio: ["inherit", "inherit", "inherit", "pipe", "pipe", ...request.inherit]
+        stdio: [
+          "inherit",
+          "inherit",
+          "inherit",
+          "pipe",
+          "pipe",
+          ...request.inherit,
+          ...Option.toArray(Option.as(request.state, "pipe" as const))
+        ]
       })
       // Some failures are thrown. Others are told by an event, and then there is no pid and there are no streams.
       child.on("error", fail)
@@ -68,6 +78,13 @@ const start = (
       // A child that is gone before it has read them shows by its exit.
       names.on("error", () => {})
       names.write(request.names)
+      if (Option.isSome(request.state)) {
+        const state = child.stdio[firstInherited + request.inherit.length] as net.Socket
+        state.on("error", () => {})
+        state.end(request.state.value)
+        // A child that leaves it unread and open must not keep this process.
+        state.unref()
+      }
       resume(Effect.succeed(child))
     } catch (cause) {
       fail(cause)

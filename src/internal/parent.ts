@@ -21,6 +21,8 @@ export interface Ancestry {
   /** 1 for a process that was started plainly. */
   readonly generation: number
   readonly inherited: ReadonlyArray<NamedDescriptor>
+  /** What the parent knew and this process should know too. */
+  readonly state: protocol.State
   /** Tells the parent that this process is ready; false if nobody took it. */
   readonly notifyReady: Effect.Effect<boolean>
   /** The streams that end with the older generations, the parent's first. */
@@ -33,6 +35,7 @@ export const none: Ancestry = {
   hasParent: false,
   generation: 1,
   inherited: [],
+  state: new Map(),
   notifyReady: Effect.succeed(false),
   lifelines: [],
   parentSilence: Effect.void
@@ -70,6 +73,33 @@ const receiveNames = (reader: ByteReader): Effect.Effect<Option.Option<protocol.
     })
   )
 }
+
+/** A parent that is killed while it sends leaves a child that does without. */
+const receiveState = (
+  env: Env["Type"],
+  descriptor: number
+): Effect.Effect<Option.Option<protocol.State>, ProtocolError> =>
+  env.reader(descriptor).pipe(
+    Effect.mapError(namedByVariable),
+    Effect.flatMap((reader) => readAll(reader)),
+    Effect.map(protocol.decodeState),
+    Effect.timeoutTo({ duration: namesTimeout, onSuccess: (state) => state, onTimeout: () => Option.none() }),
+    Effect.tap((state) =>
+      Option.isNone(state)
+        ? Effect.logWarning("The state that the older process sent did not arrive whole; going on without it")
+        : Effect.void
+    ),
+    Effect.scoped
+  )
+
+const readAll = (reader: ByteReader, chunks: ReadonlyArray<Uint8Array> = []): Effect.Effect<Uint8Array> =>
+  Effect.flatMap(
+    reader.read,
+    Option.match({
+      onNone: () => Effect.succeed(concat(chunks)),
+      onSome: (chunk) => readAll(reader, [...chunks, chunk])
+    })
+  )
 
 const readAtLeast = (
   reader: ByteReader,
@@ -139,6 +169,7 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     return { ...none, generation, lifelines: older }
   }
   const inherited = yield* pair(received.value.names, descriptors)
+  const state = yield* Effect.transposeMapOption(handOff.state, (descriptor) => receiveState(env, descriptor))
 
   const silence = yield* Deferred.make<void, ProtocolError>()
   if (received.value.rest.length > 0) yield* Deferred.fail(silence, tooMuch)
@@ -156,6 +187,7 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     hasParent: true,
     generation,
     inherited,
+    state: Option.getOrElse(Option.flatten(state), () => none.state),
     notifyReady: Effect.suspend(() => {
       if (told) return Effect.succeed(false)
       told = true

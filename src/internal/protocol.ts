@@ -24,21 +24,25 @@ export interface HandOff {
   readonly generation: number
   /** Streams that end when an older generation than the parent exits. */
   readonly lifelines: ReadonlyArray<number>
+  /** The stream of what the parent knows and the child should know too, if there is anything. */
+  readonly state: Option.Option<number>
 }
 
 const hasParentVariable = "TABLEFLIP_HAS_PARENT_7DIU3"
 const fdsVariable = "TABLEFLIP_FDS"
 const generationVariable = "TABLEFLIP_GENERATION"
 const lifelinesVariable = "TABLEFLIP_LIFELINES"
+const stateVariable = "TABLEFLIP_STATE"
 
 /** Every variable that this library gives to a child. */
-export const variables = [hasParentVariable, fdsVariable, generationVariable, lifelinesVariable]
+export const variables = [hasParentVariable, fdsVariable, generationVariable, lifelinesVariable, stateVariable]
 
 export const encodeHandOff = (handOff: HandOff): Record<string, string | undefined> => ({
   [hasParentVariable]: "yes",
   [fdsVariable]: [handOff.ready, handOff.names, ...handOff.descriptors].join(","),
   [generationVariable]: String(handOff.generation),
-  [lifelinesVariable]: handOff.lifelines.length > 0 ? handOff.lifelines.join(",") : undefined
+  [lifelinesVariable]: handOff.lifelines.length > 0 ? handOff.lifelines.join(",") : undefined,
+  [stateVariable]: Option.getOrUndefined(Option.map(handOff.state, String))
 })
 
 export const decodeHandOff = (
@@ -62,15 +66,15 @@ export const decodeHandOff = (
     if (ready === undefined || names === undefined) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it must name two descriptors or more`)
     }
-    const lifelines = environment[lifelinesVariable] === undefined
-      ? []
-      : yield* decodeNumbers(lifelinesVariable, environment[lifelinesVariable])
-    const all = [...numbers, ...lifelines]
+    const lifelines = yield* decodeOptional(lifelinesVariable, environment)
+    const state = yield* decodeOptional(stateVariable, environment)
+    if (state.length > 1) return yield* invalid(stateVariable, `must name one descriptor`)
+    const all = [...numbers, ...lifelines, ...state]
     if (new Set(all).size !== all.length) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it names a descriptor twice`)
     }
     const generation = yield* decodeGeneration(environment[generationVariable])
-    return Option.some({ ready, names, descriptors, generation, lifelines })
+    return Option.some({ ready, names, descriptors, generation, lifelines, state: Option.fromNullable(state[0]) })
   })
 
 // A parent in another language does not count generations: its child is at least the second.
@@ -80,6 +84,11 @@ const decodeGeneration = (text: string | undefined): Either.Either<number, Proto
     : /^[1-9]\d{0,14}$/.test(text)
     ? Either.right(Number(text))
     : invalid(generationVariable, `is ${quote(text)}; it must be a positive whole number`)
+
+const decodeOptional = (variable: string, environment: Readonly<Record<string, string | undefined>>) => {
+  const text = environment[variable]
+  return text === undefined ? Either.right([]) : decodeNumbers(variable, text)
+}
 
 const decodeNumbers = (variable: string, text: string): Either.Either<Array<number>, ProtocolError> =>
   Either.all(
@@ -149,6 +158,28 @@ const decodeName = (value: unknown): Either.Either<FdName, ProtocolError> => {
     ? Either.right({ kind, network, address })
     : invalid(namesStream, "holds a name that is not made of three strings")
 }
+
+/** State by name. It is not for the environment, which others can read (proc(5)), nor for the names, which old peers read. */
+export type State = ReadonlyMap<string, Uint8Array>
+
+export const encodeState = (state: State): Uint8Array =>
+  new TextEncoder().encode(
+    JSON.stringify(Array.from(state, ([name, bytes]) => [name, Buffer.from(bytes).toString("base64")]))
+  )
+
+/** None for anything but a whole message: a parent that was killed while it sent. */
+export const decodeState = (bytes: Uint8Array): Option.Option<State> =>
+  Option.flatMap(Either.getRight(parseJson(bytes)), (json) => {
+    if (!Array.isArray(json)) return Option.none()
+    const state = new Map<string, Uint8Array>()
+    for (const item of json) {
+      if (!Array.isArray(item)) return Option.none()
+      const [name, value]: Array<unknown> = item
+      if (typeof name !== "string" || typeof value !== "string") return Option.none()
+      state.set(name, Buffer.from(value, "base64"))
+    }
+    return Option.some(state)
+  })
 
 /** Reads the first chunk of the ready stream; none is its end. */
 export const decodeReady = (chunk: Option.Option<Uint8Array>): Either.Either<void, ProtocolError> =>

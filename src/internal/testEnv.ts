@@ -93,6 +93,12 @@ const spawn = (
       ...request.inherit.map((descriptor) => parent.descriptors.get(descriptor) ?? { _tag: "Other" } as const)
     ]
     for (const open of inherit) kernelOf.allocate(child, open)
+    if (Option.isSome(request.state)) {
+      const state = yield* kernelOf.makePipe
+      kernelOf.allocate(child, { _tag: "ReadEnd", pipe: state })
+      state.bytes.unsafeOffer(request.state.value)
+      yield* state.bytes.end
+    }
     const readyEnd = kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: ready })
     const namesEnd = kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: names })
     names.bytes.unsafeOffer(request.names)

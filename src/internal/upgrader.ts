@@ -54,8 +54,8 @@ export const make: (options: Options) => Effect.Effect<
   yield* claim(env, settings)
   const ancestry = yield* parent.receive(env)
   const draining = makeDraining(env, settings)
-  const { hasParent, inherited } = ancestry
-  const registry = yield* fds.make({ env, inherited, hasParent, draining })
+  const { hasParent, inherited, state } = ancestry
+  const registry = yield* fds.make({ env, inherited, state, hasParent, draining })
   return yield* assemble({
     env,
     settings,
@@ -81,6 +81,7 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
       generation,
       descriptors: yield* registry.descriptors,
       lifelines: lifelines.flatMap(Option.toArray),
+      state: yield* registry.state,
       onStart: (pid) =>
         Effect.zipRight(
           Effect.logInfo(`Started process ${pid} as generation ${generation}`),
@@ -204,7 +205,7 @@ export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env
     const env = yield* Env
     const settings = yield* Effect.orDie(upgraderOptions.decode({ signals: false }))
     const draining = makeDraining(env, settings)
-    const registry = yield* fds.make({ env, inherited: [], hasParent: false, draining })
+    const registry = yield* fds.make({ env, inherited: [], state: new Map(), hasParent: false, draining })
     return yield* assemble({
       env,
       settings,
