@@ -1,8 +1,8 @@
 /**
  * An HTTP server of @effect/platform that upgrades itself.
  *
- *     node --import tsx examples/http.ts
- *     kill -HUP <pid>
+ *     PORT=8080 PID_FILE=http.pid node --import tsx examples/http.ts
+ *     kill -HUP $(cat http.pid)
  */
 import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
@@ -21,7 +21,9 @@ const Server = UpgradableHttpServer.layerConfig(createServer, {
   host: Config.succeed("127.0.0.1")
 })
 
-const UpgraderLive = Upgrader.layer({ pidFile: process.env["PID_FILE"] })
+const UpgraderLive = Upgrader.layerConfig({
+  pidFile: Config.string("PID_FILE").pipe(Config.withDefault(undefined))
+})
 
 Upgrader.launch(Layer.provide(Routes, Server)).pipe(
   Effect.provide(UpgraderLive),
