@@ -1,0 +1,27 @@
+/**
+ * The server of the demo. It answers with its process id and tells on standard output what becomes of it.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createServer } from "node:http"
+import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
+import * as Upgrader from "../../src/Upgrader.ts"
+
+const Routes = HttpRouter.empty.pipe(
+  HttpRouter.get("/", HttpServerResponse.text(String(process.pid))),
+  HttpServer.serve(),
+  HttpServer.withLogAddress
+)
+
+const Server = UpgradableHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })
+
+process.on("exit", (code) => console.log(`Process ${process.pid} exits with ${code}`))
+
+Upgrader.launch(Layer.provide(Routes, Server)).pipe(
+  Effect.provide(Upgrader.layer()),
+  NodeRuntime.runMain
+)
