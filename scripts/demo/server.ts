@@ -17,7 +17,8 @@ const Routes = HttpRouter.empty.pipe(
   HttpServer.withLogAddress
 )
 
-const Server = UpgradableHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })
+const port = Number(process.env["PORT"] ?? 0)
+const Server = UpgradableHttpServer.layer(createServer, { port, host: "127.0.0.1" })
 
 process.on("exit", (code) => console.log(`Process ${process.pid} exits with ${code}`))
 
