@@ -1,8 +1,8 @@
 /**
- * Shows what the package is for: a server under load that is replaced by a new copy of itself, again and again, while
- * every request is counted.
+ * Shows what the package is for: a server under load is replaced by a new copy of itself, again and again, and every
+ * request is counted. Then the same with a plain `server.close()`, to see what usually happens.
  *
- *     npm run demo [-- --quick] [-- --keep-alive] [-- --upgrades 20]
+ *     npm run demo [-- --quick] [-- --new-connections] [-- --upgrades 50]
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -14,52 +14,46 @@ import { now, percentile } from "./lib/statistics.ts"
 
 const { values: options } = parseArgs({
   options: {
-    "keep-alive": { type: "boolean", default: false },
+    "new-connections": { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     upgrades: { type: "string" }
   }
 })
-const upgrades = Number(options.upgrades ?? (options.quick ? 2 : 5))
-const clients = 8
-const pause = 8
-const calm = options.quick ? 500 : 2_000
+const upgrades = Number(options.upgrades ?? (options.quick ? 2 : 10))
+const clients = 32
+const pause = 10
+const calm = options.quick ? 400 : 800
 
 const number = new Intl.NumberFormat("en").format
 const milliseconds = (value: number) => `${value.toFixed(value < 10 ? 1 : 0)} ms`
 const row = (widths: ReadonlyArray<number>, cells: ReadonlyArray<string>) =>
   console.log(cells.map((cell, index) => cell.padStart(widths[index]!)).join(""))
 
-interface Upgrade {
+interface Interval {
   readonly begin: number
   readonly end: number
 }
 
-const within = ({ begin, end }: Upgrade) => ({ at, took }: Sample) => at <= end && at + took >= begin
-
-const latencies = (title: string, samples: ReadonlyArray<Sample>) => {
-  const times = samples.flatMap(({ failure, took }) => failure === undefined ? [took] : [])
-  row([17, 10, 9, 9, 9], [
-    title.padEnd(17),
-    number(times.length),
-    ...[percentile(times, 0.5), percentile(times, 0.99), Math.max(...times)].map(milliseconds)
-  ])
+interface Result {
+  readonly upgrades: ReadonlyArray<Interval>
+  readonly samples: ReadonlyArray<Sample>
+  readonly seconds: number
 }
 
-const run = async (server: generations.Generations) => {
+/** Whether the request was under way at any time of the interval. */
+const within = ({ begin, end }: Interval) => ({ at, took }: Sample) => at <= end && at + took >= begin
+
+const failuresOf = (samples: ReadonlyArray<Sample>) => samples.flatMap(({ failure }) => failure ?? [])
+
+const run = async (server: generations.Generations, upgrades: number): Promise<Result> => {
   const [port] = await server.line(/Listening on http:\/\/127\.0\.0\.1:(\d+)/)
   await server.line(/is ready as generation 1/)
-  console.log(`A server is process ${server.pid}, on http://127.0.0.1:${port}, Node ${process.version}.`)
-  console.log(
-    `${clients} clients ask it all the time, ${
-      options["keep-alive"] ? "each on a connection that stays open" : "with a new connection for every request"
-    }, and never ask twice.\nIt is upgraded ${upgrades} times by SIGHUP.\n`
-  )
   const begin = now()
-  const clientsOfAll = load.start({ port: Number(port), clients, pause, keepAlive: options["keep-alive"] })
-  const done: Array<Upgrade> = []
+  const crowd = load.start({ port: Number(port), clients, pause, keepAlive: !options["new-connections"] })
+  const done: Array<Interval> = []
   const samples: Array<Sample> = []
-  const widths = [3, 11, 11, 12, 14, 12, 10]
-  row(widths, ["#", "old pid", "new pid", "ready in", "old gone in", "requests", "failed"])
+  const widths = [3, 9, 9, 10, 21, 10, 10]
+  row(widths, ["#", "old pid", "new pid", "ready in", "connections drained", "requests", "failed"])
   await sleep(calm)
 
   let pid = server.pid
@@ -72,46 +66,76 @@ const run = async (server: generations.Generations) => {
     await server.line(new RegExp(`Process ${pid} exits with 0`), { from })
     const upgrade = { begin, end: now() }
     await sleep(calm)
-    samples.push(...await clientsOfAll.take())
+    samples.push(...await crowd.take())
     const requests = samples.filter(within(upgrade))
+    const [drained, duration] = await server.line(
+      new RegExp(`Process ${pid} (?:has drained (\\d+) connections in (\\d+) ms|exits)`),
+      { from }
+    )
     row(widths, [
       String(count),
       String(pid),
       next!,
       milliseconds(ready),
-      milliseconds(upgrade.end - begin),
+      drained === undefined ? "-" : `${drained} in ${milliseconds(Number(duration))}`,
       number(requests.length),
-      number(requests.filter(({ failure }) => failure !== undefined).length)
+      number(failuresOf(requests).length)
     ])
     done.push(upgrade)
     pid = Number(next)
   }
 
-  samples.push(...await clientsOfAll.stop())
+  samples.push(...await crowd.stop())
   const seconds = (now() - begin) / 1000
   await server.stop(pid)
+  return { upgrades: done, samples, seconds }
+}
 
-  const failures = samples.flatMap(({ failure }) => failure ?? [])
+const latencies = (title: string, samples: ReadonlyArray<Sample>) => {
+  const times = samples.flatMap(({ failure, took }) => failure === undefined ? [took] : [])
+  row([17, 10, 9, 9, 9], [
+    title.padEnd(17),
+    number(times.length),
+    ...[percentile(times, 0.5), percentile(times, 0.99), percentile(times, 1)].map(milliseconds)
+  ])
+}
+
+const summarize = ({ samples, seconds, upgrades }: Result) => {
+  const failures = failuresOf(samples)
   const answering = new Set(samples.flatMap(({ answer }) => answer ?? []))
-  const busy = samples.filter((sample) => done.some((upgrade) => within(upgrade)(sample)))
-  const quiet = samples.filter((sample) => !done.some((upgrade) => within(upgrade)(sample)))
   console.log(
-    `\n${done.length} upgrades, ${number(samples.length)} requests in ${seconds.toFixed(0)} seconds, answered by ${
+    `\n${upgrades.length} upgrades, ${number(samples.length)} requests in ${seconds.toFixed(0)} seconds, answered by ${
       number(answering.size)
-    } processes, ${number(failures.length)} failed.\n`
+    } processes: ${number(failures.length)} failed.`
   )
-  row([17, 10, 9, 9, 9], ["Latency", "requests", "p50", "p99", "max"])
-  latencies("during upgrades", busy)
-  latencies("between them", quiet)
   for (const reason of new Set(failures)) {
-    console.log(`\n${number(failures.filter((other) => other === reason).length)} failed with: ${reason}`)
+    console.log(`  ${number(failures.filter((other) => other === reason).length)} with ${reason}`)
   }
-  return failures.length === 0
 }
 
-const server = generations.start({ args: [fileURLToPath(new URL("./demo/server.js", import.meta.url))] })
-try {
-  process.exitCode = await run(server) ? 0 : 1
-} finally {
-  await server.end()
+const withServer = async (script: string, use: (server: generations.Generations) => Promise<Result>) => {
+  const server = generations.start({ args: [fileURLToPath(new URL(script, import.meta.url))] })
+  try {
+    return await use(server)
+  } finally {
+    await server.end()
+  }
 }
+
+console.log(
+  `A server on UpgradableHttpServer, Node ${process.version}. ${clients} clients ask it all the time, ${
+    options["new-connections"] ? "with a new connection for\nevery request" : "each on a\nconnection that stays open"
+  }; none asks twice. It is upgraded ${upgrades} times by SIGHUP.\n`
+)
+const result = await withServer("./demo/server.js", (server) => run(server, upgrades))
+summarize(result)
+const during = (sample: Sample) => result.upgrades.some((upgrade) => within(upgrade)(sample))
+console.log()
+row([17, 10, 9, 9, 9], ["Latency".padEnd(17), "requests", "p50", "p99", "max"])
+latencies("during upgrades", result.samples.filter(during))
+latencies("between them", result.samples.filter((sample) => !during(sample)))
+
+console.log("\nFor contrast: the same socket handed over in the same way, but the old process calls server.close().\n")
+summarize(await withServer("./demo/plainServer.js", (server) => run(server, Math.ceil(upgrades * 0.3))))
+
+process.exitCode = failuresOf(result.samples).length === 0 ? 0 : 1

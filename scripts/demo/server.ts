@@ -5,6 +5,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
@@ -22,7 +23,16 @@ const Server = UpgradableHttpServer.layer(createServer, { port, host: "127.0.0.1
 
 process.on("exit", (code) => console.log(`Process ${process.pid} exits with ${code}`))
 
-Upgrader.launch(Layer.provide(Routes, Server)).pipe(
+const main = Effect.gen(function*() {
+  yield* Upgrader.launch(Layer.provide(Routes, Server))
+  const { drain } = yield* Upgrader.Upgrader
+  const { duration, servers } = yield* drain
+  const open = servers.reduce((sum, server) => sum + server.open, 0)
+  const time = Duration.toMillis(duration).toFixed(0)
+  console.log(`Process ${process.pid} has drained ${open} connections in ${time} ms`)
+})
+
+main.pipe(
   Effect.provide(Upgrader.layer()),
   NodeRuntime.runMain
 )
