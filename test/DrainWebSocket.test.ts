@@ -111,4 +111,20 @@ describe("Drain.server: WebSocket", () => {
       assert.deepInclude(report, { open: 1, opaque: 1, forced: 1, webSockets: 0 })
       assert.isAtLeast(Duration.toMillis(report.duration), 390)
     }))
+
+  it.scopedLive("a WebSocket that throws does not keep the others from being closed", () =>
+    Effect.gen(function*() {
+      const app = yield* serve({ drainTimeout: "1 second" })
+      const broken = {
+        close: () => {
+          throw new Error("broken")
+        },
+        once: () => {}
+      }
+      yield* app.drainable.webSockets({ clients: [broken], on: () => {}, off: () => {} })
+      const client = yield* app.open
+      const report = yield* app.drainable.drain
+      assert.strictEqual(yield* client.closeCode, 1012)
+      assert.deepInclude(report, { open: 1, sentAway: 1, forced: 0 })
+    }))
 })

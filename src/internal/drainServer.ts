@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -36,6 +37,10 @@ const settle = (options: Options | undefined) => {
   }
 }
 
+const log = Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" })
+
+const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(Effect.logWarning(message, cause))
+
 type State = "idle" | "fresh" | "inFlight" | "opaque"
 
 type Counts = Record<State | Ending | "open", number>
@@ -63,7 +68,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
     const connections = follow(server)
     const http1 = Http1.make(server, connections, settings.lingerMillis)
     const http2 = Http2.make(connections)
-    const webSockets = WebSockets.make(connections, {
+    const webSockets = WebSockets.make(server, connections, {
       code: settings.webSocketCode,
       spreadMillis: settings.spreadMillis,
       answerMillis: settings.idleMillis
@@ -123,8 +128,11 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       if (now - connection.idleSince < settings.idleMillis) return
       const session = connections.session(connection)
       if (session === undefined) connections.destroy(connection, "timedOut")
-      else if (!session.closed) {
+      // a client that has been told and does not hang up
+      else if (session.closed) connections.destroy(connection, "sentAway")
+      else {
         connection.ending = "timedOut"
+        connection.idleSince = now
         session.close()
       }
     }
@@ -152,17 +160,20 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
         Effect.timeoutTo({
           duration: settings.hookTimeout,
           onSuccess: () => Effect.void,
-          onTimeout: () => Effect.logWarning("The onDrain hook was cut short by hookTimeout")
+          onTimeout: () => log(Effect.logWarning("The onDrain hook was cut short by hookTimeout"))
         }),
         Effect.flatten,
-        Effect.catchAllCause((cause) => Effect.logWarning("The onDrain hook failed", cause)),
+        Effect.catchAllCause(warn("The onDrain hook failed")),
         Effect.zipRight(Effect.map(Clock.currentTimeMillis, sendAway))
       )
 
-    const sweeps = Effect.repeat(sweep, Schedule.spaced(sweepInterval))
+    // a WebSocket is foreign code: what it throws must not keep the deadline from being met
+    const sweeps = sweep.pipe(
+      Effect.catchAllCause(warn("A connection could not be drained")),
+      Effect.repeat(Schedule.spaced(sweepInterval))
+    )
 
-    const run = Effect.gen(function*() {
-      const startedAt = yield* Clock.currentTimeMillis
+    const run = Effect.fnUntraced(function*(startedAt: number) {
       yield* Effect.zipRight(runHook, Effect.raceFirst(sweeps, Deferred.await(empty))).pipe(
         Effect.raceFirst(Deferred.await(hurried)),
         Effect.timeoutOption(settings.drainTimeout)
@@ -182,9 +193,9 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
         droppedRequests: http1.dropped(),
         duration: Duration.millis(endedAt - startedAt)
       }
-      yield* Effect.logDebug("Drained a server", result)
+      yield* log(Effect.logDebug("Drained a server", result))
       return result
-    }).pipe(Effect.interruptible, Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" }))
+    }, Effect.interruptible)
 
     const start = Effect.flatMap(Clock.currentTimeMillis, (now) => {
       if (started) return Effect.void
@@ -192,7 +203,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       stop()
       begin(now)
       // not a child of whoever asks first: an interrupted caller must not leave connections half way
-      return Effect.forkDaemon(Effect.intoDeferred(run, report))
+      return Effect.forkDaemon(Effect.intoDeferred(run(now), report))
     })
 
     const drain = Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(report))))

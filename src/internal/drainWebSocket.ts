@@ -25,13 +25,17 @@ const reason = "service restart"
 const isWebSocket = (value: unknown): value is WebSocket =>
   typeof value === "object" && value !== null && "close" in value && typeof value.close === "function"
 
+const carriesHttp1 = (server: net.Server): boolean => "requestTimeout" in server
+
 /** @internal */
 export const make = (
+  server: net.Server,
   connections: Connections,
   options: { readonly code: number; readonly spreadMillis: number; readonly answerMillis: number }
 ): WebSockets => {
   const servers = new Set<WebSocketServer>()
   const sockets = new Map<WebSocket, net.Socket | undefined>()
+  const known = new WeakSet<net.Socket>()
   const dueAt = new Map<WebSocket, number>()
   const closedAt = new WeakMap<WebSocket, number>()
   let begun = false
@@ -39,10 +43,14 @@ export const make = (
 
   const register = (webSocket: WebSocket, socket: net.Socket | undefined) => {
     if (sockets.has(webSocket)) {
-      if (socket !== undefined) sockets.set(webSocket, socket)
+      if (socket !== undefined) {
+        sockets.set(webSocket, socket)
+        known.add(socket)
+      }
       return
     }
     sockets.set(webSocket, socket)
+    if (socket !== undefined) known.add(socket)
     webSocket.once("close", () => {
       sockets.delete(webSocket)
       dueAt.delete(webSocket)
@@ -55,8 +63,9 @@ export const make = (
 
   /** Frameworks keep their WebSocketServer to themselves, but an upgraded socket knows its WebSocket. */
   const discover = () => {
+    if (!carriesHttp1(server)) return
     for (const { socket } of connections.all.values()) {
-      if (Node.speaksHttp1(socket)) continue
+      if (known.has(socket) || Node.speaksHttp1(socket)) continue
       const webSocket = Node.webSocketOf(socket)
       if (isWebSocket(webSocket)) register(webSocket, socket)
     }
