@@ -15,9 +15,12 @@ export default defineConfig({
         test: {
           name: "process",
           include: ["test/process/*.test.ts"],
+          globalSetup: ["test/process/buildOnce.ts"],
           setupFiles: ["test/setup.ts"],
           testTimeout: 60_000,
-          hookTimeout: 60_000
+          hookTimeout: 60_000,
+          // Figures such as open descriptors and time limits want a machine of their own.
+          poolOptions: { forks: { singleFork: true } }
         }
       }
     ]

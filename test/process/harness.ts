@@ -1,0 +1,382 @@
+/**
+ * Real processes for tests: started, watched by the lines they print, asked over new connections, and ended for sure.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { spawn } from "node:child_process"
+import type { StdioOptions } from "node:child_process"
+import { randomUUID } from "node:crypto"
+import * as fs from "node:fs"
+import * as http from "node:http"
+import * as os from "node:os"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+
+export const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url))
+
+/** Everything here reads /proc. */
+export const isLinux = process.platform === "linux"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Waiting
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Polls until the value is there; dies with a description of what was seen if it does not come. */
+export const eventually = <A>(
+  what: string,
+  look: () => A | undefined | false,
+  options: { readonly within?: Duration.DurationInput; readonly seen?: () => string } = {}
+): Effect.Effect<A> =>
+  Effect.suspend(() => {
+    let found: A | undefined | false
+    const poll = Effect.sync(() => {
+      found = look()
+      return found !== undefined && found !== false
+    })
+    return Effect.as(
+      Effect.repeat(poll, { until: (isThere) => isThere, schedule: Schedule.spaced("5 millis") }),
+      Effect.sync(() => found as A)
+    )
+  }).pipe(
+    Effect.flatten,
+    Effect.timeoutFailCause({
+      duration: options.within ?? "15 seconds",
+      onTimeout: () => Cause.die(new Error(`waited in vain for ${what}\n${options.seen?.() ?? ""}`))
+    })
+  )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Looking at processes
+// ---------------------------------------------------------------------------------------------------------------------
+
+// oxlint-disable-next-line unicorn/no-array-sort -- toSorted is not in ES2022
+const sorted = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> => [...items].sort()
+
+const readOrEmpty = (file: string): string => {
+  try {
+    return fs.readFileSync(file, "latin1")
+  } catch {
+    return ""
+  }
+}
+
+interface Stat {
+  readonly state: string
+  readonly parent: number
+}
+
+const statOf = (pid: number): Stat | undefined => {
+  const text = readOrEmpty(`/proc/${pid}/stat`)
+  const [state, parent] = text.slice(text.lastIndexOf(")") + 2).split(" ")
+  return state === undefined || state === "" || parent === undefined ? undefined : { state, parent: Number(parent) }
+}
+
+const pids = (): ReadonlyArray<number> => fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number)
+
+/** A zombie is not alive. */
+export const isAlive = (pid: number): boolean => {
+  const state = statOf(pid)?.state
+  return state !== undefined && state !== "Z" && state !== "X"
+}
+
+/** Children of a process, zombies too. */
+export const children = (pid: number): ReadonlyArray<{ readonly pid: number; readonly state: string }> =>
+  pids().flatMap((child) => {
+    const stat = statOf(child)
+    return stat?.parent === pid ? [{ pid: child, state: stat.state }] : []
+  })
+
+/** What the descriptors of a process are: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path. Sorted, without inodes. */
+export const openDescriptors = (pid: number): ReadonlyArray<string> =>
+  sorted(
+    fs.readdirSync(`/proc/${pid}/fd`).flatMap((name) => {
+      try {
+        return [fs.readlinkSync(`/proc/${pid}/fd/${name}`).replace(/:\[\d+\]$/, "")]
+      } catch {
+        return []
+      }
+    })
+  )
+
+const withMarker = (marker: string): ReadonlyArray<number> =>
+  pids().filter((pid) => isAlive(pid) && readOrEmpty(`/proc/${pid}/environ`).includes(marker))
+
+/** Whether there was nothing left to kill. */
+const killAll = (marker: string): boolean => {
+  const left = withMarker(marker)
+  for (const pid of left) {
+    try {
+      process.kill(pid, "SIGKILL")
+    } catch {
+      // It ended in between.
+    }
+  }
+  return left.length === 0
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Starting processes
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface StartOptions {
+  readonly args?: ReadonlyArray<string>
+  readonly nodeFlags?: ReadonlyArray<string>
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly cwd?: string
+  /** What the fixtures find in `APP`. */
+  readonly app?: unknown
+  /** Another program than Node. */
+  readonly executable?: string
+  readonly argv0?: string
+  readonly detached?: boolean
+  /** From descriptor 3 on. */
+  readonly extra?: ReadonlyArray<number | "pipe" | "ignore">
+  readonly stdin?: string
+}
+
+export interface Handle {
+  readonly pid: number
+  /** All that this process and its successors have printed. */
+  readonly lines: () => ReadonlyArray<string>
+  readonly waitFor: (pattern: RegExp, within?: Duration.DurationInput) => Effect.Effect<RegExpExecArray>
+  readonly count: (pattern: RegExp) => number
+  readonly up: (generation: number) => Effect.Effect<Up>
+  /** How this process, not its successors, has ended. */
+  readonly exit: Effect.Effect<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
+  /** Every process alive that descends from this one, this one too: they share a variable that nobody else has. */
+  readonly alive: () => ReadonlyArray<number>
+  readonly stdio: (index: number) => NodeJS.ReadWriteStream
+  readonly dump: () => string
+}
+
+export interface Up {
+  readonly pid: number
+  readonly generation: number
+  readonly port: number
+  readonly hasParent: boolean
+}
+
+const parseUp = (match: RegExpExecArray): Up => ({
+  pid: Number(match[1]),
+  generation: Number(match[2]),
+  port: Number(match[3]),
+  hasParent: match[4] === "true"
+})
+
+export const start = (
+  script: string | undefined,
+  options: StartOptions = {}
+): Effect.Effect<Handle, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const marker = `TEST_MARKER=${randomUUID()}`
+    const exit = yield* Deferred.make<{ code: number | null; signal: NodeJS.Signals | null }>()
+    const { NODE_OPTIONS: _, ...own } = process.env
+    const stdio: StdioOptions = [
+      options.stdin === undefined ? "ignore" : "pipe",
+      "pipe",
+      "pipe",
+      ...options.extra ?? []
+    ]
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        spawn(
+          options.executable ?? process.execPath,
+          [...options.nodeFlags ?? [], ...script === undefined ? [] : [script], ...options.args ?? []],
+          {
+            stdio,
+            detached: options.detached === true,
+            ...options.cwd === undefined ? {} : { cwd: options.cwd },
+            ...options.argv0 === undefined ? {} : { argv0: options.argv0 },
+            env: {
+              ...own,
+              PWD: options.cwd ?? process.cwd(),
+              TEST_MARKER: marker.slice(marker.indexOf("=") + 1),
+              ...options.app === undefined ? {} : { APP: JSON.stringify(options.app) },
+              ...options.env
+            }
+          }
+        )
+      ),
+      (child) =>
+        Effect.gen(function*() {
+          yield* eventually("the end of every process of this test", () => killAll(marker))
+          child.stdout?.destroy()
+          child.stderr?.destroy()
+          for (const stream of child.stdio) (stream as { destroy?: () => void } | null)?.destroy?.()
+        })
+    )
+    child.on("error", () => {})
+    child.once("exit", (code, signal) => Deferred.unsafeDone(exit, Effect.succeed({ code, signal })))
+    if (options.stdin !== undefined) child.stdin?.end(options.stdin)
+    const lines: Array<string> = []
+    const collect = (stream: NodeJS.ReadableStream | null) => {
+      let rest = ""
+      stream?.setEncoding("utf8")
+      stream?.on("data", (text: string) => {
+        const parts = (rest + text).split("\n")
+        rest = parts.pop() ?? ""
+        lines.push(...parts)
+      })
+    }
+    collect(child.stdout)
+    collect(child.stderr)
+    const dump = () => lines.map((line) => `  | ${line}`).join("\n")
+    const waitFor: Handle["waitFor"] = (pattern, within) =>
+      eventually(`a line like ${pattern}`, () => {
+        for (const line of lines) {
+          const match = pattern.exec(line)
+          if (match !== null) return match
+        }
+        return undefined
+      }, { ...within === undefined ? {} : { within }, seen: dump })
+    return {
+      pid: child.pid!,
+      lines: () => lines,
+      waitFor,
+      count: (pattern) => lines.filter((line) => pattern.test(line)).length,
+      up: (generation) => Effect.map(waitFor(new RegExp(`^UP (\\d+) (${generation}) (\\d+) (true|false)`)), parseUp),
+      exit: Deferred.await(exit).pipe(
+        Effect.timeoutFailCause({
+          duration: "15 seconds",
+          onTimeout: () => Cause.die(new Error(`process ${child.pid} has not ended\n${dump()}`))
+        })
+      ),
+      alive: () => withMarker(marker),
+      stdio: (index) => child.stdio[index] as unknown as NodeJS.ReadWriteStream,
+      dump
+    }
+  })
+
+/** Signals a process that this test has started. */
+export const signal = (pid: number, name: NodeJS.Signals): Effect.Effect<void> =>
+  Effect.sync(() => void process.kill(pid, name))
+
+/** Nothing is left but these processes, neither of ours nor as a zombie of theirs. */
+export const onlyAlive = (handle: Handle, expected: ReadonlyArray<number>): Effect.Effect<void> =>
+  Effect.asVoid(eventually(
+    `only ${expected.join(", ")} to be alive`,
+    () =>
+      String(sorted(handle.alive())) === String(sorted(expected)) &&
+      expected.every((pid) => children(pid).every(({ pid }) => expected.includes(pid))),
+    { seen: () => `alive: ${handle.alive().join(", ")}\n${handle.dump()}` }
+  ))
+
+/** Sockets of clients that have just been served take a moment to go. */
+export const sameDescriptors = (pid: number, before: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.asVoid(eventually(
+    `process ${pid} to have the same descriptors as before`,
+    () => String(openDescriptors(pid)) === String(before),
+    { within: "5 seconds", seen: () => `before: ${before.join(" ")}\nnow:    ${openDescriptors(pid).join(" ")}` }
+  ))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Files
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A directory that is gone after the test. The name is short: Unix paths are. */
+export const directory: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(() => fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "tf-")))),
+  (dir) =>
+    Effect.sync(() => {
+      fs.chmodSync(dir, 0o755)
+      fs.rmSync(dir, { recursive: true, force: true })
+    })
+)
+
+export const pidIn = (file: string): number => Number(readOrEmpty(file))
+
+/** Readers of a PID file never see anything but the number of a process. */
+export const waitForPid = (file: string, pid: number): Effect.Effect<void> =>
+  Effect.asVoid(eventually(`${file} to name ${pid}`, () => pidIn(file) === pid, { seen: () => readOrEmpty(file) }))
+
+/** Code of a program that is the fixture. A test puts other code in its place to deploy another version. */
+export const goodVersion = (name = "app.mjs"): string => `import ${JSON.stringify(fixture(name))}\n`
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Clients
+// ---------------------------------------------------------------------------------------------------------------------
+
+export interface Answer {
+  readonly pid: number
+  readonly generation: number
+  readonly tag: string
+}
+
+type Target = number | string | http.RequestOptions
+
+const toOptions = (target: Target): http.RequestOptions =>
+  typeof target === "number"
+    ? { host: "127.0.0.1", port: target }
+    : typeof target === "string"
+    ? { socketPath: target }
+    : target
+
+/** One request over a connection of its own. */
+export const ask = (
+  target: Target,
+  options: { readonly path?: string; readonly within?: number } = {}
+): Effect.Effect<Answer, NodeJS.ErrnoException> =>
+  Effect.async((resume) => {
+    const { path = "/", within = 10_000 } = options
+    const request = http.get({ agent: false, ...toOptions(target), path }, (response) => {
+      let body = ""
+      response.setEncoding("utf8")
+      response.on("data", (text: string) => {
+        body += text
+      })
+      response.on("error", (error) => resume(Effect.fail(error)))
+      response.on("end", () => {
+        const [pid, generation, tag = ""] = body.split(" ")
+        resume(Effect.succeed({ pid: Number(pid), generation: Number(generation), tag }))
+      })
+    })
+    request.setTimeout(within, () => request.destroy(new Error(`no answer within ${within} ms`)))
+    request.on("error", (error) => resume(Effect.fail(error)))
+    return Effect.sync(() => request.destroy())
+  })
+
+export interface Load {
+  /** Answers by process. */
+  readonly answers: Map<number, number>
+  readonly failures: Array<string>
+  readonly slowest: () => number
+  /** Lets the requests in flight finish and starts no more. */
+  readonly stop: Effect.Effect<void>
+}
+
+/** Clients that ask all the time, each request over a new connection. */
+export const load = (target: Target, clients = 3): Effect.Effect<Load, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const answers = new Map<number, number>()
+    const failures: Array<string> = []
+    let slowest = 0
+    let going = true
+    const once = Effect.suspend(() => {
+      const from = performance.now()
+      return Effect.match(ask(target), {
+        onSuccess: ({ pid }) => {
+          answers.set(pid, (answers.get(pid) ?? 0) + 1)
+          slowest = Math.max(slowest, performance.now() - from)
+        },
+        onFailure: (error) => {
+          failures.push(`${error.code ?? ""} ${error.message}`)
+        }
+      })
+    })
+    const client = once.pipe(Effect.zipRight(Effect.sleep("2 millis")), Effect.repeat({ while: () => going }))
+    const fibers = yield* Effect.replicateEffect(Effect.forkScoped(client), clients)
+    return {
+      answers,
+      failures,
+      slowest: () => slowest,
+      stop: Effect.suspend(() => {
+        going = false
+        return Effect.asVoid(Fiber.joinAll(fibers))
+      })
+    }
+  })
