@@ -181,6 +181,11 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly adoptConnection: (name: string, descriptor: number) => Effect.Effect<net.Socket, DescriptorError>
   /** The descriptor of a connection; none once it has been closed. */
   readonly connectionDescriptor: (socket: net.Socket) => Option.Option<number>
+  /**
+   * Whether a descriptor is one end of a stream from another process. It is not if it is closed or a file, nor if it is
+   * one of the pipes that Node made for itself.
+   */
+  readonly isStream: (descriptor: number) => Effect.Effect<boolean>
   /** Whether a descriptor is open. */
   readonly isOpen: (descriptor: number) => Effect.Effect<boolean>
   /** Whether a Unix path is there and is a socket. */

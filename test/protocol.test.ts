@@ -230,7 +230,7 @@ describe("receiving a hand-off", () => {
     const env = {
       variables: Effect.succeed({ TABLEFLIP_HAS_PARENT_7DIU3: "yes", TABLEFLIP_FDS: `3,4,${descriptors}` }),
       removeVariables: () => Effect.void,
-      isOpen: () => Effect.succeed(true),
+      isStream: () => Effect.succeed(true),
       closeDescriptor: (descriptor: number) => Effect.sync(() => void closed.push(descriptor)),
       writeAndClose: () => Effect.succeed(true),
       reader: (descriptor: number) =>

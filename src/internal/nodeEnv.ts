@@ -85,6 +85,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     borrowPacket: sockets.borrowPacket,
     adoptConnection: sockets.adoptConnection,
     connectionDescriptor,
+    isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
     isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
     isSocket: (path) => Effect.sync(() => fs.statSync(path, { throwIfNoEntry: false })?.isSocket() === true),
     files

@@ -45,13 +45,33 @@ export const openReader = (descriptor: number): Effect.Effect<ByteReader, Descri
     (socket) => Effect.sync(() => socket.destroy())
   ).pipe(Effect.flatMap(readerOf))
 
-export const isOpen = (descriptor: number): boolean => {
+const statOf = (descriptor: number): fs.Stats | undefined => {
   try {
-    fs.fstatSync(descriptor)
-    return true
+    return fs.fstatSync(descriptor)
   } catch {
-    return false
+    return undefined
   }
+}
+
+export const isOpen = (descriptor: number): boolean => statOf(descriptor) !== undefined
+
+/**
+ * A pipe of which both ends are in this process is one that Node made for itself, next to each other. To read it or to
+ * close it would break the event loop.
+ */
+const hasBothEnds = (descriptor: number, end: fs.Stats): boolean => {
+  for (let other = Math.max(3, descriptor - nearby); other <= descriptor + nearby; other++) {
+    const stat = other === descriptor ? undefined : statOf(other)
+    if (stat?.ino === end.ino && stat.dev === end.dev) return true
+  }
+  return false
+}
+
+const nearby = 16
+
+export const isStream = (descriptor: number): boolean => {
+  const stat = statOf(descriptor)
+  return stat !== undefined && (stat.isSocket() || (stat.isFIFO() && !hasBothEnds(descriptor, stat)))
 }
 
 export const closeDescriptor = (descriptor: number): void => {

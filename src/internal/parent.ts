@@ -144,13 +144,27 @@ const namedByVariable = (cause: unknown) =>
     cause
   })
 
+/** Closes nothing: numbers that were set by hand may be those of the descriptors that Node itself stands on. */
+const checkStreams = (env: Env["Type"], { lifelines, names, ready }: protocol.HandOff) =>
+  Effect.forEach(
+    [ready, names, ...lifelines],
+    (descriptor) =>
+      Effect.flatMap(env.isStream(descriptor), (isStream) =>
+        isStream
+          ? Effect.void
+          : namedByVariable(`descriptor ${descriptor} is not a stream from another process`)),
+    { discard: true }
+  )
+
 /** Takes what was handed off, and with it the ownership of every descriptor. */
 export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolError, Scope.Scope> = Effect.fnUntraced(
   function*(env) {
     const decoded = protocol.decodeHandOff(yield* env.variables)
     yield* env.removeVariables(protocol.variables)
     const handOff = yield* decoded
-    return Option.isNone(handOff) ? none : yield* receiveFrom(env, handOff.value).pipe(
+    if (Option.isNone(handOff)) return none
+    yield* checkStreams(env, handOff.value)
+    return yield* receiveFrom(env, handOff.value).pipe(
       Effect.onError(() => Effect.forEach(handOff.value.descriptors, env.closeDescriptor, { discard: true }))
     )
   }
@@ -158,13 +172,15 @@ export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolErro
 
 const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: protocol.HandOff) {
   const { descriptors, generation, ready } = handOff
+  let told = false
+  yield* Effect.addFinalizer(() => told ? Effect.void : env.closeDescriptor(ready))
   const reader = yield* Effect.mapError(env.reader(handOff.names), namedByVariable)
-  if (!(yield* env.isOpen(ready))) return yield* namedByVariable(`descriptor ${ready} is not open`)
   const older = yield* Effect.mapError(Effect.forEach(handOff.lifelines, env.reader), namedByVariable)
 
   const received = yield* receiveNames(reader)
   if (Option.isNone(received)) {
     yield* Effect.logWarning("The process that started this one is gone before it had handed over; starting afresh")
+    told = true
     yield* Effect.forEach([ready, ...descriptors], env.closeDescriptor, { discard: true })
     return { ...none, generation, lifelines: older }
   }
@@ -181,8 +197,6 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     )
   }
 
-  let told = false
-  yield* Effect.addFinalizer(() => told ? Effect.void : env.closeDescriptor(ready))
   const ancestry: Ancestry = {
     hasParent: true,
     generation,

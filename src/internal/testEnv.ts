@@ -228,6 +228,8 @@ export const make = (
       connections.set(socket, descriptor)
       return Option.some(descriptor)
     },
+    isStream: (descriptor) =>
+      Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
     isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),
     isSocket: (path) => Effect.sync(() => [...kernel.sockets].some(({ key }) => key === path)),
     files: {
