@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import type { StdioOptions } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
@@ -211,6 +211,7 @@ export const start = (
         })
     )
     child.on("error", () => {})
+    for (const stream of child.stdio) stream?.on("error", () => {})
     child.once("exit", (code, signal) => Deferred.unsafeDone(exit, Effect.succeed({ code, signal })))
     if (options.stdin !== undefined) child.stdin?.end(options.stdin)
     const lines: Array<string> = []
@@ -297,6 +298,23 @@ export const waitForPid = (file: string, pid: number): Effect.Effect<void> =>
 /** Code of a program that is the fixture. A test puts other code in its place to deploy another version. */
 export const goodVersion = (name = "app.mjs"): string => `import ${JSON.stringify(fixture(name))}\n`
 
+const visible = (listing: string): ReadonlyArray<string> =>
+  listing.split("\n").flatMap((line) => {
+    const [, descriptor, target = ""] = /(\d+) -> (.*)/.exec(line) ?? []
+    return descriptor === undefined || Number(descriptor) < 3 || target.startsWith("/proc/")
+      ? []
+      : [`${descriptor} -> ${target.replace(/:\[\d+\]$/, "")}`]
+  })
+
+/** What a program sees of us that the app has started: descriptors that this test itself did not leave open; variables. */
+export const ours = (listing: string): ReadonlyArray<string> => {
+  const before = visible(spawnSync("ls", ["-l", "/proc/self/fd"], { encoding: "utf8" }).stdout)
+  return [
+    ...visible(listing).filter((line) => !before.includes(line)),
+    ...listing.split("\n").filter((line) => line.startsWith("TABLEFLIP_"))
+  ]
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Clients
 // ---------------------------------------------------------------------------------------------------------------------
@@ -305,6 +323,7 @@ export interface Answer {
   readonly pid: number
   readonly generation: number
   readonly tag: string
+  readonly body: string
 }
 
 type Target = number | string | http.RequestOptions
@@ -332,7 +351,7 @@ export const ask = (
       response.on("error", (error) => resume(Effect.fail(error)))
       response.on("end", () => {
         const [pid, generation, tag = ""] = body.split(" ")
-        resume(Effect.succeed({ pid: Number(pid), generation: Number(generation), tag }))
+        resume(Effect.succeed({ pid: Number(pid), generation: Number(generation), tag, body }))
       })
     })
     request.setTimeout(within, () => request.destroy(new Error(`no answer within ${within} ms`)))
