@@ -145,6 +145,8 @@ export interface Handle {
   readonly lines: () => ReadonlyArray<string>
   readonly waitFor: (pattern: RegExp, within?: Duration.DurationInput) => Effect.Effect<RegExpExecArray>
   readonly count: (pattern: RegExp) => number
+  /** Waits until as many such lines have been printed. */
+  readonly waitForCount: (pattern: RegExp, count: number) => Effect.Effect<void>
   readonly up: (generation: number) => Effect.Effect<Up>
   /** How this process, not its successors, has ended. */
   readonly exit: Effect.Effect<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
@@ -240,6 +242,12 @@ export const start = (
       lines: () => lines,
       waitFor,
       count: (pattern) => lines.filter((line) => pattern.test(line)).length,
+      waitForCount: (pattern, count) =>
+        Effect.asVoid(eventually(
+          `${count} lines like ${pattern}`,
+          () => lines.filter((line) => pattern.test(line)).length >= count,
+          { seen: dump }
+        )),
       up: (generation) => Effect.map(waitFor(new RegExp(`^UP (\\d+) (${generation}) (\\d+) (true|false)`)), parseUp),
       exit: Deferred.await(exit).pipe(
         Effect.timeoutFailCause({
@@ -275,6 +283,39 @@ export const sameDescriptors = (pid: number, before: ReadonlyArray<string>): Eff
     { within: "5 seconds", seen: () => `before: ${before.join(" ")}\nnow:    ${openDescriptors(pid).join(" ")}` }
   ))
 
+/** What a fixture has open and running: sockets, pipes, timers, processes, as Node tells. */
+const resources = (handle: Handle, pid: number): Effect.Effect<string> =>
+  Effect.suspend(() => {
+    const told = () => handle.lines().filter((line) => line.startsWith(`RESOURCES ${pid} `))
+    const before = told().length
+    process.kill(pid, "SIGUSR2")
+    return eventually("the fixture to tell its resources", () => told()[before]?.split(" ")[2] ?? false)
+  })
+
+export interface State {
+  readonly descriptors: ReadonlyArray<string>
+  readonly resources: string
+}
+
+export const stateOf = (handle: Handle, pid: number): Effect.Effect<State> =>
+  Effect.map(resources(handle, pid), (resources) => ({ descriptors: openDescriptors(pid), resources }))
+
+/** No descriptor, timer or process has been left in it since, and none is missing. */
+export const sameState = (handle: Handle, pid: number, before: State): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    yield* sameDescriptors(pid, before.descriptors)
+    let now = ""
+    yield* Effect.repeat(Effect.map(resources(handle, pid), (resources) => void (now = resources)), {
+      until: () => now === before.resources,
+      schedule: Schedule.spaced("50 millis")
+    }).pipe(
+      Effect.timeoutFailCause({
+        duration: "5 seconds",
+        onTimeout: () => Cause.die(new Error(`resources before: ${before.resources}\nnow: ${now}`))
+      })
+    )
+  })
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Files
 // ---------------------------------------------------------------------------------------------------------------------
@@ -294,6 +335,13 @@ export const pidIn = (file: string): number => Number(readOrEmpty(file))
 /** Readers of a PID file never see anything but the number of a process. */
 export const waitForPid = (file: string, pid: number): Effect.Effect<void> =>
   Effect.asVoid(eventually(`${file} to name ${pid}`, () => pidIn(file) === pid, { seen: () => readOrEmpty(file) }))
+
+/** Puts the code of a version where the program is started from. */
+export const deploy = (program: string, code: string): Effect.Effect<void> =>
+  Effect.sync(() => {
+    fs.writeFileSync(`${program}.new`, code)
+    fs.renameSync(`${program}.new`, program)
+  })
 
 /** Code of a program that is the fixture. A test puts other code in its place to deploy another version. */
 export const goodVersion = (name = "app.mjs"): string => `import ${JSON.stringify(fixture(name))}\n`
