@@ -145,9 +145,9 @@ const namedByVariable = (cause: unknown) =>
   })
 
 /** Closes nothing: numbers that were set by hand may be those of the descriptors that Node itself stands on. */
-const checkStreams = (env: Env["Type"], { lifelines, names, ready }: protocol.HandOff) =>
+const checkStreams = (env: Env["Type"], { lifelines, names, ready, state }: protocol.HandOff) =>
   Effect.forEach(
-    [ready, names, ...lifelines],
+    [ready, names, ...lifelines, ...Option.toArray(state)],
     (descriptor) =>
       Effect.flatMap(env.isStream(descriptor), (isStream) =>
         isStream
