@@ -1,0 +1,153 @@
+/**
+ * The examples on other people's frameworks, each upgraded five times under a load that keeps its connections and does
+ * not try again.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as http from "node:http"
+import { fileURLToPath } from "node:url"
+import { WebSocket } from "ws"
+import type { Handle } from "./harness.ts"
+import { eventually, signal, start } from "./harness.ts"
+
+const example = (name: string) => fileURLToPath(new URL(`../../build/examples/${name}.js`, import.meta.url))
+
+const upgrades = 5
+
+interface Load {
+  readonly answered: () => number
+  readonly failures: ReadonlyArray<string>
+  /** No new request; those in flight end. */
+  readonly stop: Effect.Effect<void>
+}
+
+/** Each client has one connection, and uses whatever the agent gives it when that one has been closed by an answer. */
+const keepAliveLoad = (port: number, clients: number): Effect.Effect<Load, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const failures: Array<string> = []
+      let answered = 0
+      let stopping = false
+      const agents: Array<http.Agent> = []
+      const client = (): Promise<void> =>
+        new Promise((resolve) => {
+          const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+          agents.push(agent)
+          const next = () => {
+            if (stopping) return resolve()
+            const request = http.get({ host: "127.0.0.1", port, agent }, (response) => {
+              response.resume()
+              response.on("error", (error) => failures.push(`response: ${error.message}`))
+              response.on("close", () => {
+                if (response.complete && response.statusCode === 200) answered++
+                else failures.push(`incomplete, status ${response.statusCode}`)
+                setImmediate(next)
+              })
+            })
+            request.on("error", (error: NodeJS.ErrnoException) => {
+              failures.push(`request: ${error.code ?? error.message}`)
+              setImmediate(next)
+            })
+          }
+          next()
+        })
+      const all = Promise.all(Array.from({ length: clients }, client))
+      return {
+        answered: () => answered,
+        failures,
+        stop: Effect.promise(() => {
+          stopping = true
+          return all
+        }),
+        agents
+      }
+    }),
+    ({ agents, stop }) => Effect.zipRight(stop, Effect.sync(() => agents.forEach((agent) => agent.destroy())))
+  )
+
+const portOf = (server: Handle) =>
+  Effect.map(server.waitFor(/Listening on http:\/\/127\.0\.0\.1:(\d+)/), (match) => Number(match[1]))
+
+const generation = (server: Handle, number: number) =>
+  Effect.map(
+    server.waitFor(new RegExp(`Process (\\d+) is ready as generation ${number}\\b`)),
+    (match) => Number(match[1])
+  )
+
+/** The next upgrade begins when the older process has gone and the newer one has had something to do. */
+const upgradeUnder = (server: Handle, work: () => number) =>
+  Effect.gen(function*() {
+    let pid = yield* generation(server, 1)
+    for (let count = 1; count <= upgrades; count++) {
+      yield* signal(pid, "SIGHUP")
+      const old = pid
+      pid = yield* generation(server, count + 1)
+      yield* eventually(`process ${old} to end`, () => !server.alive().includes(old), { seen: server.dump })
+      const before = work()
+      yield* eventually("the new process to do some work", () => work() >= before + 20, { seen: server.dump })
+    }
+    return pid
+  })
+
+describe.sequential("frameworks under load", () => {
+  for (const name of ["express", "fastify"]) {
+    it.scopedLive(`${name} loses no request in ${upgrades} upgrades`, () =>
+      Effect.gen(function*() {
+        const server = yield* start(example(name), { env: { PORT: "0" } })
+        const load = yield* keepAliveLoad(yield* portOf(server), 8)
+        const last = yield* upgradeUnder(server, load.answered)
+        yield* load.stop
+        assert.deepStrictEqual(load.failures, [])
+        yield* signal(last, "SIGTERM")
+        yield* eventually("the end", () => server.alive().length === 0)
+        assert.strictEqual(server.count(/ [1-9]\d* forced/), 0)
+      }))
+  }
+
+  it.scopedLive(`ws answers every message in ${upgrades} upgrades, to clients that connect and send again`, () =>
+    Effect.gen(function*() {
+      const server = yield* start(example("ws"), { env: { PORT: "0" } })
+      const port = yield* portOf(server)
+      const codes: Array<number> = []
+      const wrong: Array<string> = []
+      let answered = 0
+      let stopping = false
+
+      /** Sends one message after the other, each until it has been answered. */
+      const client = (id: number): Promise<void> =>
+        new Promise((resolve) => {
+          let count = 0
+          const connect = () => {
+            const webSocket = new WebSocket(`ws://127.0.0.1:${port}`)
+            const send = () => webSocket.send(`${id}.${count}`)
+            webSocket.on("open", send)
+            webSocket.on("message", (data) => {
+              const [, echoed] = String(data).split(" ")
+              if (echoed !== `${id}.${count}`) wrong.push(`${echoed} for ${id}.${count}`)
+              count++
+              answered++
+              if (stopping) webSocket.close(1000)
+              else send()
+            })
+            webSocket.on("error", (error) => wrong.push(error.message))
+            webSocket.on("close", (code) => {
+              if (stopping) return resolve()
+              codes.push(code)
+              connect()
+            })
+          }
+          connect()
+        })
+      const clients = Promise.all(Array.from({ length: 10 }, (_, id) => client(id)))
+
+      const last = yield* upgradeUnder(server, () => answered)
+      stopping = true
+      yield* Effect.promise(() => clients)
+      assert.deepStrictEqual(wrong, [])
+      assert.isAtLeast(codes.length, 10 * upgrades)
+      assert.deepStrictEqual([...new Set(codes)], [1012])
+      yield* signal(last, "SIGTERM")
+      yield* eventually("the end", () => server.alive().length === 0)
+    }))
+})
