@@ -51,7 +51,13 @@ export const bindPath = (
     const prepare = checkFree(address, toListenError)
     yield* prepare
     const handle = internals.bindPipe(temporary)
-    if (typeof handle === "number") return yield* toListenError(handle)
+    if (typeof handle === "number") {
+      // libuv says EACCES for it, which sends people to look at permissions.
+      const directory = path.dirname(address.path)
+      return yield* fs.existsSync(directory)
+        ? toListenError(handle)
+        : invalid(address, `the directory ${directory} does not exist`)
+    }
     if (mode !== undefined) {
       yield* Effect.try({ try: () => fs.chmodSync(temporary, mode), catch: toListenError }).pipe(
         Effect.tapError(() => Effect.sync(() => handle.close()))
