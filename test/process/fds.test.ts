@@ -1,0 +1,490 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as dgram from "node:dgram"
+import * as fs from "node:fs"
+import * as net from "node:net"
+import * as os from "node:os"
+import * as path from "node:path"
+import type { Handle } from "./harness.ts"
+import {
+  ask,
+  deploy,
+  directory,
+  eventually,
+  fixture,
+  goodVersion,
+  isLinux,
+  load,
+  onlyAlive,
+  openDescriptors,
+  signal,
+  start
+} from "./harness.ts"
+
+const hasIpv6 = Object.values(os.networkInterfaces()).some((all) => all?.some(({ family }) => family === "IPv6"))
+
+const startApp = (listen: ReadonlyArray<object>, others: object = {}) =>
+  start(fixture("app.mjs"), { app: { listen, ...others } })
+
+/** What is bound to by the app, the name and port of each listener in the order in which it asked. */
+const bound = (app: Handle, pid: number): ReadonlyArray<string> =>
+  app.lines().filter((line) => line.startsWith(`BOUND ${pid} `)).map((line) => line.split(" ").slice(2).join(" "))
+
+const upgrade = (app: Handle, from: number, generation: number) =>
+  Effect.gen(function*() {
+    yield* signal(from, "SIGHUP")
+    const next = yield* app.up(generation)
+    yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`))
+    return next
+  })
+
+const refuses = (app: Handle, reason: string) =>
+  Effect.gen(function*() {
+    const [line] = yield* app.waitFor(new RegExp(`^FAILED \\d+ ListenError ${reason} .*`))
+    assert.deepStrictEqual(yield* app.exit, { code: 1, signal: null })
+    yield* onlyAlive(app, [])
+    return line
+  })
+
+/** A version that differs in its options. */
+const changed = (change: string): string =>
+  `const options = JSON.parse(process.env.APP)
+${change}
+process.env.APP = JSON.stringify(options)
+await import(${JSON.stringify(fixture("app.mjs"))})
+`
+
+const listening = (address: net.ListenOptions): Effect.Effect<net.Server, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.async<net.Server>((resume) => {
+      const server = net.createServer((socket) => socket.on("error", () => {}))
+      server.listen(address, () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  )
+
+describe.runIf(isLinux)("a TCP listener", () => {
+  for (
+    const [what, address, hosts] of [
+      ["on IPv4", { host: "127.0.0.1", port: 0 }, ["127.0.0.1"]],
+      ["on IPv6", { host: "::1", port: 0 }, ["::1"]],
+      ["on IPv6 only", { host: "::", port: 0, ipv6Only: true }, ["::1"]],
+      ["on every address", { port: 0 }, hasIpv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"]],
+      ["on a name", { host: "localhost", port: 0 }, ["localhost"]]
+    ] as const
+  ) {
+    it.scopedLive.runIf(hasIpv6 || !what.includes("IPv6"))(
+      `${what} keeps its port through upgrades`,
+      () =>
+        Effect.gen(function*() {
+          const app = yield* startApp([address])
+          let up = yield* app.up(1)
+          const first = bound(app, up.pid)
+          for (const generation of [2, 3, 4]) {
+            up = yield* upgrade(app, up.pid, generation)
+            assert.deepStrictEqual(bound(app, up.pid), first)
+            for (const host of hosts) assert.strictEqual((yield* ask({ host, port: up.port })).pid, up.pid)
+          }
+          yield* onlyAlive(app, [up.pid])
+        })
+    )
+  }
+
+  it.scopedLive("shares port 0 with another one of another name", () =>
+    Effect.gen(function*() {
+      const host = "127.0.0.1"
+      const app = yield* startApp([{ host, port: 0, name: "a" }, { host, port: 0, name: "b" }, { host, port: 0 }])
+      const up = yield* app.up(1)
+      const first = bound(app, up.pid)
+      assert.strictEqual(new Set(first).size, 3)
+      const next = yield* upgrade(app, up.pid, 2)
+      assert.deepStrictEqual(bound(app, next.pid), first)
+      for (const line of first) {
+        assert.strictEqual((yield* ask(Number(line.split(" ")[1]))).pid, next.pid)
+      }
+    }))
+
+  it.scopedLive("on a fixed port is inherited, and is free again after the end", () =>
+    Effect.gen(function*() {
+      const server = yield* listening({ host: "127.0.0.1", port: 0 })
+      const { port } = server.address() as net.AddressInfo
+      yield* Effect.async<void>((resume) => {
+        server.close(() => resume(Effect.void))
+      })
+      const app = yield* startApp([{ host: "127.0.0.1", port }])
+      const up = yield* upgrade(app, (yield* app.up(1)).pid, 2)
+      assert.strictEqual(up.port, port)
+      assert.strictEqual((yield* ask(port)).pid, up.pid)
+      yield* signal(up.pid, "SIGTERM")
+      yield* onlyAlive(app, [])
+      yield* listening({ host: "127.0.0.1", port })
+    }))
+
+  it.scopedLive("that the new version asks for elsewhere is bound anew, and the old one is closed", () =>
+    Effect.gen(function*() {
+      const program = path.join(yield* directory, "main.mjs")
+      yield* deploy(program, goodVersion())
+      const app = yield* start(program, { app: { listen: [{ host: "127.0.0.1", port: 0 }] } })
+      const up = yield* app.up(1)
+      yield* deploy(program, changed(`options.listen = [{ host: "127.0.0.1", port: 0, name: "other" }]`))
+      const next = yield* upgrade(app, up.pid, 2)
+      assert.notStrictEqual(next.port, up.port)
+      assert.strictEqual((yield* ask(next.port)).pid, next.pid)
+      assert.strictEqual((yield* Effect.flip(ask(up.port))).code, "ECONNREFUSED")
+      const sockets = (pid: number) => openDescriptors(pid).filter((target) => target === "socket").length
+      // Standard output, standard error and the listener.
+      yield* eventually("the old listener to be closed", () => sockets(next.pid) === 3)
+      const third = yield* upgrade(app, next.pid, 3)
+      yield* eventually("no more sockets", () => sockets(third.pid) === 3)
+    }))
+
+  it.scopedLive("cannot be claimed twice", () =>
+    Effect.gen(function*() {
+      const line = yield* refuses(
+        yield* startApp([{ host: "127.0.0.1", port: 0 }, { host: "127.0.0.1", port: 0 }]),
+        "AlreadyClaimed"
+      )
+      assert.match(line ?? "", /127\.0\.0\.1:0/)
+    }))
+
+  it.scopedLive("cannot have a port that is taken", () =>
+    Effect.gen(function*() {
+      const { port } = (yield* listening({ host: "127.0.0.1", port: 0 })).address() as net.AddressInfo
+      yield* refuses(yield* startApp([{ host: "127.0.0.1", port }]), "AddressInUse")
+      yield* refuses(yield* startApp([{ host: "127.0.0.1", port: 0 }, { host: "localhost", port }]), "AddressInUse")
+    }))
+
+  for (
+    const [what, address, reason] of [
+      ["an address of another machine", { host: "192.0.2.1", port: 0 }, "AddressNotAvailable"],
+      ["a name that does not exist", { host: "nowhere.invalid", port: 0 }, "AddressNotAvailable"],
+      ["a port above 65535", { port: 70_000 }, "InvalidAddress"],
+      ["a negative port", { port: -1 }, "InvalidAddress"],
+      ["half a port", { port: 80.5 }, "InvalidAddress"]
+    ] as const
+  ) {
+    it.scopedLive(`cannot be on ${what}`, () => Effect.flatMap(startApp([address]), (app) => refuses(app, reason)))
+  }
+
+  it.scopedLive.runIf(process.getuid?.() !== 0 && os.platform() === "linux")(
+    "cannot be on a privileged port",
+    () => Effect.flatMap(startApp([{ host: "127.0.0.1", port: 1 }]), (app) => refuses(app, "PermissionDenied"))
+  )
+})
+
+describe.runIf(isLinux)("an inherited descriptor of another kind", () => {
+  const byHand = (name: ReadonlyArray<string>, descriptor: number, listen: ReadonlyArray<object>) =>
+    Effect.gen(function*() {
+      const json = Buffer.from(JSON.stringify([name]))
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(json.length)
+      const app = yield* start(fixture("app.mjs"), {
+        app: { listen },
+        extra: ["pipe", "pipe", descriptor],
+        env: { TABLEFLIP_HAS_PARENT_7DIU3: "yes", TABLEFLIP_FDS: "3,4,5" }
+      })
+      app.stdio(4).write(Buffer.concat([length, json]))
+      return app
+    })
+  const tcp = [{ host: "127.0.0.1", port: 1 }]
+  const tcpName = ["listener", "tcp", "127.0.0.1:1"]
+  const handleOf = (server: net.Server) =>
+    (server as unknown as { readonly _handle: { readonly fd: number } })._handle.fd
+
+  it.scopedLive("is refused: a file", () =>
+    Effect.gen(function*() {
+      const file = fs.openSync(path.join(yield* directory, "file"), "w")
+      yield* refuses(yield* byHand(tcpName, file, tcp), "WrongDescriptor")
+      fs.closeSync(file)
+    }))
+
+  it.scopedLive("is refused: a Unix socket for a port", () =>
+    Effect.gen(function*() {
+      const server = yield* listening({ path: path.join(yield* directory, "a.sock") })
+      yield* refuses(yield* byHand(tcpName, handleOf(server), tcp), "WrongDescriptor")
+    }))
+
+  it.scopedLive("is refused: a port for a Unix socket", () =>
+    Effect.gen(function*() {
+      const at = path.join(yield* directory, "a.sock")
+      yield* listening({ path: at })
+      const server = yield* listening({ host: "127.0.0.1", port: 0 })
+      yield* refuses(
+        yield* byHand(["listener", "unix", at], handleOf(server), [{ path: at }]),
+        "WrongDescriptor"
+      )
+    }))
+
+  it.scopedLive("is refused: a UDP socket", () =>
+    Effect.gen(function*() {
+      const socket = yield* udp
+      const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === "state symbol")!
+      const { handle } = (socket as unknown as Record<symbol, { readonly handle: { readonly fd: number } }>)[symbol]!
+      yield* refuses(yield* byHand(tcpName, handle.fd, tcp), "WrongDescriptor")
+    }))
+
+  it.scopedLive("is refused: a connection", () =>
+    Effect.gen(function*() {
+      const server = yield* listening({ host: "127.0.0.1", port: 0 })
+      const socket = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1")
+      socket.on("error", () => {})
+      yield* eventually("a connection", () => !socket.connecting)
+      const { fd } = (socket as unknown as { readonly _handle: { readonly fd: number } })._handle
+      yield* refuses(yield* byHand(tcpName, fd, tcp), "\\w+")
+      socket.destroy()
+    }))
+
+  it.scopedLive("is closed if nothing asks for it, whatever it is", () =>
+    Effect.gen(function*() {
+      const file = fs.openSync(path.join(yield* directory, "file"), "w")
+      for (const name of [["fd", "x", ""], ["newkind", "x", ""], ["listener", "unix", "/nowhere"]]) {
+        const app = yield* byHand(name, file, [{ host: "127.0.0.1", port: 0 }])
+        const up = yield* app.up(2)
+        yield* eventually("the file to be closed", () =>
+          !openDescriptors(up.pid).some((target) => target.endsWith("/file")))
+        assert.strictEqual((yield* ask(up.port)).pid, up.pid)
+      }
+      fs.closeSync(file)
+    }))
+})
+
+describe.runIf(isLinux)("a Unix socket", () => {
+  it.scopedLive("survives 5 upgrades under load and goes with the last process", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const at = path.join(dir, "app.sock")
+      const app = yield* startApp([{ path: at, mode: 0o600 }])
+      let up = yield* app.up(1)
+      assert.strictEqual(fs.statSync(at).mode & 0o777, 0o600)
+      const clients = yield* load(at)
+      for (const generation of [2, 3, 4, 5, 6]) {
+        up = yield* upgrade(app, up.pid, generation)
+        assert.isTrue(fs.statSync(at).isSocket())
+      }
+      yield* clients.stop
+      assert.deepStrictEqual(clients.failures, [])
+      assert.strictEqual(clients.answers.size, 6)
+      assert.strictEqual(fs.statSync(at).mode & 0o777, 0o600)
+      assert.deepStrictEqual(fs.readdirSync(dir), ["app.sock"])
+      yield* signal(up.pid, "SIGTERM")
+      yield* onlyAlive(app, [])
+      assert.deepStrictEqual(fs.readdirSync(dir), [])
+    }))
+
+  it.scopedLive("takes the place of one that a dead process has left", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const at = path.join(dir, "app.sock")
+      const dead = yield* startApp([{ path: at }])
+      yield* signal((yield* dead.up(1)).pid, "SIGKILL")
+      yield* dead.exit
+      assert.isTrue(fs.existsSync(at))
+      const app = yield* startApp([{ path: at }])
+      const up = yield* app.up(1)
+      assert.strictEqual((yield* ask(at)).pid, up.pid)
+      assert.deepStrictEqual(fs.readdirSync(dir), ["app.sock"])
+    }))
+
+  it.scopedLive("does not take the place of one that lives", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const at = path.join(dir, "app.sock")
+      const other = yield* startApp([{ path: at }])
+      const { pid } = yield* other.up(1)
+      yield* refuses(yield* startApp([{ path: at }]), "AddressInUse")
+      assert.strictEqual((yield* ask(at)).pid, pid)
+      assert.deepStrictEqual(fs.readdirSync(dir), ["app.sock"])
+    }))
+
+  it.scopedLive("does not take the place of one that came to live while it was starting", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const at = path.join(dir, "app.sock")
+      const gate = path.join(dir, "gate")
+      const late = yield* startApp([{ host: "127.0.0.1", port: 0 }, { path: at }], { gate })
+      yield* late.waitFor(/^WAITING/)
+      const other = yield* startApp([{ path: at }])
+      const { pid } = yield* other.up(1)
+      fs.writeFileSync(gate, "")
+      yield* refuses(late, "AddressInUse")
+      assert.strictEqual((yield* ask(at)).pid, pid)
+      assert.deepStrictEqual(fs.readdirSync(dir).filter((name) => name !== "gate"), ["app.sock"])
+    }))
+
+  it.scopedLive("does not take the place of a file", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const at = path.join(dir, "app.sock")
+      fs.writeFileSync(at, "precious")
+      yield* refuses(yield* startApp([{ path: at }]), "InvalidAddress")
+      assert.strictEqual(fs.readFileSync(at, "utf8"), "precious")
+      assert.deepStrictEqual(fs.readdirSync(dir), ["app.sock"])
+    }))
+
+  for (
+    const [what, at] of [["a directory that does not exist", "/nowhere/app.sock"], [
+      "a path too long",
+      `/tmp/${"x".repeat(120)}`
+    ]]
+  ) {
+    it.scopedLive(`cannot be in ${what}`, () =>
+      Effect.flatMap(startApp([{ path: at }]), (app) => refuses(app, "InvalidAddress")))
+  }
+
+  it.scopedLive("leaves nothing behind when start-up fails", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      yield* refuses(yield* startApp([{ path: path.join(dir, "app.sock") }, { port: 70_000 }]), "InvalidAddress")
+      assert.deepStrictEqual(fs.readdirSync(dir), [])
+    }))
+
+  it.scopedLive("is listened on anew if the app removes its path when it boots", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const at = path.join(dir, "app.sock")
+      const program = path.join(dir, "main.mjs")
+      yield* deploy(
+        program,
+        `import * as fs from "node:fs"\nfs.rmSync(${JSON.stringify(at)}, { force: true })\n${goodVersion()}`
+      )
+      const app = yield* start(program, { app: { listen: [{ path: at }] } })
+      let up = yield* app.up(1)
+      for (const generation of [2, 3]) {
+        up = yield* upgrade(app, up.pid, generation)
+        assert.strictEqual((yield* ask(at)).pid, up.pid)
+      }
+      yield* signal(up.pid, "SIGTERM")
+      yield* onlyAlive(app, [])
+      assert.deepStrictEqual(fs.readdirSync(dir), ["main.mjs"])
+    }))
+
+  it.scopedLive("that the new version does not ask for goes when the old one has gone", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const at = path.join(dir, "app.sock")
+      const program = path.join(dir, "main.mjs")
+      yield* deploy(program, goodVersion())
+      const app = yield* start(program, { app: { listen: [{ path: at }], upgrader: { probation: 1000 } } })
+      const up = yield* app.up(1)
+      yield* deploy(program, changed(`options.listen = [{ host: "127.0.0.1", port: 0 }]`))
+      yield* signal(up.pid, "SIGHUP")
+      const next = yield* app.up(2)
+      assert.strictEqual((yield* ask(at)).pid, up.pid)
+      yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`))
+      yield* eventually("the path to be gone", () => !fs.existsSync(at))
+    }))
+
+  it.scopedLive("can have an abstract name", () =>
+    Effect.gen(function*() {
+      const at = `\0effect-tableflip-${process.pid}`
+      const app = yield* startApp([{ path: at }])
+      let up = yield* app.up(1)
+      const clients = yield* load(at)
+      for (const generation of [2, 3]) up = yield* upgrade(app, up.pid, generation)
+      yield* clients.stop
+      assert.deepStrictEqual(clients.failures, [])
+      assert.strictEqual((yield* ask(at)).pid, up.pid)
+      yield* refuses(yield* startApp([{ path: at }]), "AddressInUse")
+    }))
+})
+
+const udp: Effect.Effect<dgram.Socket, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.async<dgram.Socket>((resume) => {
+    const socket = dgram.createSocket("udp4")
+    socket.bind(0, "127.0.0.1", () => resume(Effect.succeed(socket)))
+  }),
+  (socket) => Effect.sync(() => socket.close())
+)
+
+describe.runIf(isLinux)("what else is handed over", () => {
+  it.scopedLive("UDP: no datagram is lost, and none is received before ready", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const gate = path.join(dir, "gate")
+      const program = path.join(dir, "main.mjs")
+      yield* deploy(program, goodVersion("handover.mjs"))
+      const app = yield* start(program, { app: { what: ["Echo"] } })
+      let up = yield* app.up(1)
+      const port = Number((yield* app.waitFor(/^UDP \d+ (\d+)/))[1])
+      const echoes = new Map<number, number>()
+      const socket = yield* udp
+      socket.on("message", (message) => {
+        const [pid, sequence] = String(message).split(" ").map(Number)
+        echoes.set(sequence!, pid!)
+      })
+      let sent = 0
+      let going = true
+      const sender = yield* Effect.sync(() => {
+        for (let i = 0; i < 10; i++) socket.send(String(sent++), port, "127.0.0.1")
+      }).pipe(Effect.zipRight(Effect.sleep("1 millis")), Effect.repeat({ while: () => going }), Effect.forkScoped)
+
+      yield* deploy(
+        program,
+        changed(`options.gate = ${JSON.stringify(gate)}`).replace("app.mjs", "handover.mjs")
+      )
+      yield* signal(up.pid, "SIGHUP")
+      yield* app.waitFor(/^WAITING/)
+      yield* eventually("more echoes", () => echoes.size > 3000)
+      assert.deepStrictEqual([...new Set(echoes.values())], [up.pid])
+      fs.writeFileSync(gate, "")
+      up = yield* app.up(2)
+      yield* app.waitFor(new RegExp(`^ALONE ${up.pid}`))
+      for (const generation of [3, 4, 5, 6]) up = yield* upgrade(app, up.pid, generation)
+      yield* eventually("echoes of the newest", () => [...echoes.values()].includes(up.pid))
+      going = false
+      yield* sender.await
+      yield* eventually("every echo", () => echoes.size === sent, {
+        within: "3 seconds",
+        seen: () => `${sent} sent, ${echoes.size} echoes`
+      })
+      assert.strictEqual(new Set(echoes.values()).size, 6)
+      assert.strictEqual(Number(app.lines().filter((line) => line.startsWith("UDP ")).at(-1)?.split(" ")[2]), port)
+    }))
+
+  it.scopedLive("a connection, with what is unread in it", () =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("handover.mjs"), { app: { what: ["Connection"] } })
+      const up = yield* app.up(1)
+      const port = Number((yield* app.waitFor(/^TCP \d+ (\d+)/))[1])
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => net.connect(port, "127.0.0.1")),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      let heard = ""
+      let ended = false
+      socket.on("data", (text) => {
+        heard += String(text)
+      })
+      socket.on("close", () => {
+        ended = true
+      })
+      socket.on("error", () => {})
+      const hear = (text: string) => eventually(`to hear ${text}`, () => heard.includes(text), { seen: () => heard })
+      yield* hear(`${up.pid} hello`)
+      yield* app.waitFor(/^ADDED/)
+      socket.write("one\n")
+      yield* hear(`${up.pid} one`)
+      let last = up
+      for (const generation of [2, 3]) {
+        yield* signal(last.pid, "SIGWINCH")
+        yield* app.waitFor(new RegExp(`^PAUSED ${last.pid}`))
+        socket.write(`unread ${generation}\n`)
+        const next = yield* upgrade(app, last.pid, generation)
+        yield* hear(`${next.pid} unread ${generation}`)
+        assert.isFalse(ended)
+        last = next
+      }
+      yield* onlyAlive(app, [last.pid])
+    }))
+
+  it.scopedLive("a file", () =>
+    Effect.gen(function*() {
+      const journal = path.join(yield* directory, "journal")
+      const app = yield* start(fixture("handover.mjs"), { app: { what: ["File"], journal } })
+      let up = yield* app.up(1)
+      for (const generation of [2, 3, 4]) up = yield* upgrade(app, up.pid, generation)
+      const [, descriptor] = yield* app.waitFor(new RegExp(`^JOURNAL ${up.pid} (\\d+) true`))
+      assert.strictEqual(fs.readFileSync(`/proc/${up.pid}/fd/${descriptor}`, "utf8"), "1\n2\n3\n4\n")
+    }))
+})
