@@ -4,13 +4,12 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Mailbox from "effect/Mailbox"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import type { ByteReader } from "../Env.ts"
 import { DescriptorError } from "../TableflipError.ts"
+import * as Inbox from "./inbox.ts"
 import { connectionDescriptor } from "./nodeInternals.ts"
 
 /**
@@ -18,14 +17,14 @@ import { connectionDescriptor } from "./nodeInternals.ts"
  * rather than as an end of stream, so both are the end.
  */
 export const readerOf = (socket: net.Socket): Effect.Effect<ByteReader> =>
-  Effect.map(Mailbox.make<Uint8Array>(), (mailbox) => {
-    const end = () => mailbox.unsafeDone(Exit.void)
-    socket.on("data", (chunk: Buffer) => mailbox.unsafeOffer(chunk))
-    socket.on("end", end)
-    socket.on("error", end)
-    socket.on("close", end)
+  Effect.sync(() => {
+    const inbox = Inbox.make<Uint8Array>()
+    socket.on("data", inbox.unsafeOffer)
+    socket.on("end", inbox.unsafeEnd)
+    socket.on("error", inbox.unsafeEnd)
+    socket.on("close", inbox.unsafeEnd)
     return {
-      read: Effect.option(mailbox.take),
+      read: Effect.option(inbox.take),
       descriptor: Effect.sync(() => connectionDescriptor(socket))
     }
   })

@@ -11,7 +11,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Mailbox from "effect/Mailbox"
 import type * as Scope from "effect/Scope"
 import type { ReadyError, UpgradeError } from "../TableflipError.ts"
 import {
@@ -22,6 +21,7 @@ import {
   UpgradeInProgressError
 } from "../TableflipError.ts"
 import { ExitReason, UpgraderEvent } from "../UpgraderEvent.ts"
+import * as Inbox from "./inbox.ts"
 
 /** What a successful upgrade tells. */
 export interface Successor {
@@ -77,7 +77,7 @@ export interface Machine {
 
 export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Scope.Scope> = Effect.fnUntraced(
   function*(options) {
-    const inbox = yield* Mailbox.make<Message>()
+    const inbox = Inbox.make<Message>()
     const exit = yield* Deferred.make<ExitReason>()
     let state: State = State.Starting()
     let elders = options.elders
