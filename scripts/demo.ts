@@ -104,9 +104,9 @@ const summarize = ({ samples, seconds, upgrades }: Result) => {
   const failures = failuresOf(samples)
   const answering = new Set(samples.flatMap(({ answer }) => answer ?? []))
   console.log(
-    `\n${upgrades.length} upgrades, ${number(samples.length)} requests in ${seconds.toFixed(0)} seconds, answered by ${
-      number(answering.size)
-    } processes: ${number(failures.length)} failed.`
+    `\n${upgrades.length} upgrade${upgrades.length === 1 ? "" : "s"}, ${number(samples.length)} requests in ${
+      seconds.toFixed(0)
+    } seconds, answered by ${number(answering.size)} processes: ${number(failures.length)} failed.`
   )
   for (const reason of new Set(failures)) {
     console.log(`  ${number(failures.filter((other) => other === reason).length)} with ${reason}`)
@@ -123,9 +123,10 @@ const withServer = async (script: string, use: (server: generations.Generations)
 }
 
 console.log(
-  `A server on UpgradableHttpServer, Node ${process.version}. ${clients} clients ask it all the time, ${
-    options["new-connections"] ? "with a new connection for\nevery request" : "each on a\nconnection that stays open"
-  }; none asks twice. It is upgraded ${upgrades} times by SIGHUP.\n`
+  `A server on UpgradableHttpServer (Node ${process.version}) is upgraded ${upgrades} times by SIGHUP.
+${clients} clients ask it all the time, ${
+    options["new-connections"] ? "with a new connection for each request" : "each on a connection that stays open"
+  }, and never retry.\n`
 )
 const result = await withServer("./demo/server.js", (server) => run(server, upgrades))
 summarize(result)

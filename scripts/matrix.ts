@@ -1,0 +1,54 @@
+/**
+ * Runs all tests on every version of Node that is supported, which npm fetches.
+ *
+ *     npm run test:matrix [-- 22 24]
+ */
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { table } from "./lib/table.ts"
+
+const versions = process.argv.length > 2 ? process.argv.slice(2) : ["20", "22", "24", "26"]
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "matrix-"))
+
+const npx = (version: string, args: ReadonlyArray<string>, stdio: "pipe" | "inherit") =>
+  spawnSync("npx", ["-y", "-p", `node@${version}`, "--", "node", ...args], {
+    encoding: "utf8",
+    stdio: ["ignore", stdio, "inherit"],
+    timeout: 30 * 60_000
+  })
+
+const runOn = (version: string): ReadonlyArray<string> => {
+  const exact = npx(version, ["--version"], "pipe").stdout.trim()
+  console.log(`\n==> ${exact}`)
+  const file = path.join(folder, `${version}.json`)
+  const begin = performance.now()
+  const { status } = npx(version, [
+    "node_modules/vitest/vitest.mjs",
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${file}`
+  ], "inherit")
+  const time = `${((performance.now() - begin) / 1000).toFixed(0)} s`
+  if (status !== 0) process.exitCode = 1
+  if (!fs.existsSync(file)) return [exact, "-", "-", "-", time, `did not run, exit code ${status}`]
+  const { numFailedTests, numPassedTests, numPendingTests } = JSON.parse(fs.readFileSync(file, "utf8"))
+  return [
+    exact,
+    String(numPassedTests),
+    String(numFailedTests),
+    String(numPendingTests),
+    time,
+    status === 0 ? "ok" : `exit code ${status}`
+  ]
+}
+
+try {
+  const rows = versions.map(runOn)
+  console.log()
+  table(["Node", "passed", "failed", "skipped", "time", "result"], rows)
+} finally {
+  fs.rmSync(folder, { recursive: true })
+}
