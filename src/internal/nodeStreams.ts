@@ -4,12 +4,13 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import type { ByteReader } from "../Env.ts"
 import { DescriptorError } from "../TableflipError.ts"
-import * as Inbox from "./inbox.ts"
 import { connectionDescriptor } from "./nodeInternals.ts"
 
 /**
@@ -17,14 +18,20 @@ import { connectionDescriptor } from "./nodeInternals.ts"
  * rather than as an end of stream, so both are the end.
  */
 export const readerOf = (socket: net.Socket): Effect.Effect<ByteReader> =>
-  Effect.sync(() => {
-    const inbox = Inbox.make<Uint8Array>()
-    socket.on("data", inbox.unsafeOffer)
-    socket.on("end", inbox.unsafeEnd)
-    socket.on("error", inbox.unsafeEnd)
-    socket.on("close", inbox.unsafeEnd)
+  Effect.map(Queue.unbounded<Option.Option<Uint8Array>>(), (chunks) => {
+    let ended = false
+    const end = () => void chunks.unsafeOffer(Option.none())
+    socket.on("data", (chunk: Buffer) => void chunks.unsafeOffer(Option.some(chunk)))
+    socket.on("end", end)
+    socket.on("error", end)
+    socket.on("close", end)
     return {
-      read: Effect.option(inbox.take),
+      read: Effect.suspend(() => ended ? Effect.succeedNone : Queue.take(chunks)).pipe(
+        Effect.tap((chunk) => {
+          ended = Option.isNone(chunk)
+          return Effect.void
+        })
+      ),
       descriptor: Effect.sync(() => connectionDescriptor(socket))
     }
   })

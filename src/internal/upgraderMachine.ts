@@ -11,6 +11,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { ReadyError, UpgradeError } from "../TableflipError.ts"
 import {
@@ -21,7 +22,6 @@ import {
   UpgradeInProgressError
 } from "../TableflipError.ts"
 import { ExitReason, UpgraderEvent } from "../UpgraderEvent.ts"
-import * as Inbox from "./inbox.ts"
 
 /** What a successful upgrade tells. */
 export interface Successor {
@@ -37,6 +37,7 @@ type Message = Data.TaggedEnum<{
   Stop: {}
   ElderExited: {}
   AttemptEnded: { readonly exit: Exit.Exit<Successor, UpgradeError> }
+  Close: {}
 }>
 const Message = Data.taggedEnum<Message>()
 
@@ -77,14 +78,16 @@ export interface Machine {
 
 export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Scope.Scope> = Effect.fnUntraced(
   function*(options) {
-    const inbox = Inbox.make<Message>()
+    const inbox = yield* Queue.unbounded<Message>()
+    let closed = false
+    const send = (message: Message) => Effect.sync(() => !closed && inbox.unsafeOffer(message))
     const exit = yield* Deferred.make<ExitReason>()
     let state: State = State.Starting()
     let elders = options.elders
 
     const startAttempt = (reply: Reply<Successor, UpgradeError>) =>
       Effect.exit(options.attempt).pipe(
-        Effect.flatMap((exit) => inbox.offer(Message.AttemptEnded({ exit }))),
+        Effect.flatMap((exit) => send(Message.AttemptEnded({ exit }))),
         Effect.asVoid,
         Effect.uninterruptible,
         Effect.forkDaemon,
@@ -201,7 +204,8 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       Upgrade: ({ reply }) => onUpgrade(reply),
       Stop: onStop,
       ElderExited: onElderExited,
-      AttemptEnded: (message) => onAttemptEnded(message.exit)
+      AttemptEnded: (message) => onAttemptEnded(message.exit),
+      Close: () => Effect.void
     })
 
     // A defect of ours must not leave the caller waiting, nor end the loop that answers the others.
@@ -214,22 +218,33 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
             : Effect.void
         ))
 
-    // Ends with the inbox and not by interruption, which could fall between taking a message and answering it.
-    const loop = yield* inbox.take.pipe(
-      Effect.flatMap(answer),
-      Effect.forever,
-      Effect.ignore,
+    /** Only a process that cannot be killed is still waited for at this point. */
+    const settle = Effect.suspend(() =>
+      state._tag === "Upgrading" || state._tag === "Cancelling"
+        ? Deferred.fail(state.reply, new TerminatingError())
+        : Effect.void
+    ).pipe(Effect.zipRight(Deferred.succeed(exit, ExitReason.Stopped())))
+
+    // Ends by a message and not by interruption, which could fall between taking a message and answering it.
+    const loop = yield* Queue.take(inbox).pipe(
+      Effect.tap(answer),
+      Effect.repeat({ until: ({ _tag }) => _tag === "Close" }),
+      Effect.zipRight(settle),
       Effect.uninterruptible,
       Effect.forkDaemon
     )
 
-    const stop = Effect.zipRight(inbox.offer(Message.Stop()), Effect.asVoid(Deferred.await(exit)))
+    const stop = Effect.zipRight(send(Message.Stop()), Effect.asVoid(Deferred.await(exit)))
+
+    const close = Effect.sync(() => {
+      inbox.unsafeOffer(Message.Close())
+      closed = true
+    })
 
     yield* Effect.addFinalizer(() =>
-      stop.pipe(
-        Effect.interruptible,
+      Effect.interruptible(stop).pipe(
         Effect.timeoutOption(options.stopTimeout),
-        Effect.zipRight(inbox.end),
+        Effect.zipRight(close),
         Effect.zipRight(Effect.timeoutOption(Effect.interruptible(Fiber.await(loop)), options.stopTimeout))
       )
     )
@@ -239,7 +254,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
         Deferred.make<A, E | TerminatingError>(),
         (reply) =>
           Effect.flatMap(
-            inbox.offer(message(reply as Reply<A, E>)),
+            send(message(reply as Reply<A, E>)),
             (taken) => taken ? Deferred.await(reply) : Effect.fail(new TerminatingError())
           )
       )
@@ -249,7 +264,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       upgrade: request<Successor, UpgradeError>((reply) => Message.Upgrade({ reply })),
       stop,
       exit: Deferred.await(exit),
-      elderExited: Effect.asVoid(inbox.offer(Message.ElderExited()))
+      elderExited: Effect.asVoid(send(Message.ElderExited()))
     }
   }
 )
