@@ -241,7 +241,7 @@ for (const transport of transports) {
         const report = yield* Fiber.join(draining)
         assert.deepStrictEqual(app.executed, ["/big"])
         assert.strictEqual(report.droppedRequests, 1)
-      }))
+      }), 20_000)
 
     it.scopedLive("a request whose headers come slowly is served", () =>
       Effect.gen(function*() {
@@ -361,7 +361,7 @@ for (const transport of transports) {
         assert.isTrue(response.body.equals(big))
         assert.strictEqual(yield* client.closed, "end")
         assert.strictEqual((yield* Fiber.join(draining)).sentAway, 1)
-      }))
+      }), 20_000)
 
     it.scopedLive("idle and never-used connections are closed after idleTimeout", () =>
       Effect.gen(function*() {

@@ -77,7 +77,13 @@ const parseChunked = (input: Buffer): { readonly length: number; readonly body: 
 export const follow = (socket: net.Socket): Client => {
   const chunks: Array<Buffer> = []
   let ended: "end" | "reset" | undefined
-  socket.on("data", (chunk) => chunks.push(chunk))
+  let size = 0
+  // joining the chunks is worth it only when so much is there
+  let wanted = 0
+  socket.on("data", (chunk) => {
+    chunks.push(chunk)
+    size += chunk.length
+  })
   socket.on("end", () => ended ??= "end")
   socket.on("error", () => ended ??= "reset")
   socket.on("close", () => ended ??= "reset")
@@ -89,6 +95,7 @@ export const follow = (socket: net.Socket): Client => {
   }
 
   const complete = (): Response | undefined => {
+    if (size < wanted) return undefined
     const all = input()
     const end = all.indexOf("\r\n\r\n")
     if (end < 0) return undefined
@@ -96,6 +103,8 @@ export const follow = (socket: net.Socket): Client => {
     const start = end + 4
     const take = (length: number, body: Buffer): Response => {
       chunks.splice(0, chunks.length, all.subarray(start + length))
+      size -= start + length
+      wanted = 0
       return { ...head, body }
     }
     if (head.status < 200) return take(0, Buffer.alloc(0))
@@ -104,6 +113,7 @@ export const follow = (socket: net.Socket): Client => {
       return chunked === undefined ? undefined : take(chunked.length, chunked.body)
     }
     const length = Number(head.headers["content-length"] ?? (ended === "end" ? all.length - start : NaN))
+    wanted = start + (length || 0)
     return all.length - start >= length ? take(length, all.subarray(start, start + length)) : undefined
   }
 
