@@ -5,7 +5,7 @@
  */
 import type { ServerHttp2Session } from "node:http2"
 import type * as net from "node:net"
-import { isTlsServer, plainSocketOf } from "./drainNode.ts"
+import { isTlsServer, plainSocketOf } from "./nodeInternals.ts"
 
 /**
  * How a connection came to its end.

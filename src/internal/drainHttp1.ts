@@ -7,7 +7,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http"
 import type * as net from "node:net"
 import type { Connection, Connections } from "./drainConnections.ts"
-import * as Node from "./drainNode.ts"
+import * as Node from "./nodeInternals.ts"
 
 /** @internal */
 export interface Http1 {

@@ -11,7 +11,7 @@
  */
 import type { ServerHttp2Session } from "node:http2"
 import type { Connections } from "./drainConnections.ts"
-import * as Node from "./drainNode.ts"
+import * as Node from "./nodeInternals.ts"
 
 /** @internal */
 export interface Http2 {

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as dgram from "node:dgram"
 import type { DrainablePacket, PacketOptions } from "../Drain.ts"
-import * as Node from "./drainNode.ts"
+import * as Node from "./nodeInternals.ts"
 
 /** @internal */
 export const make: (

@@ -16,8 +16,8 @@ import type { Connection, Ending } from "./drainConnections.ts"
 import { follow } from "./drainConnections.ts"
 import * as Http1 from "./drainHttp1.ts"
 import * as Http2 from "./drainHttp2.ts"
-import * as Node from "./drainNode.ts"
 import * as WebSockets from "./drainWebSocket.ts"
+import * as Node from "./nodeInternals.ts"
 
 /** How often connections are looked at: the precision of every limit but the deadline. */
 const sweepInterval = Duration.millis(50)

@@ -7,7 +7,7 @@
 import type * as net from "node:net"
 import type { WebSocket, WebSocketServer } from "../Drain.ts"
 import type { Connections } from "./drainConnections.ts"
-import * as Node from "./drainNode.ts"
+import * as Node from "./nodeInternals.ts"
 
 /** @internal */
 export interface WebSockets {

@@ -105,8 +105,7 @@ const toBoundListener = (address: Address, listening: Listening): BoundListener 
     close: () => {
       if (Option.isNone(internals.descriptorOf(handle))) return
       if (server === undefined) handle.close()
-      // http.Server.close would also end connections that wait for their next request.
-      else net.Server.prototype.close.call(server)
+      else internals.closeListener(server)
     },
     unlink: Effect.suspend(() => path !== undefined && file !== undefined ? unlinkOwn(path, file) : Effect.void)
   }

@@ -5,15 +5,13 @@
  * @internal
  */
 import type * as net from "node:net"
-import type * as tls from "node:tls"
 import type { FdName } from "../Address.ts"
 import type { Entry } from "./descriptorTable.ts"
+import { isTlsServer } from "./nodeInternals.ts"
 import type { State } from "./protocol.ts"
 
 /** RFC 5077 section 4: a name of 16 bytes and two keys of 16. Node takes no other length. */
 const keysLength = 48
-
-const isTlsServer = (server: net.Server): server is tls.Server => "getTicketKeys" in server
 
 const stateName = (name: FdName): string => `tls-ticket-keys ${name.network} ${name.address}`
 
