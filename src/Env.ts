@@ -146,6 +146,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly unsupported: Option.Option<string>
   /** The directory this process was started in, as it was typed: symbolic links are kept. */
   readonly directory: string
+  /** The program that this process runs: Node, as it was typed if it was typed with its directory. */
+  readonly executable: string
   /** The command that starts this process again in the way it was started. */
   readonly start: Effect.Effect<Command, SpawnError>
   /** The environment of this process at this moment. */

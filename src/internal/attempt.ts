@@ -24,16 +24,9 @@ export interface AttemptOptions {
 
 const resolveCommand = Effect.fnUntraced(function*(options: Settings["command"]) {
   const env = yield* Env
-  const { args, directory, executable } = options
-  if (args === undefined || executable === undefined) {
-    const start = yield* env.start
-    return {
-      executable: executable ?? start.executable,
-      args: args ?? start.args,
-      directory: directory ?? start.directory
-    }
-  }
-  return { executable, args, directory: directory ?? env.directory }
+  const { args, directory = env.directory, executable = env.executable } = options
+  // Only what is not given must be repeated: a program from `node -e` can name a script to go on with.
+  return { executable, directory, args: args ?? (yield* env.start).args }
 })
 
 /**

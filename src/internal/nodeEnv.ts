@@ -13,7 +13,7 @@ import { files } from "./nodeFiles.ts"
 import { connectionDescriptor, missingFunction } from "./nodeInternals.ts"
 import * as sockets from "./nodeSockets.ts"
 import { spawn } from "./nodeSpawn.ts"
-import { startCommand, startDirectory } from "./nodeStart.ts"
+import { startCommand, startDirectory, startExecutable } from "./nodeStart.ts"
 import * as streams from "./nodeStreams.ts"
 
 const unsupported: Option.Option<string> = process.platform === "win32"
@@ -52,11 +52,13 @@ const signals = (signal: NodeJS.Signals) =>
 
 export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const directory = startDirectory()
-  const start = startCommand(directory)
+  const executable = startExecutable(directory)
+  const start = startCommand(directory, executable)
   return {
     pid: process.pid,
     unsupported,
     directory,
+    executable,
     start: Effect.suspend(() => start),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),

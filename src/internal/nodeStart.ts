@@ -41,12 +41,19 @@ const isSameDirectory = (one: string, other: string): boolean => {
 const isInlineCode = (flag: string): boolean => /^(-[a-z]*[ep]|--eval|--print)(=|$)/.test(flag)
 
 /** The program that runs: as typed when it was typed with its directory, so that `current/bin/node` is followed. */
-const executable = (directory: string): string => {
+export const startExecutable = (directory: string): string => {
   const typed = process.argv0
   if (!typed.includes(path.sep)) return process.execPath
   const resolved = path.resolve(directory, typed)
-  return fs.statSync(resolved, { throwIfNoEntry: false })?.isFile() === true ? resolved : process.execPath
+  return isProgram(resolved) ? resolved : process.execPath
 }
+
+/** A wrapper can lend its own name to the Node that it starts (`exec -a "$0"`). Run again, it would add to our arguments. */
+const isProgram = (file: string): boolean =>
+  Either.getOrElse(
+    Either.try(() => fs.realpathSync(file) === fs.realpathSync(process.execPath)),
+    () => false
+  )
 
 /** Node makes the script's path absolute with the resolved directory; this puts the typed one back. */
 const scriptAsTyped = (script: string, directory: string): string => {
@@ -57,13 +64,13 @@ const scriptAsTyped = (script: string, directory: string): string => {
 }
 
 /** The command that repeats the start of this process. Taken once, before the app can change directory. */
-export const startCommand = (directory: string): Either.Either<Command, SpawnError> => {
+export const startCommand = (directory: string, executable: string): Either.Either<Command, SpawnError> => {
   const script = process.argv[1]
   if (process.execArgv.some(isInlineCode)) return notRepeatable("this process runs code from its command line")
   if (script === undefined) return notRepeatable("this process runs code from standard input or a prompt")
   if (script === "-") return notRepeatable("this process runs code from standard input")
   return Either.right({
-    executable: executable(directory),
+    executable,
     args: [...process.execArgv, scriptAsTyped(script, directory), ...process.argv.slice(2)],
     directory
   })

@@ -18,6 +18,7 @@ import type { Kernel, Open, SimulatedProcess, Socket } from "./testKernel.ts"
 import * as kernelOf from "./testKernel.ts"
 
 const directory = "/srv/app"
+const executable = "/usr/bin/node"
 
 const makeSocket = (kernel: Kernel, address: Address): Socket => {
   const port = isPath(address) ? 0 : address.port === 0 ? kernel.freePort++ : address.port
@@ -133,7 +134,8 @@ export const make = (
     pid: self.pid,
     unsupported: Option.none(),
     directory,
-    start: Effect.succeed({ executable: "/usr/bin/node", args: ["app.js"], directory }),
+    executable,
+    start: Effect.succeed({ executable, args: ["app.js"], directory }),
     variables: Effect.sync(() => ({ ...self.variables })),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete self.variables[name])),
     setTitle: () => Effect.void,
