@@ -15,14 +15,14 @@ const program = fileURLToPath(new URL("../../examples/http.js", import.meta.url)
 const descriptors = (pid: number) => fs.readdirSync(`/proc/${pid}/fd`).length
 const megabytes = (pid: number) =>
   Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024
-const running = () =>
-  fs.readdirSync("/proc").filter((pid) => {
-    try {
-      return /^\d+$/.test(pid) && fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(program)
-    } catch {
-      return false
-    }
-  })
+/** The arguments of a process; none once it has ended, also while its parent has not taken notice. */
+const argumentsOf = (pid: number | string) => {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").filter((argument) => argument !== "")
+  } catch {
+    return []
+  }
+}
 
 export const endurance = async (upgrades = 200): Promise<void> => {
   if (process.platform !== "linux") throw new Error("This figure is read from /proc, which is Linux")
@@ -34,6 +34,8 @@ export const endurance = async (upgrades = 200): Promise<void> => {
     const samples: Array<Sample> = []
     const rows: Array<ReadonlyArray<string>> = []
     const times: Array<number> = []
+    const pids = new Set<number>()
+    const running = () => [...pids].filter((pid) => argumentsOf(pid).length > 0)
     const look = async (generation: number, pid: number) => {
       await sleep(1_000)
       rows.push([
@@ -45,6 +47,7 @@ export const endurance = async (upgrades = 200): Promise<void> => {
       ])
     }
     let pid = server.pid
+    pids.add(pid)
     await look(1, pid)
     for (let generation = 2; generation <= upgrades + 1; generation++) {
       const from = server.position()
@@ -52,11 +55,12 @@ export const endurance = async (upgrades = 200): Promise<void> => {
       process.kill(pid, "SIGHUP")
       const [next] = await server.line(/Process (\d+) has taken over/, { from })
       times.push(now() - begin)
-      while (fs.existsSync(`/proc/${pid}`)) {
+      while (argumentsOf(pid).length > 0) {
         if (now() - begin > 60_000) throw new Error(`Process ${pid} does not end. It said:\n${server.tail()}`)
         await sleep(5)
       }
       pid = Number(next)
+      pids.add(pid)
       if (generation === upgrades + 1 || generation % Math.ceil(upgrades / 4) === 0) await look(generation, pid)
       samples.push(...await clients.take())
     }
