@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
@@ -158,6 +159,14 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly setTitle: (title: string) => Effect.Effect<void>
   /** The code with which this process ends, whoever ends it. */
   readonly setExitCode: (code: number) => Effect.Effect<void>
+  /**
+   * Ends this process after that time, if it still lives then; it is not kept alive by that. First the words are said,
+   * with the names of what was open (`process.getActiveResourcesInfo`).
+   */
+  readonly endWithin: (
+    duration: Duration.Duration,
+    lastWords: (open: ReadonlyArray<string>) => Effect.Effect<void>
+  ) => Effect.Effect<void>
   /** Takes the one place that a process has for an upgrader; none if it was free, else who has it. */
   readonly claim: (holder: string) => Effect.Effect<Option.Option<string>, never, Scope.Scope>
   /** Deliveries of a signal from now on. */

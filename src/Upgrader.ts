@@ -74,6 +74,12 @@ export interface Options {
   readonly probation?: Duration.DurationInput | undefined
   /** How long a new process that has failed may take to end after SIGTERM before it gets SIGKILL; 5 seconds by default. */
   readonly killGrace?: Duration.DurationInput | undefined
+  /**
+   * How long this process may live on after it has handed over and released everything; 10 seconds by default. Something
+   * that the app left open (a timer, a connection pool) would keep it, and with it block the next upgrade. Then it is
+   * ended, and a warning names what was open.
+   */
+  readonly exitTimeout?: Duration.DurationInput | undefined
   /** What to run; by default this program, in the way it was started. */
   readonly command?: CommandOptions | undefined
   /** What to add to the environment of the new process, or with `undefined` to remove from it. */

@@ -3,9 +3,11 @@
  *
  * @internal
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Runtime from "effect/Runtime"
 import * as fs from "node:fs"
 import { isMainThread } from "node:worker_threads"
 import type { Env } from "../Env.ts"
@@ -73,6 +75,14 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
           process.exitCode = code
         })
       ),
+    endWithin: (duration, lastWords) =>
+      Effect.map(Effect.runtime(), (runtime) => {
+        const end = () => {
+          Runtime.runSync(runtime, lastWords(process.getActiveResourcesInfo()))
+          process.exit()
+        }
+        setTimeout(end, Duration.toMillis(duration)).unref()
+      }),
     claim,
     signals,
     spawn,

@@ -140,6 +140,7 @@ export const make = (
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete self.variables[name])),
     setTitle: () => Effect.void,
     setExitCode: () => Effect.void,
+    endWithin: () => Effect.void,
     claim: (holder) =>
       Effect.acquireRelease(
         Effect.sync(() => {

@@ -125,6 +125,9 @@ const assemble = Effect.fnUntraced(function*({ ancestry, draining, env, registry
     yield* Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
   })
 
+  let handedOver = false
+  yield* Effect.addFinalizer(() => handedOver ? endForSure(env, settings) : Effect.void)
+
   // After the machine has stopped, which may put the file back. The file of a successor stays.
   yield* Effect.addFinalizer(() => logFailure(pidFile?.remove ?? Effect.void))
 
@@ -134,7 +137,10 @@ const assemble = Effect.fnUntraced(function*({ ancestry, draining, env, registry
     elders: ancestry.lifelines.length,
     becomeReady,
     attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
-    publish,
+    publish: (event) => {
+      handedOver ||= event._tag === "Upgraded"
+      return publish(event)
+    },
     stopTimeout: Duration.sum(settings.killGrace, killDelay),
     onElderless: Effect.zipRight(registry.parentExited, Deferred.succeed(eldersGone, void 0))
   })
@@ -176,6 +182,12 @@ const assemble = Effect.fnUntraced(function*({ ancestry, draining, env, registry
   })
   return Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service))
 }, (effect, { ancestry }) => annotate(effect, ancestry.generation))
+
+const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
+  env.endWithin(exitTimeout, (open) =>
+    Effect.logWarning(
+      `This process has handed over and does not end by itself, so it is ended. What was open: ${open.join(", ")}`
+    ))
 
 const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number) =>
   Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Upgrader", generation })

@@ -14,6 +14,7 @@ export interface Settings {
   readonly probation: Duration.Duration
   readonly killGrace: Duration.Duration
   readonly hookTimeout: Duration.Duration
+  readonly exitTimeout: Duration.Duration
   readonly forcedExitCode: number
   readonly drain: NonNullable<Options["drain"]>
   readonly maxDraining: number
@@ -57,6 +58,7 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
     const probation = yield* decodeDuration("probation", options.probation ?? 0, true)
     const killGrace = yield* decodeDuration("killGrace", options.killGrace ?? "5 seconds", true)
     const hookTimeout = yield* decodeDuration("hookTimeout", options.hookTimeout ?? "5 seconds", true)
+    const exitTimeout = yield* decodeDuration("exitTimeout", options.exitTimeout ?? "10 seconds", true)
     const drain = options.drain ?? {}
     for (const name of ["idleTimeout", "lingerTimeout", "webSocketSpread"] as const) {
       yield* decodeDuration(`drain.${name}`, drain[name] ?? 0, true)
@@ -79,6 +81,7 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
       probation,
       killGrace,
       hookTimeout,
+      exitTimeout,
       forcedExitCode,
       drain,
       maxDraining,
