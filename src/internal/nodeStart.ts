@@ -58,8 +58,8 @@ const isProgram = (file: string): boolean =>
 /** Node makes the script's path absolute with the resolved directory; this puts the typed one back. */
 const scriptAsTyped = (script: string, directory: string): string => {
   const current = Either.getOrUndefined(Either.try(() => process.cwd()))
-  return current !== undefined && current !== directory && script.startsWith(current + path.sep)
-    ? path.join(directory, script.slice(current.length))
+  return current !== undefined && (script === current || script.startsWith(current + path.sep))
+    ? directory + script.slice(current.length)
     : script
 }
 
