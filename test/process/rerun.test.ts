@@ -134,6 +134,27 @@ describe.runIf(isLinux)("starting again", () => {
       assert.strictEqual(told(handle)[1]?.pwd, current)
     }))
 
+  it.scopedLive("follows a working directory that is a link, and is itself the program", () =>
+    Effect.gen(function*() {
+      const { current, dir, switchTo } = yield* releases
+      for (const name of ["1", "2"]) {
+        fs.writeFileSync(path.join(dir, "releases", name, "package.json"), JSON.stringify({ main: "main.mjs" }))
+      }
+      const handle = yield* start(".", { cwd: current, app: {} })
+      yield* handle.up(1)
+      yield* switchTo("2")
+      yield* upgrade(handle, 2)
+      assert.deepStrictEqual(told(handle).map(({ name }) => name), ["1", "2"])
+    }))
+
+  it.scopedLive("works for a program that can be debugged", () =>
+    Effect.gen(function*() {
+      const handle = yield* start(app, { app: {}, nodeFlags: ["--inspect=127.0.0.1:0"] })
+      yield* handle.up(1)
+      yield* upgrade(handle, 2)
+      yield* onlyAlive(handle, [(yield* upgrade(handle, 3)).pid])
+    }))
+
   it.scopedLive("does not believe a PWD that is another directory", () =>
     Effect.gen(function*() {
       const { dir } = yield* releases
