@@ -177,7 +177,8 @@ export const start = (
   Effect.gen(function*() {
     const marker = `TEST_MARKER=${randomUUID()}`
     const exit = yield* Deferred.make<{ code: number | null; signal: NodeJS.Signals | null }>()
-    const { NODE_OPTIONS: _, ...own } = process.env
+    // With certificates to load, newer releases of Node have the file open for a while after the start.
+    const { NODE_EXTRA_CA_CERTS: _, NODE_OPTIONS: __, ...own } = process.env
     const stdio: StdioOptions = [
       options.stdin === undefined ? "ignore" : "pipe",
       "pipe",
