@@ -66,8 +66,12 @@ const keepAliveLoad = (port: number, clients: number): Effect.Effect<Load, never
     ({ agents, stop }) => Effect.zipRight(stop, Effect.sync(() => agents.forEach((agent) => agent.destroy())))
   )
 
+/** The port, once somebody answers there: it is bound and told of before the process is ready. */
 const portOf = (server: Handle) =>
-  Effect.map(server.waitFor(/Listening on http:\/\/127\.0\.0\.1:(\d+)/), (match) => Number(match[1]))
+  server.waitFor(/is ready as generation 1\b/).pipe(
+    Effect.zipRight(server.waitFor(/Listening on http:\/\/127\.0\.0\.1:(\d+)/)),
+    Effect.map((match) => Number(match[1]))
+  )
 
 const generation = (server: Handle, number: number) =>
   Effect.map(
