@@ -8,7 +8,9 @@ export default defineConfig({
           name: "unit",
           include: ["test/*.test.ts"],
           setupFiles: ["test/setup.ts"],
-          sequence: { concurrent: true }
+          sequence: { concurrent: true },
+          // What hangs, hangs for ever; this is long enough for a machine that is busy with something else.
+          testTimeout: 30_000
         }
       },
       {
@@ -17,8 +19,8 @@ export default defineConfig({
           include: ["test/process/*.test.ts"],
           globalSetup: ["test/process/buildOnce.ts"],
           setupFiles: ["test/setup.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           // Figures such as open descriptors and time limits want a machine of their own.
           poolOptions: { forks: { singleFork: true } }
         }

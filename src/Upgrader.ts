@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 import type * as Config from "effect/Config"
-import * as ConfigModule from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -161,7 +160,13 @@ export const layer = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<Upgrader | Fds, BuildError | ConfigError> =>
-  Layer.unwrapEffect(Effect.map(ConfigModule.unwrap(options), layer))
+  Layer.unwrapEffect(
+    // Loaded only where it is used: start-up time is upgrade time.
+    Effect.promise(() => import("effect/Config")).pipe(
+      Effect.flatMap((config) => config.unwrap(options)),
+      Effect.map(layer)
+    )
+  )
 
 /**
  * An upgrader that never upgrades, for platforms that cannot and for unit tests: `upgrade` fails with

@@ -3,10 +3,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { randomBytes } from "node:crypto"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import type { Files } from "../Env.ts"
+import { uniqueName } from "./uniqueName.ts"
 
 const isMissing = (cause: unknown): boolean => (cause as NodeJS.ErrnoException).code === "ENOENT"
 
@@ -32,10 +32,7 @@ export const files: Files = {
   // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
   writeAtomic: (file, content) =>
     Effect.suspend(() => {
-      const temporary = path.join(
-        path.dirname(file),
-        `.${path.basename(file)}.${process.pid}.${randomBytes(6).toString("hex")}`
-      )
+      const temporary = path.join(path.dirname(file), uniqueName())
       return attempt(async () => {
         await writeTemporary(temporary, content)
         await fs.rename(temporary, file)

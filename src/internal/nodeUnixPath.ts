@@ -6,7 +6,6 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
@@ -15,6 +14,7 @@ import type { PathAddress } from "../Address.ts"
 import { ListenError } from "../TableflipError.ts"
 import * as internals from "./nodeInternals.ts"
 import type { ServerHandle } from "./nodeInternals.ts"
+import { uniqueName } from "./uniqueName.ts"
 
 export const isAbstract = (socketPath: string): boolean => socketPath.startsWith("\0")
 
@@ -38,10 +38,7 @@ export const bindPath = (
 ): Effect.Effect<BoundPath, ListenError> =>
   Effect.gen(function*() {
     const { mode } = address
-    const temporary = path.join(
-      path.dirname(address.path),
-      `.${process.pid.toString(36)}-${randomBytes(4).toString("hex")}`
-    )
+    const temporary = path.join(path.dirname(address.path), uniqueName())
     const longest = isAbstract(address.path) || temporary.length < address.path.length ? address.path : temporary
     if (address.path.length === 0) return yield* invalid(address, "the path is empty")
     if (Buffer.byteLength(longest) > longestPath) {
