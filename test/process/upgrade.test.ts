@@ -69,5 +69,5 @@ describe.runIf(isLinux)("an upgrade", () => {
       assert.strictEqual((yield* ask(port)).pid, last.pid)
       yield* onlyAlive(app, [last.pid])
       yield* sameDescriptors(last.pid, before)
-    }))
+    }), 240_000)
 })
