@@ -1,0 +1,44 @@
+/** Each client sends one message after the other, and after a reconnection the one that was not answered again. */
+import { WebSocket } from "ws"
+import { codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
+
+export interface Options {
+  readonly port: number
+  readonly clients: number
+}
+
+const { clients, port } = options<Options>()
+
+run(clients, (id) =>
+  new Promise<void>((resolve) => {
+    let unanswered: string | undefined
+    let next = 0
+    const connect = () => {
+      const webSocket = new WebSocket(`ws://127.0.0.1:${port}`)
+      const send = () => {
+        if (unanswered === undefined) {
+          unanswered = `${id}.${next++}`
+          tally.requests++
+        } else count(tally.again, "unanswered")
+        webSocket.send(unanswered)
+      }
+      webSocket.on("open", () => {
+        if (unanswered !== undefined || !stopped.aborted) send()
+        else webSocket.close(1000)
+      })
+      webSocket.on("message", async (data) => {
+        if (String(data) === unanswered) unanswered = undefined
+        else return count(tally.failed, "wrong answer")
+        await pause(Math.random() * 100)
+        if (stopped.aborted) webSocket.close(1000)
+        else if (webSocket.readyState === WebSocket.OPEN) send()
+      })
+      webSocket.on("error", (error) => count(tally.failed, codeOf(error)))
+      webSocket.on("close", (code) => {
+        if (stopped.aborted && unanswered === undefined) return resolve()
+        if (code !== 1012 && code !== 1000) count(tally.failed, `close code ${code}`)
+        connect()
+      })
+    }
+    connect()
+  }))

@@ -1,0 +1,34 @@
+/** Clients in a thread of their own, which count what becomes of their requests. */
+import { once } from "node:events"
+import { Worker } from "node:worker_threads"
+
+/** How often, by kind. */
+export type Counts = Record<string, number>
+
+export interface Tally {
+  readonly requests: number
+  readonly failed: Counts
+  /** Refused without having been executed, or lost with a connection that had said so: sent again by the client. */
+  readonly again: Counts
+  /** What fails in the same way without any upgrade. */
+  readonly ordinary: number
+}
+
+export interface Crowd {
+  /** Lets every client finish its request. */
+  readonly stop: () => Promise<Tally>
+}
+
+export const start = (name: string, options: unknown): Crowd => {
+  const worker = new Worker(new URL(`./clients/${name}.js`, import.meta.url), { workerData: options })
+  const failed = once(worker, "error").then(([error]) => Promise.reject(error))
+  failed.catch(() => {})
+  return {
+    stop: async () => {
+      worker.postMessage("stop")
+      const [tally] = await Promise.race([once(worker, "message"), failed])
+      await worker.terminate()
+      return tally
+    }
+  }
+}

@@ -1,0 +1,267 @@
+/** What is proved: each scenario puts a server under one kind of load and upgrades it again and again. */
+import { once } from "node:events"
+import { setTimeout as sleep } from "node:timers/promises"
+import * as tls from "node:tls"
+import type { Counts, Crowd, Tally } from "./crowd.ts"
+import * as crowd from "./crowd.ts"
+import type { Drained, Settings } from "./settings.ts"
+import type { Target } from "./target.ts"
+import { withTarget } from "./target.ts"
+import * as wrk from "./wrk.ts"
+
+export interface Outcome {
+  readonly upgrades: number
+  readonly tally: Tally
+  readonly drained: ReadonlyArray<Drained>
+  readonly note?: string
+}
+
+export interface Scenario {
+  readonly name: string
+  readonly title: string
+  /** A program that must be there. */
+  readonly needs?: "wrk"
+  /** Mostly waits, so that it can run beside others of its kind. */
+  readonly calm?: boolean
+  /** What is lost by the nature of the protocol or of the client is only counted. */
+  readonly onlyCounted?: boolean
+  readonly run: (quick: boolean) => Promise<Outcome>
+}
+
+interface Load {
+  readonly settings: Settings
+  readonly upgrades: number
+  readonly quick: boolean
+  readonly start: (target: Target) => Crowd
+  readonly upgrade?: (target: Target) => Promise<void>
+  /** Milliseconds before the first upgrade and after the last one. */
+  readonly margin?: number
+}
+
+/** A crowd that is there before the first upgrade and after the last one. */
+const under = ({ margin = 500, quick, settings, start, upgrade, upgrades }: Load): Promise<Outcome> =>
+  withTarget(settings, async (target) => {
+    const clients = start(target)
+    await sleep(margin)
+    const times = quick ? Math.min(upgrades, 3) : upgrades
+    for (let count = 0; count < times; count++) await (upgrade ?? target.upgrade)(target)
+    await sleep(margin)
+    return { upgrades: times, tally: await clients.stop(), drained: [...target.drained] }
+  })
+
+const withWrk = (
+  name: string,
+  title: string,
+  options: Omit<Load, "start" | "quick">,
+  load: Omit<Parameters<typeof wrk.start>[0], "url">,
+  scheme = "http"
+): Scenario => ({
+  name,
+  title,
+  needs: "wrk",
+  run: (quick) =>
+    under({ ...options, quick, start: ({ port }) => wrk.start({ ...load, url: `${scheme}://127.0.0.1:${port}/` }) })
+})
+
+const withCrowd = (
+  scenario: Omit<Scenario, "run">,
+  options: Omit<Load, "start" | "quick">,
+  client: string,
+  load: object
+): Scenario => ({
+  ...scenario,
+  run: (quick) => under({ ...options, quick, start: ({ port }) => crowd.start(client, { port, ...load }) })
+})
+
+const keepAlive = { connections: 32 }
+
+const posts = (client: "sockets" | "agent" | "undici", seconds: number): Scenario => {
+  const keepAliveTimeout = seconds * 1_000
+  const settings: Settings = { mode: "http", keepAliveTimeout }
+  const load = { client, clients: 200, longestPause: 8_000, keepAliveTimeout }
+  const start = ({ port }: Target) => crowd.start("posts", { port, ...load })
+  /** As long as the run with upgrades, on a server that nobody upgrades. */
+  const withoutUpgrades = (until: Promise<unknown>) =>
+    withTarget(settings, async (target) => {
+      const clients = start(target)
+      await until.catch(() => {})
+      return clients.stop()
+    })
+  return {
+    name: `posts-${client}-${seconds}`,
+    title: `200 clients POST every 0-8 s (${client}), keepAliveTimeout ${seconds} s`,
+    calm: true,
+    run: async (quick) => {
+      const run = under({ settings, quick, upgrades: quick ? 1 : 6, margin: quick ? 2_000 : 8_000, start })
+      // A client that pauses for longer than the server waits fails now and then on its own.
+      if (keepAliveTimeout > load.longestPause) return run
+      const [outcome, ordinary] = await Promise.all([run, withoutUpgrades(run)])
+      const failed = ordinary.ordinary + total(ordinary.failed)
+      return {
+        ...outcome,
+        note:
+          `keepAliveTimeout lost ${outcome.tally.ordinary}; without upgrades it lost ${failed} of ${ordinary.requests}`
+      }
+    }
+  }
+}
+
+const streams = (secure: boolean, retry: boolean): Scenario =>
+  withCrowd(
+    {
+      name: `http2${secure ? "" : "-clear"}${retry ? "" : "-no-retry"}`,
+      title: `HTTP/2 ${secure ? "over TLS" : "in clear"}, 10 sessions x 20 streams, client ${
+        retry ? "sends refused ones again" : "never retries"
+      }`
+    },
+    { settings: { mode: secure ? "http2" : "http2-clear" }, upgrades: 10 },
+    "http2",
+    { secure, retry, sessions: 10, streams: 20 }
+  )
+
+/** Clients that have a ticket come back after each upgrade, and take the new ticket to the next one. */
+const tickets: Scenario = {
+  name: "tls-tickets",
+  title: "TLS 1.2 and 1.3 sessions resumed right after an upgrade",
+  run: (quick) =>
+    withTarget({ mode: "https" }, async (target) => {
+      const upgrades = quick ? 3 : 8
+      const failed: Counts = {}
+      let requests = 0
+      const connect = async (version: tls.SecureVersion, session: Buffer | undefined) => {
+        const socket = tls.connect({
+          host: "127.0.0.1",
+          port: target.port,
+          rejectUnauthorized: false,
+          minVersion: version,
+          maxVersion: version,
+          ...session === undefined ? {} : { session }
+        })
+        let ticket = session
+        socket.on("session", (session) => {
+          ticket = session
+        })
+        await once(socket, "secureConnect")
+        const reused = socket.isSessionReused()
+        socket.end("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").resume()
+        await once(socket, "close")
+        return { reused, ticket }
+      }
+      const clients = Array.from({ length: 10 }, (_, index) => ({
+        version: index % 2 === 0 ? "TLSv1.2" as const : "TLSv1.3" as const,
+        ticket: undefined as Buffer | undefined
+      }))
+      for (const client of clients) client.ticket = (await connect(client.version, undefined)).ticket
+      for (let count = 0; count < upgrades; count++) {
+        await target.upgrade()
+        await Promise.all(clients.map(async (client) => {
+          requests++
+          const { reused, ticket } = await connect(client.version, client.ticket)
+          if (!reused) failed[client.version] = (failed[client.version] ?? 0) + 1
+          client.ticket = ticket
+        }))
+      }
+      return { upgrades, tally: { requests, failed, again: {}, ordinary: 0 }, drained: [...target.drained] }
+    })
+}
+
+const longResponses: Scenario = {
+  name: "streams",
+  title: "50 responses that last 20 s, drainTimeout 30 s",
+  calm: true,
+  run: (quick) => {
+    const seconds = quick ? 3 : 20
+    return under({
+      settings: { mode: "http", drainTimeout: 30_000 },
+      quick,
+      upgrades: 1,
+      start: ({ port }) => crowd.start("streams", { port, clients: 50, seconds })
+    })
+  }
+}
+
+export const total = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
+
+export const scenarios: ReadonlyArray<Scenario> = [
+  withWrk(
+    "keep-alive",
+    "wrk, 32 keep-alive connections, UpgradableHttpServer",
+    { settings: { mode: "platform" }, upgrades: 20 },
+    keepAlive
+  ),
+  withWrk(
+    "keep-alive-https",
+    "wrk, 32 keep-alive connections, UpgradableHttpServer, https",
+    { settings: { mode: "platform-https" }, upgrades: 20 },
+    keepAlive,
+    "https"
+  ),
+  withWrk("keep-alive-bare", "wrk, 32 keep-alive connections, Fds.listen on http", {
+    settings: { mode: "http" },
+    upgrades: 20
+  }, keepAlive),
+  withWrk(
+    "pipeline",
+    "wrk, 32 connections, 8 requests in one write",
+    { settings: { mode: "platform" }, upgrades: 10 },
+    { connections: 32, pipelined: true }
+  ),
+  withWrk(
+    "new-connections",
+    "wrk, a new connection for each request",
+    { settings: { mode: "platform" }, upgrades: 20 },
+    { connections: 32, headers: ["Connection: close"] }
+  ),
+  streams(true, true),
+  streams(false, true),
+  { ...streams(true, false), onlyCounted: true },
+  { ...streams(false, false), onlyCounted: true },
+  withCrowd(
+    { name: "web-sockets", title: "100 WebSockets, client reconnects and sends again" },
+    { settings: { mode: "ws" }, upgrades: 10 },
+    "webSockets",
+    { clients: 100 }
+  ),
+  withWrk(
+    "slow-start",
+    "wrk, new process takes 3 s from listening to ready",
+    { settings: { mode: "platform", startDelay: 3_000 }, upgrades: 4 },
+    keepAlive
+  ),
+  withWrk(
+    "crash",
+    "wrk, new process crashes between listening and ready",
+    {
+      settings: { mode: "platform", crash: true },
+      upgrades: 8,
+      upgrade: ({ failToUpgrade }) => failToUpgrade()
+    },
+    keepAlive
+  ),
+  withCrowd(
+    { name: "datagrams", title: "UDP, 4000 datagrams a second" },
+    { settings: { mode: "udp" }, upgrades: 8 },
+    "datagrams",
+    { perSecond: 4_000 }
+  ),
+  withCrowd(
+    { name: "tcp-goodbye", title: "TCP echo, 100 connections, the app says goodbye in onDrain" },
+    { settings: { mode: "tcp-goodbye" }, upgrades: 8 },
+    "echo",
+    { clients: 100 }
+  ),
+  withCrowd(
+    { name: "tcp", title: "TCP echo, 100 connections, no word from the app, drainTimeout 2 s", onlyCounted: true },
+    { settings: { mode: "tcp", drainTimeout: 2_000 }, upgrades: 4 },
+    "echo",
+    { clients: 100 }
+  ),
+  tickets,
+  longResponses,
+  posts("sockets", 75),
+  posts("agent", 75),
+  posts("undici", 75),
+  posts("sockets", 5),
+  posts("agent", 5),
+  posts("undici", 5)
+]

@@ -1,0 +1,159 @@
+/**
+ * The program that is upgraded. It tells in lines on standard output, which all its generations share, what becomes of it.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as fs from "node:fs"
+import * as http from "node:http"
+import * as http2 from "node:http2"
+import * as https from "node:https"
+import * as net from "node:net"
+import { WebSocketServer } from "ws"
+import * as Fds from "../../src/Fds.ts"
+import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
+import * as Upgrader from "../../src/Upgrader.ts"
+import { certificate } from "../../test/fixtures/certificate.ts"
+import type { Drained, Settings } from "./settings.ts"
+
+const settings: Settings = JSON.parse(process.env["PROOF"] ?? `{"mode":"platform"}`)
+const address = { port: settings.port ?? 0, host: "127.0.0.1" }
+
+// Synchronous, so that the last words of a process are not lost.
+const say = (...words: ReadonlyArray<string | number>) => fs.writeSync(1, `${words.join(" ")}\n`)
+
+/** A response that lasts, piece by piece, as long as the path says: `/stream/20`. */
+const stream = (seconds: number, response: http.ServerResponse) => {
+  let left = seconds * 10
+  const timer = setInterval(() => {
+    left--
+    response.write("x".repeat(100))
+    if (left > 0) return
+    clearInterval(timer)
+    response.end("done")
+  }, 100)
+}
+
+const answer = (request: http.IncomingMessage, response: http.ServerResponse) => {
+  const [, seconds] = /^\/stream\/(\d+)/.exec(request.url ?? "") ?? []
+  if (seconds !== undefined) return stream(Number(seconds), response)
+  request.resume().on("end", () => response.end(String(process.pid)))
+}
+
+const withTimeout = <A extends http.Server>(server: A): A =>
+  settings.keepAliveTimeout === undefined
+    ? server
+    : Object.assign(server, { keepAliveTimeout: settings.keepAliveTimeout })
+
+const answerStream: (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void = (
+  request,
+  response
+) => void request.resume().on("end", () => setTimeout(() => response.end(String(process.pid)), 5))
+
+const echoWebSockets = () => {
+  const server = http.createServer()
+  new WebSocketServer({ server }).on("connection", (webSocket) => {
+    webSocket.on("error", () => webSocket.terminate())
+    webSocket.on("message", (message) => webSocket.send(String(message)))
+  })
+  return server
+}
+
+const told = (bound: net.AddressInfo | string | null) => say("PORT", (bound as net.AddressInfo).port)
+
+const listen = (server: net.Server) => Effect.map(Fds.listen(server, address), told)
+
+const tcp = (goodbye: boolean) =>
+  Effect.gen(function*() {
+    const upgrader = yield* Upgrader.Upgrader
+    const open = new Set<net.Socket>()
+    yield* upgrader.onDrain(() =>
+      Effect.sync(() => {
+        if (goodbye) { for (const socket of open) socket.write("bye\n") }
+      })
+    )
+    let draining = false
+    yield* upgrader.onDrain(() => Effect.sync(() => void (draining = true)))
+    yield* listen(net.createServer((socket) => {
+      open.add(socket)
+      socket.on("close", () => open.delete(socket)).on("error", () => socket.destroy())
+      socket.pipe(socket)
+      if (goodbye && draining) socket.write("bye\n")
+    }))
+  })
+
+const udp = Effect.gen(function*() {
+  const socket = yield* Fds.packet(address)
+  socket.on("message", (message, { address, port }) => socket.send(message, port, address))
+  told(socket.address())
+})
+
+const platform = (createServer: () => http.Server) =>
+  HttpRouter.empty.pipe(
+    HttpRouter.get("/", HttpServerResponse.text(String(process.pid))),
+    HttpServer.serve(),
+    Layer.merge(Layer.effectDiscard(HttpServer.addressWith((address) =>
+      Effect.sync(() => {
+        if (address._tag === "TcpAddress") say("PORT", address.port)
+      })
+    ))),
+    Layer.provide(UpgradableHttpServer.layer(createServer, address))
+  )
+
+const serve = () => {
+  switch (settings.mode) {
+    case "platform":
+      return platform(() => http.createServer())
+    case "platform-https":
+      return platform(() => https.createServer(certificate))
+    case "http":
+      return Layer.scopedDiscard(listen(withTimeout(http.createServer(answer))))
+    case "https":
+      return Layer.scopedDiscard(listen(withTimeout(https.createServer(certificate, answer))))
+    case "http2":
+      return Layer.scopedDiscard(listen(http2.createSecureServer(certificate, answerStream)))
+    case "http2-clear":
+      return Layer.scopedDiscard(listen(http2.createServer(answerStream)))
+    case "ws":
+      return Layer.scopedDiscard(listen(echoWebSockets()))
+    case "tcp":
+    case "tcp-goodbye":
+      return Layer.scopedDiscard(tcp(settings.mode === "tcp-goodbye"))
+    case "udp":
+      return Layer.scopedDiscard(udp)
+  }
+}
+
+/** What a program does between listening and being ready. */
+const startUp = Effect.gen(function*() {
+  const { hasParent } = yield* Upgrader.Upgrader
+  if (!hasParent) return
+  yield* Effect.sleep(settings.startDelay ?? 0)
+  if (settings.crash === true) yield* Effect.die(new Error("crashed on purpose"))
+})
+
+const main = Effect.gen(function*() {
+  const upgrader = yield* Upgrader.Upgrader
+  yield* Effect.forkScoped(Effect.zipRight(upgrader.waitForParent, Effect.sync(() => say("ALONE", process.pid))))
+  const app = Layer.scopedDiscard(Effect.zipRight(Layer.build(serve()), startUp))
+  yield* Upgrader.launch(app)
+  const { duration, servers } = yield* upgrader.drain
+  const drained: Drained = {
+    open: servers.reduce((sum, { open }) => sum + open, 0),
+    forced: servers.reduce((sum, { forced }) => sum + forced, 0),
+    took: Duration.toMillis(duration)
+  }
+  say("DRAINED", process.pid, JSON.stringify(drained))
+})
+
+process.on("exit", (code) => say("EXIT", process.pid, code))
+
+main.pipe(
+  Effect.scoped,
+  Effect.provide(Upgrader.layer({ drainTimeout: settings.drainTimeout ?? 30_000 })),
+  NodeRuntime.runMain
+)

@@ -1,0 +1,33 @@
+/** What the server of a scenario is told, and what it tells. */
+export type Mode =
+  | "platform"
+  | "platform-https"
+  | "http"
+  | "https"
+  | "http2"
+  | "http2-clear"
+  | "ws"
+  | "tcp"
+  | "tcp-goodbye"
+  | "udp"
+
+export interface Settings {
+  readonly mode: Mode
+  readonly port?: number
+  /** Milliseconds from listening until ready, for every process but the first. */
+  readonly startDelay?: number
+  /** Every process but the first ends when it listens, before it is ready. */
+  readonly crash?: boolean
+  /** Milliseconds. */
+  readonly keepAliveTimeout?: number
+  /** Milliseconds. */
+  readonly drainTimeout?: number
+}
+
+/** What one process did when it was drained. */
+export interface Drained {
+  readonly open: number
+  readonly forced: number
+  /** Milliseconds. */
+  readonly took: number
+}
