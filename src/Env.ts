@@ -169,6 +169,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   ) => Effect.Effect<void>
   /** Takes the one place that a process has for an upgrader; none if it was free, else who has it. */
   readonly claim: (holder: string) => Effect.Effect<Option.Option<string>, never, Scope.Scope>
+  /** Keeps a SIGTERM or SIGINT that comes twice, as from one Ctrl-C, from ending this process in the middle of its drain. */
+  readonly holdStopSignals: Effect.Effect<void, never, Scope.Scope>
   /** Deliveries of a signal from now on. */
   readonly signals: (signal: NodeJS.Signals) => Effect.Effect<Queue.Dequeue<NodeJS.Signals>, never, Scope.Scope>
   readonly spawn: (request: SpawnRequest) => Effect.Effect<Process, SpawnError>

@@ -16,6 +16,7 @@ import { connectionDescriptor, missingFunction } from "./nodeInternals.ts"
 import * as sockets from "./nodeSockets.ts"
 import { spawn } from "./nodeSpawn.ts"
 import { startCommand, startDirectory, startExecutable } from "./nodeStart.ts"
+import * as stopSignals from "./nodeStopSignals.ts"
 import * as streams from "./nodeStreams.ts"
 
 const unsupported: Option.Option<string> = process.platform === "win32"
@@ -84,6 +85,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
         setTimeout(end, Duration.toMillis(duration)).unref()
       }),
     claim,
+    holdStopSignals: stopSignals.hold,
     signals,
     spawn,
     reader: streams.openReader,

@@ -153,6 +153,7 @@ export const make = (
             if (Option.isNone(first)) self.holder = undefined
           })
       ),
+    holdStopSignals: Effect.void,
     signals: (signal) =>
       Effect.acquireRelease(
         Effect.tap(Queue.unbounded<NodeJS.Signals>(), (queue) =>

@@ -52,6 +52,7 @@ export const make: (options: Options) => Effect.Effect<
   const settings = yield* upgraderOptions.decode(options)
   if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
   yield* claim(env, settings)
+  yield* env.holdStopSignals
   const ancestry = yield* parent.receive(env)
   const draining = makeDraining(env, settings)
   const { hasParent, inherited, state } = ancestry
