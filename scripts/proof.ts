@@ -25,16 +25,14 @@ const number = new Intl.NumberFormat("en").format
 const milliseconds = (value: number) => `${value.toFixed(0)} ms`
 const kinds = (counts: Counts) => Object.entries(counts).map(([kind, count]) => `${count} ${kind}`).join(", ")
 
-const verdictOn = (scenario: Scenario, { note, tally }: Outcome): string => {
-  const verdict = tally.requests === 0
-    ? "FAILED: no request was made"
-    : scenario.onlyCounted === true
-    ? "counted"
-    : total(tally.failed) === 0
-    ? "ok"
-    : "FAILED"
-  return [verdict, kinds(tally.failed), note ?? ""].filter((part) => part !== "").join("; ")
+const verdictOn = (scenario: Scenario, { tally }: Outcome): string => {
+  if (tally.requests === 0) return "FAILED: no request was made"
+  if (scenario.onlyCounted === true) return "counted"
+  return total(tally.failed) === 0 ? "ok" : "FAILED"
 }
+
+const detailsOf = ({ note, tally }: Outcome): string =>
+  [kinds(tally.failed), note ?? ""].filter((part) => part !== "").join("; ")
 
 const rowOf = (scenario: Scenario, outcome: Outcome): ReadonlyArray<string> => {
   const { drained, tally, upgrades } = outcome
@@ -55,11 +53,16 @@ const rowOf = (scenario: Scenario, outcome: Outcome): ReadonlyArray<string> => {
 
 const without = (scenario: Scenario, verdict: string) => [scenario.title, ...Array(8).fill("-"), verdict]
 
+const details = new Map<Scenario, string>()
+
 const run = async (scenario: Scenario): Promise<ReadonlyArray<string>> => {
   if (scenario.needs === "wrk" && !isInstalled()) return without(scenario, "skipped: wrk is not installed")
   const begin = performance.now()
   const row = await scenario.run(quick).then(
-    (outcome) => rowOf(scenario, outcome),
+    (outcome) => {
+      details.set(scenario, detailsOf(outcome))
+      return rowOf(scenario, outcome)
+    },
     (error: Error) => {
       console.error(error)
       return without(scenario, `FAILED: ${error.message.split("\n")[0]}`)
@@ -92,4 +95,9 @@ table(
   ["scenario", "upgrades", "requests", "failed", "sent again", "drained", "forced", "median", "longest", "result"],
   chosen.map((scenario) => rows.get(scenario)!)
 )
+console.log()
+for (const scenario of chosen) {
+  const detail = details.get(scenario)
+  if (detail !== undefined && detail !== "") console.log(`${scenario.title}: ${detail}`)
+}
 process.exitCode = [...rows.values()].some((row) => row.at(-1)!.startsWith("FAILED")) ? 1 : 0

@@ -100,7 +100,7 @@ const posts = (client: "sockets" | "agent" | "undici", seconds: number): Scenari
       return {
         ...outcome,
         note:
-          `keepAliveTimeout lost ${outcome.tally.ordinary}; without upgrades it lost ${failed} of ${ordinary.requests}`
+          `the server's own keepAliveTimeout lost ${outcome.tally.ordinary}; without upgrades it lost ${failed} of ${ordinary.requests}`
       }
     }
   }
