@@ -192,6 +192,10 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly borrowPacket: (socket: dgram.Socket) => BoundPacket
   /** Opens an inherited connection. It reads nothing before the app does. */
   readonly adoptConnection: (name: string, descriptor: number) => Effect.Effect<net.Socket, DescriptorError>
+  /** Reads no further from a connection; what has not been read is left to the process that it is handed to. */
+  readonly stopReading: (socket: net.Socket) => Effect.Effect<void>
+  /** Goes on reading. */
+  readonly resumeReading: (socket: net.Socket) => Effect.Effect<void>
   /** The descriptor of a connection; none once it has been closed. */
   readonly connectionDescriptor: (socket: net.Socket) => Option.Option<number>
   /**

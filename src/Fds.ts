@@ -60,7 +60,11 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
   readonly addListener: (address: Address, server: net.Server) => Effect.Effect<void, ListenError, Scope.Scope>
   /** Hands over a UDP socket that the app has bound by itself. */
   readonly addPacket: (address: PortAddress, socket: dgram.Socket) => Effect.Effect<void, ListenError, Scope.Scope>
-  /** Hands over an established connection. Stop reading it first: what this process has read, the next one never sees. */
+  /**
+   * Hands over an established connection. From the start of an upgrade this process reads no further from it, and once
+   * it has handed over it lets go of it; the other end notices nothing. If the upgrade fails, it goes on reading.
+   * What the app has read and not yet answered is for the app to pass on.
+   */
   readonly addConnection: (name: string, socket: net.Socket) => Effect.Effect<void, DescriptorError, Scope.Scope>
   /** Hands over any open descriptor, which stays the caller's to close. */
   readonly addFile: (name: string, descriptor: number) => Effect.Effect<void, DescriptorError, Scope.Scope>

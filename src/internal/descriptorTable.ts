@@ -20,6 +20,8 @@ export interface Entry {
   readonly listener?: BoundListener
   /** The server that accepts on the listener. */
   server?: net.Server
+  /** A connection, which this process lets go of when another has taken over. */
+  readonly connection?: net.Socket
   /** Starts receiving, when this process is ready. */
   readonly start?: () => void
 }

@@ -11,6 +11,7 @@ import type { Env } from "../Env.ts"
 import type { DrainReport } from "../UpgraderEvent.ts"
 import { ExitReason, UpgraderEvent } from "../UpgraderEvent.ts"
 import type { Draining } from "./draining.ts"
+import type { Registry } from "./fds.ts"
 import type { Settings } from "./upgraderOptions.ts"
 
 interface DrainProcessOptions {
@@ -19,7 +20,7 @@ interface DrainProcessOptions {
   readonly draining: Draining
   readonly generation: number
   readonly exit: Effect.Effect<ExitReason>
-  readonly stopAccepting: Effect.Effect<void>
+  readonly registry: Pick<Registry, "stopAccepting" | "letGoOfConnections">
   readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
 }
 
@@ -35,13 +36,14 @@ export const drainProcess = (options: DrainProcessOptions): Effect.Effect<Effect
     return Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(result))))
   })
 
-const run = ({ draining, env, exit, generation, publish, settings, stopAccepting }: DrainProcessOptions) =>
+const run = ({ draining, env, exit, generation, publish, registry, settings }: DrainProcessOptions) =>
   Effect.gen(function*() {
     // If nothing has been decided, nobody has taken over: it is like a stop.
     const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
     yield* env.setTitle(`draining (generation ${generation})`)
     yield* publish(UpgraderEvent.Draining({ generation }))
-    const report = yield* draining.drain(reason, stopAccepting)
+    if (reason._tag === "Upgraded") yield* registry.letGoOfConnections
+    const report = yield* draining.drain(reason, registry.stopAccepting)
     yield* log(report)
     if (settings.forcedExitCode !== 0 && report.servers.some(({ forced }) => forced > 0)) {
       yield* env.setExitCode(settings.forcedExitCode)

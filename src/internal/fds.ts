@@ -30,8 +30,12 @@ export interface Registry {
   readonly closeUnclaimed: Effect.Effect<void>
   /** No other process serves the Unix paths any more: those that nobody asked for are removed. */
   readonly parentExited: Effect.Effect<void>
-  /** Whether a child serves the Unix paths too, or is about to. They are left alone then. */
-  readonly shareWithChild: (shared: boolean) => Effect.Effect<void>
+  /** A child serves the Unix paths too, or is about to, and reads the connections: they are left to it. */
+  readonly shareWithChild: Effect.Effect<void>
+  /** There is no such child any more. */
+  readonly takeBackFromChild: Effect.Effect<void>
+  /** Closes this process's side of the connections that the newer process has. Their other end notices nothing. */
+  readonly letGoOfConnections: Effect.Effect<void>
   /** Stops accepting everywhere at once. What is connected stays. */
   readonly stopAccepting: Effect.Effect<void>
 }
@@ -59,6 +63,7 @@ export const make: (options: {
     let active = false
     let parentLives = hasParent
     let childShares = false
+    const stopped = new Set<net.Socket>()
 
     const unlinkIfLast = (listener: BoundListener) =>
       Effect.suspend(() => active && !parentLives && !childShares ? listener.unlink : Effect.void)
@@ -123,6 +128,12 @@ export const make: (options: {
           )
       })
 
+    const connectionEntry = (name: FdName, connection: net.Socket): Entry => ({
+      name,
+      descriptor: () => env.connectionDescriptor(connection),
+      connection
+    })
+
     /** Hands over what goes on belonging to the caller. */
     const borrow = <E>(entry: Entry, onTaken: () => E): Effect.Effect<void, E, Scope.Scope> =>
       Effect.asVoid(
@@ -165,7 +176,7 @@ export const make: (options: {
         const key = address.connectionName(name)
         return inheritedOnly(key, name, (descriptor) => ({
           open: env.adoptConnection(name, descriptor),
-          toEntry: (socket) => ({ name: key, descriptor: () => env.connectionDescriptor(socket) }),
+          toEntry: (socket) => connectionEntry(key, socket),
           close: (socket) => Effect.sync(() => socket.destroy())
         }))
       },
@@ -191,10 +202,7 @@ export const make: (options: {
         )
       },
       addConnection: (name, socket) =>
-        borrow(
-          { name: address.connectionName(name), descriptor: () => env.connectionDescriptor(socket) },
-          alreadyClaimed(name)
-        ),
+        borrow(connectionEntry(address.connectionName(name), socket), alreadyClaimed(name)),
       addFile: (name, descriptor) =>
         Effect.if(env.isOpen(descriptor), {
           onTrue: () =>
@@ -206,6 +214,8 @@ export const make: (options: {
             new DescriptorError({ reason: "NotOpen", name, detail: `descriptor ${descriptor} is not open` })
         })
     }
+
+    const connections = () => table.entries().flatMap(({ connection }) => connection ?? [])
 
     const listeners = () => table.entries().flatMap((entry) => entry.listener && entry.server ? [entry.listener] : [])
 
@@ -261,10 +271,20 @@ export const make: (options: {
         parentLives = false
         return Effect.forEach(orphans.splice(0), (listener) => listener.unlink, { discard: true })
       }),
-      shareWithChild: (shared) =>
-        Effect.sync(() => {
-          childShares = shared
-        }),
+      shareWithChild: Effect.suspend(() => {
+        childShares = true
+        return Effect.forEach(connections(), (socket) => {
+          if (!socket.isPaused()) stopped.add(socket)
+          return env.stopReading(socket)
+        }, { discard: true })
+      }),
+      takeBackFromChild: Effect.suspend(() => {
+        childShares = false
+        const sockets = [...stopped]
+        stopped.clear()
+        return Effect.forEach(sockets, env.resumeReading, { discard: true })
+      }),
+      letGoOfConnections: Effect.sync(() => connections().forEach((socket) => socket.destroy())),
       // Every socket in one turn of the event loop, so that none goes on accepting while another is being closed.
       stopAccepting: Effect.suspend(() => {
         const closing = listeners()

@@ -12,7 +12,7 @@ import * as fs from "node:fs"
 import { isMainThread } from "node:worker_threads"
 import type { Env } from "../Env.ts"
 import { files } from "./nodeFiles.ts"
-import { connectionDescriptor, missingFunction } from "./nodeInternals.ts"
+import { connectionDescriptor, missingFunction, resumeReading, stopReading } from "./nodeInternals.ts"
 import * as sockets from "./nodeSockets.ts"
 import { spawn } from "./nodeSpawn.ts"
 import { startCommand, startDirectory, startExecutable } from "./nodeStart.ts"
@@ -99,6 +99,8 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     borrowPacket: sockets.borrowPacket,
     adoptConnection: sockets.adoptConnection,
     connectionDescriptor,
+    stopReading: (socket) => Effect.sync(() => stopReading(socket)),
+    resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
     isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
     isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
     isSocket: (path) => Effect.sync(() => fs.statSync(path, { throwIfNoEntry: false })?.isSocket() === true),

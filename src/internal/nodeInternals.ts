@@ -120,6 +120,34 @@ export const descriptorOf = (handle: SocketHandle | null | undefined): Option.Op
 export const connectionDescriptor = (socket: net.Socket): Option.Option<number> =>
   descriptorOf((socket as unknown as { readonly _handle: SocketHandle | null })._handle)
 
+interface ReadingHandle {
+  reading: boolean
+  readStart(): number
+  readStop(): number
+}
+
+const readingHandle = (socket: net.Socket) => (socket as unknown as { readonly _handle: ReadingHandle | null })._handle
+
+/** Leaves what has not been read to whoever else has the connection. `pause` alone reads on until its buffer is full. */
+export const stopReading = (socket: net.Socket): void => {
+  const handle = readingHandle(socket)
+  socket.pause()
+  if (handle !== null) {
+    handle.readStop()
+    handle.reading = false
+  }
+}
+
+/** Takes back what `stopReading` did. The stream waits for what the handle was about to read, so `resume` is not enough. */
+export const resumeReading = (socket: net.Socket): void => {
+  const handle = readingHandle(socket)
+  if (handle !== null && !handle.reading) {
+    handle.reading = true
+    handle.readStart()
+  }
+  socket.resume()
+}
+
 /** A connection on an inherited descriptor that leaves its bytes in the kernel until somebody reads. */
 export const openConnection = (descriptor: number): net.Socket =>
   new net.Socket(

@@ -232,6 +232,8 @@ export const make = (
       connections.set(socket, descriptor)
       return Option.some(descriptor)
     },
+    stopReading: (socket) => Effect.sync(() => socket.pause()),
+    resumeReading: (socket) => Effect.sync(() => socket.resume()),
     isStream: (descriptor) =>
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
     isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),

@@ -76,7 +76,7 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
   Effect.gen(function*() {
     const generation = ancestry.generation + 1
     const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
-    yield* registry.shareWithChild(true)
+    yield* registry.shareWithChild
     const pid = yield* attempt({
       settings,
       generation,
@@ -92,7 +92,7 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
     yield* Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`)
     return { pid, generation }
   }).pipe(
-    Effect.onError(() => Effect.zipRight(registry.shareWithChild(false), options.restore)),
+    Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, options.restore)),
     Effect.provideService(Env, env)
   )
 
@@ -175,7 +175,7 @@ const assemble = Effect.fnUntraced(function*({ ancestry, draining, env, registry
       draining,
       generation,
       exit: machine.exit,
-      stopAccepting: registry.stopAccepting,
+      registry,
       publish
     }),
     onDrain: draining.onDrain,

@@ -376,7 +376,7 @@ describe.runIf(isLinux)("a Unix socket", () => {
     }))
 
   // The newer process does not know whether the older one still accepts; the older one not, that the newer one has ended.
-  it.scopedLive.fails("goes with the last process, also if that is the older one", () =>
+  it.scopedLive("is left when the newer process is stopped before the older one has ended, and the next start replaces it", () =>
     Effect.gen(function*() {
       const dir = yield* directory
       const at = path.join(dir, "app.sock")
@@ -390,7 +390,10 @@ describe.runIf(isLinux)("a Unix socket", () => {
       yield* signal(next.pid, "SIGTERM")
       yield* slow.await
       yield* onlyAlive(app, [])
-      assert.deepStrictEqual(fs.readdirSync(dir), [])
+      assert.deepStrictEqual(fs.readdirSync(dir), ["app.sock"])
+      const again = yield* startApp([{ path: at }])
+      const first = yield* again.up(1)
+      assert.strictEqual((yield* ask(at)).pid, first.pid)
     }))
 
   it.scopedLive("goes when an upgrade is cut short by a stop", () =>
@@ -481,10 +484,9 @@ describe.runIf(isLinux)("what else is handed over", () => {
       assert.strictEqual(Number(app.lines().filter((line) => line.startsWith("UDP ")).at(-1)?.split(" ")[2]), port)
     }))
 
-  it.scopedLive("a connection, with what is unread in it", () =>
+  /** A client of the fixture, which is one connection for the whole test. */
+  const connectPeer = (app: Handle) =>
     Effect.gen(function*() {
-      const app = yield* start(fixture("handover.mjs"), { app: { what: ["Connection"] } })
-      const up = yield* app.up(1)
       const port = Number((yield* app.waitFor(/^TCP \d+ (\d+)/))[1])
       const socket = yield* Effect.acquireRelease(
         Effect.sync(() => net.connect(port, "127.0.0.1")),
@@ -499,22 +501,53 @@ describe.runIf(isLinux)("what else is handed over", () => {
         ended = true
       })
       socket.on("error", () => {})
-      const hear = (text: string) => eventually(`to hear ${text}`, () => heard.includes(text), { seen: () => heard })
-      yield* hear(`${up.pid} hello`)
+      return {
+        say: (text: string) => Effect.sync(() => void socket.write(`${text}\n`)),
+        hear: (text: string) => eventually(`to hear ${text}`, () => heard.includes(text), { seen: () => heard }),
+        ended: () => ended
+      }
+    })
+
+  it.scopedLive("a connection, with what is unread in it", () =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("handover.mjs"), { app: { what: ["Connection"] } })
+      const up = yield* app.up(1)
+      const peer = yield* connectPeer(app)
+      yield* peer.hear(`${up.pid} hello`)
       yield* app.waitFor(/^ADDED/)
-      socket.write("one\n")
-      yield* hear(`${up.pid} one`)
+      yield* peer.say("one")
+      yield* peer.hear(`${up.pid} one`)
       let last = up
       for (const generation of [2, 3]) {
-        yield* signal(last.pid, "SIGWINCH")
-        yield* app.waitFor(new RegExp(`^PAUSED ${last.pid}`))
-        socket.write(`unread ${generation}\n`)
-        const next = yield* upgrade(app, last.pid, generation)
-        yield* hear(`${next.pid} unread ${generation}`)
-        assert.isFalse(ended)
+        yield* signal(last.pid, "SIGHUP")
+        yield* app.waitFor(new RegExp(`Started process \\d+ as generation ${generation}`))
+        yield* peer.say(`unread ${generation}`)
+        const next = yield* app.up(generation)
+        yield* peer.hear(`${next.pid} unread ${generation}`)
+        assert.isFalse(peer.ended())
         last = next
       }
       yield* onlyAlive(app, [last.pid])
+    }))
+
+  it.scopedLive("a connection, which the older process goes on with when the upgrade fails", () =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("handover.mjs"), {
+        app: { what: ["Connection"], upgrader: { command: { args: ["-e", "setTimeout(() => process.exit(1), 300)"] } } }
+      })
+      const up = yield* app.up(1)
+      const peer = yield* connectPeer(app)
+      yield* app.waitFor(/^ADDED/)
+      for (const attempt of [1, 2]) {
+        yield* signal(up.pid, "SIGHUP")
+        yield* app.waitForCount(/Started process/, attempt)
+        yield* peer.say(`during ${attempt}`)
+        yield* app.waitForCount(/UpgradeFailed/, attempt)
+        yield* peer.hear(`${up.pid} during ${attempt}`)
+        yield* peer.say(`after ${attempt}`)
+        yield* peer.hear(`${up.pid} after ${attempt}`)
+      }
+      assert.isFalse(peer.ended())
     }))
 
   it.scopedLive("a file", () =>
