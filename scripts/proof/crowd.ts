@@ -17,6 +17,8 @@ export interface Tally {
 export interface Crowd {
   /** Lets every client finish its request. */
   readonly stop: () => Promise<Tally>
+  /** Ends them, whatever they are doing. */
+  readonly end: () => void
 }
 
 export const start = (name: string, options: unknown): Crowd => {
@@ -29,6 +31,7 @@ export const start = (name: string, options: unknown): Crowd => {
       const [tally] = await Promise.race([once(worker, "message"), failed])
       await worker.terminate()
       return tally
-    }
+    },
+    end: () => void worker.terminate()
   }
 }

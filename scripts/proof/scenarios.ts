@@ -42,11 +42,16 @@ interface Load {
 const under = ({ margin = 500, quick, settings, start, upgrade, upgrades }: Load): Promise<Outcome> =>
   withTarget(settings, async (target) => {
     const clients = start(target)
-    await sleep(margin)
-    const times = quick ? Math.min(upgrades, 3) : upgrades
-    for (let count = 0; count < times; count++) await (upgrade ?? target.upgrade)(target)
-    await sleep(margin)
-    return { upgrades: times, tally: await clients.stop(), drained: [...target.drained] }
+    try {
+      await sleep(margin)
+      const times = quick ? Math.min(upgrades, 3) : upgrades
+      for (let count = 0; count < times; count++) await (upgrade ?? target.upgrade)(target)
+      await target.settled()
+      await sleep(margin)
+      return { upgrades: times, tally: await clients.stop(), drained: [...target.drained] }
+    } finally {
+      clients.end()
+    }
   })
 
 const withWrk = (
@@ -180,6 +185,26 @@ const longResponses: Scenario = {
   }
 }
 
+/** With clients that are idle for seconds a drain lasts as long, and several processes drain at the same time. */
+const overlapping: Scenario = {
+  name: "overlapping",
+  title: "200 clients POST every 0-8 s (sockets), an upgrade every 2 s, several processes drain at once",
+  calm: true,
+  run: (quick) =>
+    under({
+      settings: { mode: "http", keepAliveTimeout: 75_000, maxDraining: 8 },
+      quick,
+      upgrades: 12,
+      margin: 2_000,
+      start: ({ port }) =>
+        crowd.start("posts", { port, client: "sockets", clients: 200, longestPause: 8_000, keepAliveTimeout: 75_000 }),
+      upgrade: async ({ upgradeAhead }) => {
+        await upgradeAhead()
+        await sleep(2_000)
+      }
+    })
+}
+
 export const total = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
 
 export const scenarios: ReadonlyArray<Scenario> = [
@@ -238,6 +263,12 @@ export const scenarios: ReadonlyArray<Scenario> = [
     },
     keepAlive
   ),
+  withWrk(
+    "probation",
+    "wrk, both processes accept for 1 s of probation",
+    { settings: { mode: "platform", probation: 1_000 }, upgrades: 6 },
+    keepAlive
+  ),
   withCrowd(
     { name: "datagrams", title: "UDP, 4000 datagrams a second" },
     { settings: { mode: "udp" }, upgrades: 8 },
@@ -258,6 +289,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   ),
   tickets,
   longResponses,
+  overlapping,
   posts("sockets", 75),
   posts("agent", 75),
   posts("undici", 75),

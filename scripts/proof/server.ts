@@ -154,6 +154,10 @@ process.on("exit", (code) => say("EXIT", process.pid, code))
 
 main.pipe(
   Effect.scoped,
-  Effect.provide(Upgrader.layer({ drainTimeout: settings.drainTimeout ?? 30_000 })),
+  Effect.provide(Upgrader.layer({
+    drainTimeout: settings.drainTimeout ?? 30_000,
+    maxDraining: settings.maxDraining,
+    probation: settings.probation
+  })),
   NodeRuntime.runMain
 )

@@ -22,6 +22,9 @@ export interface Settings {
   readonly keepAliveTimeout?: number
   /** Milliseconds. */
   readonly drainTimeout?: number
+  readonly maxDraining?: number
+  /** Milliseconds. */
+  readonly probation?: number
 }
 
 /** What one process did when it was drained. */

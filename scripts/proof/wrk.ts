@@ -44,7 +44,7 @@ export const start = ({ connections, headers = [], pipelined = false, url }: Opt
     stop: async () => {
       wrk.kill("SIGINT")
       await ended
-      fs.rmSync(folder, { recursive: true })
+      fs.rmSync(folder, { recursive: true, force: true })
       const [, requests] = /(\d+) requests in/.exec(text) ?? []
       if (requests === undefined) throw new Error(`wrk said: ${text}`)
       const failed: Record<string, number> = {}
@@ -56,6 +56,7 @@ export const start = ({ connections, headers = [], pipelined = false, url }: Opt
       const [, other] = /Non-2xx or 3xx responses: (\d+)/.exec(text) ?? []
       if (other !== undefined) failed["status"] = Number(other)
       return { requests: Number(requests), failed, again: {}, ordinary: 0 }
-    }
+    },
+    end: () => void wrk.kill("SIGKILL")
   }
 }
