@@ -227,9 +227,17 @@ export const scenarios: ReadonlyArray<Scenario> = [
   }, keepAlive),
   withWrk(
     "pipeline",
-    "wrk, 32 connections, 8 requests in one write",
-    { settings: { mode: "platform" }, upgrades: 10 },
+    "wrk, 32 connections, 8 requests in one write, Fds.listen on http",
+    { settings: { mode: "http" }, upgrades: 10 },
     { connections: 32, pipelined: true }
+  ),
+  // Node accepts one connection between two rounds of work. With rounds as long as these, some wait in the queue of the
+  // kernel for seconds, also without any upgrade.
+  withWrk(
+    "pipeline-platform",
+    "wrk, 32 connections, 8 requests in one write, UpgradableHttpServer",
+    { settings: { mode: "platform" }, upgrades: 10 },
+    { connections: 32, pipelined: true, patience: 30 }
   ),
   withWrk(
     "new-connections",

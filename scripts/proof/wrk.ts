@@ -21,10 +21,12 @@ interface Options {
   readonly url: string
   readonly connections: number
   readonly pipelined?: boolean
+  /** Seconds after which a request counts as failed; 10 by default. */
+  readonly patience?: number
   readonly headers?: ReadonlyArray<string>
 }
 
-export const start = ({ connections, headers = [], pipelined = false, url }: Options): Crowd => {
+export const start = ({ connections, headers = [], patience = 10, pipelined = false, url }: Options): Crowd => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "proof-"))
   const script = path.join(folder, "pipeline.lua")
   fs.writeFileSync(script, pipeline)
@@ -32,7 +34,7 @@ export const start = ({ connections, headers = [], pipelined = false, url }: Opt
     "--threads=1",
     `--connections=${connections}`,
     "--duration=10m",
-    "--timeout=10s",
+    `--timeout=${patience}s`,
     ...pipelined ? [`--script=${script}`] : [],
     ...headers.flatMap((header) => ["--header", header]),
     url
