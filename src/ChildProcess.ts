@@ -30,6 +30,8 @@ export interface NamedDescriptor {
 }
 
 /**
+ * What to start and what it gets. A scope that closes ends the process.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -50,6 +52,8 @@ export interface Options {
 }
 
 /**
+ * How a process is ended.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -37,6 +37,8 @@ export interface CommandOptions {
 }
 
 /**
+ * How this process is upgraded and how it ends. Every option has a default.
+ *
  * @since 0.1.0
  * @category configuration
  */

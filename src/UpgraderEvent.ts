@@ -25,6 +25,8 @@ export type ExitReason = Data.TaggedEnum<{
 }>
 
 /**
+ * Constructors and matchers of `ExitReason`.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -76,6 +78,8 @@ export type UpgraderEvent = Data.TaggedEnum<{
 }>
 
 /**
+ * Constructors and matchers of `UpgraderEvent`.
+ *
  * @since 0.1.0
  * @category constructors
  */
