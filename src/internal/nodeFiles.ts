@@ -6,7 +6,12 @@ import * as Option from "effect/Option"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import type { Files } from "../Env.ts"
-import { uniqueName } from "./uniqueName.ts"
+
+/**
+ * A file name that nobody else uses: for files that are made under it, with O_EXCL or by bind(2), before they are
+ * renamed. It need not be a secret, and `node:crypto` would cost two milliseconds at every start.
+ */
+export const uniqueName = (): string => `.${process.pid.toString(36)}-${Math.random().toString(36).slice(2, 12)}`
 
 const isMissing = (cause: unknown): boolean => (cause as NodeJS.ErrnoException).code === "ENOENT"
 

@@ -12,9 +12,9 @@ import * as os from "node:os"
 import * as path from "node:path"
 import type { PathAddress } from "../Address.ts"
 import { ListenError } from "../TableflipError.ts"
+import { uniqueName } from "./nodeFiles.ts"
 import * as internals from "./nodeInternals.ts"
 import type { ServerHandle } from "./nodeInternals.ts"
-import { uniqueName } from "./uniqueName.ts"
 
 export const isAbstract = (socketPath: string): boolean => socketPath.startsWith("\0")
 
