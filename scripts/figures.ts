@@ -1,18 +1,20 @@
 /**
  * Measures what the package promises, on this machine.
  *
- *     npm run figures [-- start-up | imports | listeners | endurance]
+ *     npm run figures [-- start-up | imports | listeners | throughput | endurance]
  */
 import { cpus } from "node:os"
 import { endurance } from "./figures/endurance.ts"
 import { imports } from "./figures/imports.ts"
 import { listeners } from "./figures/listeners.ts"
 import { startUp } from "./figures/startUp.ts"
+import { throughput } from "./figures/throughput.ts"
 
 const figures = new Map<string, (rounds?: number) => void | Promise<void>>([
   ["start-up", startUp],
   ["imports", imports],
   ["listeners", listeners],
+  ["throughput", throughput],
   ["endurance", endurance]
 ])
 
