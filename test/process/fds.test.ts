@@ -524,6 +524,7 @@ describe.runIf(isLinux)("what else is handed over", () => {
         yield* peer.say(`unread ${generation}`)
         const next = yield* app.up(generation)
         yield* peer.hear(`${next.pid} unread ${generation}`)
+        yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`))
         assert.isFalse(peer.ended())
         last = next
       }
