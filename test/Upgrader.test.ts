@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
@@ -74,6 +75,23 @@ describe("Upgrader", () => {
           new TableflipError.AlreadyUpgradedError({ pid: child.pid })
         )
       }).pipe(Effect.provide(machine())))
+
+    it.effect("is not undone by a logger that throws", () =>
+      Effect.gen(function*() {
+        const upgrader = yield* Upgrader.Upgrader
+        const { processes } = yield* TestEnv
+        yield* upgrader.ready
+        const { child, upgrade } = yield* startUpgrade
+        yield* child.notifyReady
+        yield* upgrade
+        assert.strictEqual((yield* upgrader.exit)._tag, "Upgraded")
+        assert.strictEqual(yield* processes, 2)
+      }).pipe(
+        Effect.provide(machine()),
+        Effect.provide(Logger.add(Logger.make(({ message }) => {
+          if (/is ready|taken over/.test(String(message))) throw new Error("the disk of the log is full")
+        })))
+      ))
 
     it.effect("goes on when its caller is interrupted", () =>
       Effect.gen(function*() {

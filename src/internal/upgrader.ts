@@ -67,6 +67,10 @@ export const make: (options: Options) => Effect.Effect<
   })
 })
 
+/** What has happened has happened: a logger of the app that throws must not make a hand-over look like a failure. */
+const afterTheFact = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchAllCause(effect, () => Effect.void)
+
 /** Starts a new process and undoes everything on this side if it does not take over. */
 const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, registry: Registry) =>
 (options: {
@@ -89,7 +93,7 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
           options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
         )
     })
-    yield* Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`)
+    yield* afterTheFact(Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`))
     return { pid, generation }
   }).pipe(
     Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, options.restore)),
@@ -120,10 +124,14 @@ const assemble = Effect.fnUntraced(function*({ ancestry, draining, env, registry
     yield* Effect.onError(registry.activate, () => logFailure(pidFile?.remove ?? Effect.void))
     const taken = yield* ancestry.notifyReady
     if (ancestry.hasParent && !taken) {
-      yield* Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
+      yield* afterTheFact(
+        Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
+      )
     }
-    yield* registry.closeUnclaimed
-    yield* Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
+    yield* afterTheFact(Effect.zipRight(
+      registry.closeUnclaimed,
+      Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
+    ))
   })
 
   let handedOver = false
