@@ -47,6 +47,8 @@ export interface Options {
   readonly lifelines?: ReadonlyArray<number> | undefined
   /** What the child should know that does not belong in its environment, by name. */
   readonly state?: ReadonlyMap<string, Uint8Array> | undefined
+  /** Whether it has a stream on which it can be told things; not by default. */
+  readonly control?: boolean | undefined
   /** How long a child that is ended with the scope has after SIGTERM before SIGKILL; 5 seconds by default. */
   readonly grace?: Duration.DurationInput | undefined
 }
@@ -78,6 +80,8 @@ export interface ChildProcess {
   readonly exit: Effect.Effect<ExitStatus>
   /** Sends a signal; false if the child has ended. It can never reach a stranger that got the same process id. */
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+  /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
+  readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
   /** Asks the child to end, and after the grace period makes it. Completes when it has ended. */
   readonly kill: (options?: KillOptions) => Effect.Effect<ExitStatus>
   /** Gives the child up: it outlives the scope, and this process may end before it. */
@@ -117,14 +121,17 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const state = options.state !== undefined && options.state.size > 0
         ? Option.some(protocol.encodeState(options.state))
         : Option.none()
+      const control = options.control === true
       const first = 5
+      const firstOfLibrary = first + descriptors.length + lifelines.length
       const handOff = protocol.encodeHandOff({
         ready: 3,
         names: 4,
         descriptors: descriptors.map((_, index) => first + index),
         generation: options.generation ?? 2,
         lifelines: lifelines.map((_, index) => first + descriptors.length + index),
-        state: Option.as(state, first + descriptors.length + lifelines.length)
+        state: Option.as(state, firstOfLibrary),
+        control: control ? Option.some(firstOfLibrary + (Option.isSome(state) ? 1 : 0)) : Option.none()
       })
       const environment = childEnvironment(yield* env.variables, {
         PWD: command.directory,
@@ -140,6 +147,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           environment,
           names: protocol.encodeNames(descriptors.map(({ name }) => name)),
           state,
+          control,
           inherit: [...descriptors.map(({ descriptor }) => descriptor), ...lifelines]
         }),
         (process) => Effect.suspend(() => released ? Effect.void : Effect.ensuring(endForSure, process.close))
@@ -177,6 +185,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         ready: Deferred.await(outcome),
         exit: process.exit,
         signal: process.signal,
+        tell: process.tell,
         kill,
         release: Effect.suspend(() => {
           released = true

@@ -56,6 +56,8 @@ export interface SpawnRequest {
   readonly names: Uint8Array
   /** What it finds on a further stream, whose descriptor follows those that are inherited. */
   readonly state: Option.Option<Uint8Array>
+  /** Whether one more stream follows, on which this process goes on to tell things. */
+  readonly control: boolean
   /**
    * Descriptors of this process. In the child the ready stream is descriptor 3, the stream of names is 4, and these
    * follow from 5 without a gap: Node closes inherited descriptors to its own children only up to the first gap.
@@ -77,7 +79,9 @@ export interface Process {
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
   /** What the child says on the ready stream. */
   readonly ready: ByteReader
-  /** Closes both streams. */
+  /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
+  readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
+  /** Closes the streams. */
   readonly close: Effect.Effect<void>
   /** Lets this process end while the child lives. The stream of names stays open until this process is gone. */
   readonly unref: Effect.Effect<void>

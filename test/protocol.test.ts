@@ -159,7 +159,8 @@ describe("the variables", () => {
     const [ready, names, ...rest] = numbers as [number, number, ...Array<number>]
     const lifelines = rest.slice(0, lifelineCount)
     const state = generation % 2 === 0 ? Option.none() : Option.some(6000)
-    const handOff = { ready, names, descriptors: rest.slice(lifelineCount), generation, lifelines, state }
+    const control = generation % 3 === 0 ? Option.none() : Option.some(6001)
+    const handOff = { ready, names, descriptors: rest.slice(lifelineCount), generation, lifelines, state, control }
     assert.deepStrictEqual(
       protocol.decodeHandOff(protocol.encodeHandOff(handOff)),
       Either.right(Option.some(handOff))
@@ -171,7 +172,15 @@ describe("the variables", () => {
     assert.deepStrictEqual(
       decoded,
       Either.right(
-        Option.some({ ready: 7, names: 9, descriptors: [12], generation: 2, lifelines: [], state: Option.none() })
+        Option.some({
+          ready: 7,
+          names: 9,
+          descriptors: [12],
+          generation: 2,
+          lifelines: [],
+          state: Option.none(),
+          control: Option.none()
+        })
       )
     )
   })

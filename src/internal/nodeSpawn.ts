@@ -65,7 +65,8 @@ const start = (
           "pipe",
           "pipe",
           ...request.inherit,
-          ...Option.toArray(Option.as(request.state, "pipe" as const))
+          ...Option.toArray(Option.as(request.state, "pipe" as const)),
+          ...request.control ? ["pipe" as const] : []
         ]
       })
       // Some failures are thrown. Others are told by an event, and then there is no pid and there are no streams.
@@ -96,14 +97,25 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
   const child = yield* start(request, (status) => Deferred.unsafeDone(exit, Effect.succeed(status)))
   const readySocket = child.stdio[readyIndex] as net.Socket
   const namesSocket = child.stdio[namesIndex] as net.Socket
+  const controlSocket = request.control ? child.stdio.at(-1) as net.Socket : undefined
+  // A child that is gone shows by its exit.
+  controlSocket?.on("error", () => {})
+  controlSocket?.unref()
   const process: Process = {
     pid: child.pid!,
     exit: Deferred.await(exit),
     signal: (signal) => Effect.sync(() => child.kill(signal)),
     ready: yield* readerOf(readySocket),
+    tell: (bytes) =>
+      Effect.sync(() => {
+        if (controlSocket === undefined || !controlSocket.writable) return false
+        controlSocket.write(bytes)
+        return true
+      }),
     close: Effect.sync(() => {
       readySocket.destroy()
       namesSocket.destroy()
+      controlSocket?.destroy()
     }),
     unref: Effect.sync(() => {
       child.unref()

@@ -29,6 +29,8 @@ export interface Ancestry {
   readonly lifelines: ReadonlyArray<ByteReader>
   /** Fails if the parent says anything more; completes with the end of its stream. */
   readonly parentSilence: Effect.Effect<void, ProtocolError>
+  /** What the pool that this process is a worker of tells it. */
+  readonly control: Option.Option<ByteReader>
 }
 
 export const none: Ancestry = {
@@ -38,7 +40,8 @@ export const none: Ancestry = {
   state: new Map(),
   notifyReady: Effect.succeed(false),
   lifelines: [],
-  parentSilence: Effect.void
+  parentSilence: Effect.void,
+  control: Option.none()
 }
 
 /** A parent writes the names in the moment in which it starts the child. */
@@ -145,9 +148,9 @@ const namedByVariable = (cause: unknown) =>
   })
 
 /** Closes nothing: numbers that were set by hand may be those of the descriptors that Node itself stands on. */
-const checkStreams = (env: Env["Type"], { lifelines, names, ready, state }: protocol.HandOff) =>
+const checkStreams = (env: Env["Type"], { control, lifelines, names, ready, state }: protocol.HandOff) =>
   Effect.forEach(
-    [ready, names, ...lifelines, ...Option.toArray(state)],
+    [ready, names, ...lifelines, ...Option.toArray(state), ...Option.toArray(control)],
     (descriptor) =>
       Effect.flatMap(env.isStream(descriptor), (isStream) =>
         isStream
@@ -176,13 +179,14 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
   yield* Effect.addFinalizer(() => told ? Effect.void : env.closeDescriptor(ready))
   const reader = yield* Effect.mapError(env.reader(handOff.names), namedByVariable)
   const older = yield* Effect.mapError(Effect.forEach(handOff.lifelines, env.reader), namedByVariable)
+  const control = yield* Effect.mapError(Effect.transposeMapOption(handOff.control, env.reader), namedByVariable)
 
   const received = yield* receiveNames(reader)
   if (Option.isNone(received)) {
     yield* Effect.logWarning("The process that started this one is gone before it had handed over; starting afresh")
     told = true
     yield* Effect.forEach([ready, ...descriptors], env.closeDescriptor, { discard: true })
-    return { ...none, generation, lifelines: older }
+    return { ...none, generation, lifelines: older, control }
   }
   const inherited = yield* pair(received.value.names, descriptors)
   const state = yield* Effect.transposeMapOption(handOff.state, (descriptor) => receiveState(env, descriptor))
@@ -208,7 +212,8 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
       return env.writeAndClose(ready, Uint8Array.of(protocol.readyByte))
     }),
     lifelines: [watched, ...older],
-    parentSilence: Deferred.await(silence)
+    parentSilence: Deferred.await(silence),
+    control
   }
   return ancestry
 })

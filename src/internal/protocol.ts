@@ -26,6 +26,8 @@ export interface HandOff {
   readonly lifelines: ReadonlyArray<number>
   /** The stream of what the parent knows and the child should know too, if there is anything. */
   readonly state: Option.Option<number>
+  /** The stream on which a pool tells its worker things. Only a worker has one. */
+  readonly control: Option.Option<number>
 }
 
 const hasParentVariable = "TABLEFLIP_HAS_PARENT_7DIU3"
@@ -33,16 +35,25 @@ const fdsVariable = "TABLEFLIP_FDS"
 const generationVariable = "TABLEFLIP_GENERATION"
 const lifelinesVariable = "TABLEFLIP_LIFELINES"
 const stateVariable = "TABLEFLIP_STATE"
+const controlVariable = "TABLEFLIP_CONTROL"
 
 /** Every variable that this library gives to a child. */
-export const variables = [hasParentVariable, fdsVariable, generationVariable, lifelinesVariable, stateVariable]
+export const variables = [
+  hasParentVariable,
+  fdsVariable,
+  generationVariable,
+  lifelinesVariable,
+  stateVariable,
+  controlVariable
+]
 
 export const encodeHandOff = (handOff: HandOff): Record<string, string | undefined> => ({
   [hasParentVariable]: "yes",
   [fdsVariable]: [handOff.ready, handOff.names, ...handOff.descriptors].join(","),
   [generationVariable]: String(handOff.generation),
   [lifelinesVariable]: handOff.lifelines.length > 0 ? handOff.lifelines.join(",") : undefined,
-  [stateVariable]: Option.getOrUndefined(Option.map(handOff.state, String))
+  [stateVariable]: Option.getOrUndefined(Option.map(handOff.state, String)),
+  [controlVariable]: Option.getOrUndefined(Option.map(handOff.control, String))
 })
 
 export const decodeHandOff = (
@@ -67,14 +78,14 @@ export const decodeHandOff = (
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it must name two descriptors or more`)
     }
     const lifelines = yield* decodeOptional(lifelinesVariable, environment)
-    const state = yield* decodeOptional(stateVariable, environment)
-    if (state.length > 1) return yield* invalid(stateVariable, `must name one descriptor`)
-    const all = [...numbers, ...lifelines, ...state]
+    const state = yield* decodeSingle(stateVariable, environment)
+    const control = yield* decodeSingle(controlVariable, environment)
+    const all = [...numbers, ...lifelines, ...Option.toArray(state), ...Option.toArray(control)]
     if (new Set(all).size !== all.length) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it names a descriptor twice`)
     }
     const generation = yield* decodeGeneration(environment[generationVariable])
-    return Option.some({ ready, names, descriptors, generation, lifelines, state: Option.fromNullable(state[0]) })
+    return Option.some({ ready, names, descriptors, generation, lifelines, state, control })
   })
 
 // A parent in another language does not count generations: its child is at least the second.
@@ -89,6 +100,13 @@ const decodeOptional = (variable: string, environment: Readonly<Record<string, s
   const text = environment[variable]
   return text === undefined ? Either.right([]) : decodeNumbers(variable, text)
 }
+
+const decodeSingle = (variable: string, environment: Readonly<Record<string, string | undefined>>) =>
+  Either.flatMap(
+    decodeOptional(variable, environment),
+    (numbers) =>
+      numbers.length > 1 ? invalid(variable, "must name one descriptor") : Either.right(Option.fromNullable(numbers[0]))
+  )
 
 const decodeNumbers = (variable: string, text: string): Either.Either<Array<number>, ProtocolError> =>
   Either.all(

@@ -100,6 +100,9 @@ const spawn = (
       state.bytes.unsafeOffer(request.state.value)
       yield* state.bytes.end
     }
+    const control = request.control ? yield* kernelOf.makePipe : undefined
+    const controlEnd = control && kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: control })
+    if (control !== undefined) kernelOf.allocate(child, { _tag: "ReadEnd", pipe: control })
     const readyEnd = kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: ready })
     const namesEnd = kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: names })
     names.bytes.unsafeOffer(request.names)
@@ -109,9 +112,11 @@ const spawn = (
       exit: Deferred.await(child.exit),
       signal: (signal: NodeJS.Signals) => kernelOf.send(kernel, child, signal, killed),
       ready: readerOf(parent, readyEnd, ready),
+      tell: (bytes) => Effect.sync(() => control !== undefined && control.read && control.bytes.unsafeOffer(bytes)),
       close: Effect.sync(() => {
         kernelOf.close(kernel, parent, readyEnd)
         kernelOf.close(kernel, parent, namesEnd)
+        if (controlEnd !== undefined) kernelOf.close(kernel, parent, controlEnd)
       }),
       unref: Effect.sync(() => kernelOf.close(kernel, parent, readyEnd))
     }

@@ -15,8 +15,8 @@ import type * as Scope from "effect/Scope"
 import { Env } from "../Env.ts"
 import { Fds } from "../Fds.ts"
 import * as PidFile from "../PidFile.ts"
-import type { BuildError, ProtocolError, UpgradeError } from "../TableflipError.ts"
-import { NotSupportedError, UpgraderExistsError } from "../TableflipError.ts"
+import type { BuildError, UpgradeError } from "../TableflipError.ts"
+import { NotSupportedError, ProtocolError, UpgraderExistsError } from "../TableflipError.ts"
 import type { Options } from "../Upgrader.ts"
 import { Upgrader } from "../Upgrader.ts"
 import { UpgraderEvent } from "../UpgraderEvent.ts"
@@ -28,6 +28,7 @@ import type { Registry } from "./fds.ts"
 import * as fds from "./fds.ts"
 import type { Ancestry } from "./parent.ts"
 import * as parent from "./parent.ts"
+import type { State } from "./protocol.ts"
 import type { Successor } from "./upgraderMachine.ts"
 import * as upgraderMachine from "./upgraderMachine.ts"
 import type { Settings } from "./upgraderOptions.ts"
@@ -43,28 +44,59 @@ const claim = Effect.fnUntraced(function*(env: Env["Type"], settings: Settings) 
   if (Option.isSome(first)) return yield* new UpgraderExistsError({ first: first.value })
 })
 
+/** A process that knows where it comes from, and not yet what it is to be. */
+export interface Begun {
+  readonly env: Env["Type"]
+  readonly settings: Settings
+  readonly ancestry: Ancestry
+}
+
+/** Takes what the older process has left. Nothing else of this library can do so any more. */
+export const begin: (options: Options) => Effect.Effect<Begun, BuildError, Env | Scope.Scope> = Effect.fnUntraced(
+  function*(options) {
+    const env = yield* Env
+    const settings = yield* upgraderOptions.decode(options)
+    if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
+    yield* claim(env, settings)
+    yield* env.holdStopSignals
+    return { env, settings, ancestry: yield* parent.receive(env) }
+  }
+)
+
+/** The upgrader of a process that can be upgraded. `state` is what its successor should know besides. */
+export const makeUpgradable = Effect.fnUntraced(
+  function*({ ancestry, env, settings }: Begun, moreState: Effect.Effect<State>) {
+    const draining = makeDraining(env, settings)
+    const { hasParent, inherited, state } = ancestry
+    const registry = yield* fds.make({ env, inherited, state, hasParent, draining })
+    const withState: Registry = {
+      ...registry,
+      state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))
+    }
+    return yield* assemble({
+      env,
+      settings,
+      ancestry,
+      registry: withState,
+      draining,
+      tryUpgrade: tryUpgrade(env, settings, ancestry, withState)
+    })
+  }
+)
+
 export const make: (options: Options) => Effect.Effect<
   Context.Context<Upgrader | Fds>,
   BuildError,
   Env | Scope.Scope
 > = Effect.fnUntraced(function*(options) {
-  const env = yield* Env
-  const settings = yield* upgraderOptions.decode(options)
-  if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
-  yield* claim(env, settings)
-  yield* env.holdStopSignals
-  const ancestry = yield* parent.receive(env)
-  const draining = makeDraining(env, settings)
-  const { hasParent, inherited, state } = ancestry
-  const registry = yield* fds.make({ env, inherited, state, hasParent, draining })
-  return yield* assemble({
-    env,
-    settings,
-    ancestry,
-    registry,
-    draining,
-    tryUpgrade: tryUpgrade(env, settings, ancestry, registry)
-  })
+  const begun = yield* begin(options)
+  if (Option.isSome(begun.ancestry.control)) return yield* notAWorker
+  return yield* makeUpgradable(begun, Effect.succeed(new Map()))
+})
+
+const notAWorker = new ProtocolError({
+  source: "TABLEFLIP_CONTROL",
+  detail: "is set: a pool has started this program as one of its workers, but the program does not run Workers.launch"
 })
 
 /** What has happened has happened: a logger of the app that throws must not make a hand-over look like a failure. */
