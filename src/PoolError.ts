@@ -1,0 +1,107 @@
+/**
+ * Everything that can go wrong in a pool of processes, as tagged errors.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as ExitStatus from "./ExitStatus.ts"
+import type { ChildExitedError, ProtocolError, SpawnError } from "./TableflipError.ts"
+
+/**
+ * A process of a pool was not ready in time and has been ended.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ReadyTimeoutError extends Data.TaggedError("ReadyTimeoutError")<{
+  readonly pid: number
+  readonly timeout: Duration.Duration
+}> {
+  override get message(): string {
+    return `Process ${this.pid} was not ready within ${Duration.format(this.timeout)} and was ended; ` +
+      "if it needs longer to start, raise readyTimeout"
+  }
+}
+
+/**
+ * Why a process of a pool did not come up.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type StartFailure = SpawnError | ChildExitedError | ProtocolError | ReadyTimeoutError
+
+/**
+ * A process of a pool did not come up, and nothing is left of it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ProcessStartError extends Data.TaggedError("ProcessStartError")<{
+  /** `worker 0`, or `process metrics` for an extra one. */
+  readonly process: string
+  readonly cause: StartFailure
+}> {
+  override get message(): string {
+    return `The ${this.process} did not come up. ${this.cause.message}`
+  }
+}
+
+/**
+ * A replacement has stopped because a new process did not come up. What had not been replaced by then serves on.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ReplaceError extends Data.TaggedError("ReplaceError")<{
+  /** How many processes are new, and stay. */
+  readonly replaced: number
+  /** How many are still the old ones. */
+  readonly kept: number
+  readonly cause: ProcessStartError
+}> {
+  override get message(): string {
+    return `Replaced ${this.replaced} process(es) and kept ${this.kept}. ${this.cause.message}`
+  }
+}
+
+/**
+ * A process of a pool has ended so often that its schedule does not start it again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class RestartsExhaustedError extends Data.TaggedError("RestartsExhaustedError")<{
+  readonly process: string
+  readonly restarts: number
+  readonly status: ExitStatus.ExitStatus
+}> {
+  override get message(): string {
+    return `The ${this.process} ${ExitStatus.describe(this.status)} and is not started again: ` +
+      `the restart schedule is exhausted after ${this.restarts} restart(s)`
+  }
+}
+
+/**
+ * A process has failed and is not to be started again.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ProcessEndedError extends Data.TaggedError("ProcessEndedError")<{
+  readonly process: string
+  readonly status: ExitStatus.ExitStatus
+}> {
+  override get message(): string {
+    return `The ${this.process} ${ExitStatus.describe(this.status)}, and is not to be started again`
+  }
+}
+
+/**
+ * Why a pool cannot go on.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type PoolError = ProcessStartError | RestartsExhaustedError | ProcessEndedError
