@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import { constants } from "node:os"
 
 /**
  * How a process ended: by itself, with a code, or by a signal.
@@ -51,4 +52,15 @@ export const match = constructors.$match
 export const describe: (status: ExitStatus) => string = match({
   Exited: ({ code }) => `exited with code ${code}`,
   Killed: ({ signal }) => `was killed by ${signal}`
+})
+
+/**
+ * The exit code that tells the same, as shells do: 128 and the number of the signal for a process that was killed.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const toExitCode: (status: ExitStatus) => number = match({
+  Exited: ({ code }) => code,
+  Killed: ({ signal }) => 128 + constants.signals[signal]
 })

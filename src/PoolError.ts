@@ -99,6 +99,27 @@ export class ProcessEndedError extends Data.TaggedError("ProcessEndedError")<{
 }
 
 /**
+ * A value of the main context could not be passed to a worker.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class MainContextError extends Data.TaggedError("MainContextError")<{
+  /** `encode` in the primary, `decode` in the worker. */
+  readonly direction: "encode" | "decode"
+  /** The key of its tag. */
+  readonly value: string
+  /** The path of the field that is wrong, with dots; empty if it is the whole value. */
+  readonly field: string
+  readonly detail: string
+}> {
+  override get message(): string {
+    return `The value ${this.value} of the main context could not be ${this.direction}d` +
+      `${this.field === "" ? "" : `, because of its field ${this.field}`}: ${this.detail}`
+  }
+}
+
+/**
  * Why a pool cannot go on.
  *
  * @since 0.1.0

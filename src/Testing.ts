@@ -16,11 +16,20 @@ import type { Address, FdName } from "./Address.ts"
 import { format } from "./Address.ts"
 import { Env } from "./Env.ts"
 import * as ExitStatus from "./ExitStatus.ts"
+import * as control from "./internal/control.ts"
 import * as parent from "./internal/parent.ts"
 import * as testEnv from "./internal/testEnv.ts"
 import type { Kernel, SimulatedProcess } from "./internal/testKernel.ts"
 import * as testKernel from "./internal/testKernel.ts"
 import type { ProtocolError, SpawnError } from "./TableflipError.ts"
+
+/**
+ * What a pool tells one of its processes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type PoolWord = control.Word
 
 /**
  * A process that a test steers. As long as it is told nothing, it is starting. Signals end it like a program that does
@@ -47,6 +56,8 @@ export interface FakeProcess {
   readonly exit: (code: number) => Effect.Effect<void>
   /** Sends it a signal from outside. */
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
+  /** The next thing that its pool tells it, if it is a process of one and nothing runs in it that listens. */
+  readonly nextWord: Effect.Effect<PoolWord>
   /** The signals that it gets, in order. Ends with the process. */
   readonly signalled: Mailbox.ReadonlyMailbox<NodeJS.Signals>
   /** How it ended. */
@@ -123,6 +134,10 @@ const fakeProcess = (
   }),
   exit: (code) => testKernel.end(kernel, process, ExitStatus.Exited({ code })),
   kill: (signal) => Effect.asVoid(testKernel.send(kernel, process, signal, testEnv.killed)),
+  nextWord: Effect.suspend(() => {
+    const open = process.descriptors.get(Number(environment["TABLEFLIP_CONTROL"]))
+    return open?._tag === "ReadEnd" ? Effect.orDie(open.pipe.bytes.take) : Effect.dieMessage("it has no pool")
+  }).pipe(Effect.map(control.decode)),
   signalled: process.signalled,
   status: Deferred.await(process.exit),
   layer: Layer.succeed(Env, env)

@@ -194,12 +194,17 @@ export const launch: <A, E, R>(
     app: Layer.Layer<A, E, R>
   ) {
     const upgrader = yield* Upgrader
-    return yield* Effect.scoped(Effect.gen(function*() {
+    let isReady = false
+    const run = Effect.scoped(Effect.gen(function*() {
       yield* Layer.build(app)
       // Runs before the app is released, on every way out: its handlers still have their services.
       yield* Effect.addFinalizer(() => Effect.zipRight(upgrader.stop, upgrader.drain))
       yield* upgrader.ready
+      isReady = true
       return yield* upgrader.exit
     }))
+    // An app that is told to stop while it starts need not come up first.
+    const stoppedEarly = Effect.flatMap(upgrader.exit, (reason) => isReady ? Effect.never : Effect.succeed(reason))
+    return yield* Effect.raceFirst(run, stoppedEarly)
   }
 )

@@ -18,6 +18,10 @@ export * as ExitStatus from "./ExitStatus.ts"
 export * as Fds from "./Fds.ts"
 /** The file that tells a supervisor which process to signal. @since 0.1.0 */
 export * as PidFile from "./PidFile.ts"
+/** Everything that can go wrong in a pool of processes. @since 0.1.0 */
+export * as PoolError from "./PoolError.ts"
+/** What happens in the life of a pool of processes. @since 0.1.0 */
+export * as PoolEvent from "./PoolEvent.ts"
 /** Everything that can go wrong. @since 0.1.0 */
 export * as TableflipError from "./TableflipError.ts"
 /** Upgrades without processes, for tests. @since 0.1.0 */
@@ -30,3 +34,5 @@ export * as UpgradableSocketServer from "./UpgradableSocketServer.ts"
 export * as Upgrader from "./Upgrader.ts"
 /** What happens in the life of an upgrader. @since 0.1.0 */
 export * as UpgraderEvent from "./UpgraderEvent.ts"
+/** A pool of processes on the same sockets. @since 0.1.0 */
+export * as Workers from "./Workers.ts"

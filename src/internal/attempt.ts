@@ -22,7 +22,7 @@ export interface AttemptOptions {
   readonly onStart: (pid: number) => Effect.Effect<void>
 }
 
-const resolveCommand = Effect.fnUntraced(function*(options: Settings["command"]) {
+export const resolveCommand = Effect.fnUntraced(function*(options: Settings["command"]) {
   const env = yield* Env
   const { args, directory = env.directory, executable = env.executable } = options
   // Only what is not given must be repeated: a program from `node -e` can name a script to go on with.

@@ -27,7 +27,7 @@ export const encode = (word: Word): Uint8Array => new TextEncoder().encode(`${JS
 /** Longer lines are not ours. */
 const maxLength = 4_096
 
-const decode = (line: string): Option.Option<Word> => {
+const decodeLine = (line: string): Option.Option<Word> => {
   let json: unknown
   try {
     json = JSON.parse(line)
@@ -53,6 +53,9 @@ const decode = (line: string): Option.Option<Word> => {
   }
 }
 
+/** One word, as `encode` made it. */
+export const decode = (bytes: Uint8Array): Word => Option.getOrThrow(decodeLine(new TextDecoder().decode(bytes)))
+
 /** Hands over every word until the stream ends. */
 export const forEach = (reader: ByteReader, handle: (word: Word) => Effect.Effect<void>): Effect.Effect<void> => {
   const decoder = new TextDecoder()
@@ -65,7 +68,7 @@ export const forEach = (reader: ByteReader, handle: (word: Word) => Effect.Effec
         const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n")
         rest = lines.pop() ?? ""
         if (rest.length > maxLength) rest = ""
-        return Effect.zipRight(Effect.forEach(lines.flatMap((line) => Option.toArray(decode(line))), handle), next)
+        return Effect.zipRight(Effect.forEach(lines.flatMap((line) => Option.toArray(decodeLine(line))), handle), next)
       }
     })
   )

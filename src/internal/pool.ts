@@ -20,14 +20,15 @@ import * as ExitStatus from "../ExitStatus.ts"
 import type { PoolError } from "../PoolError.ts"
 import type { ProcessStartError } from "../PoolError.ts"
 import { ProcessEndedError, ReplaceError, RestartsExhaustedError } from "../PoolError.ts"
-import type { ProcessName } from "../PoolEvent.ts"
 import { PoolEvent } from "../PoolEvent.ts"
-import { TerminatingError } from "../TableflipError.ts"
+import { NotReadyError, TerminatingError } from "../TableflipError.ts"
 import type { Retirement } from "./control.ts"
 import { Word } from "./control.ts"
 import type { MemberOptions, Running, Slot, SlotSpec, SlotState } from "./poolMember.ts"
-import { describe, launch, nameOf, retire } from "./poolMember.ts"
+import { describe, launch, retire } from "./poolMember.ts"
 import { hasFailed, isStartedAgain, noneHasEnded, statusOf } from "./poolPolicy.ts"
+import type { ProcessStatus } from "./poolStatus.ts"
+import { ofRetired, ofSlot } from "./poolStatus.ts"
 
 export interface PoolOptions {
   readonly size: number
@@ -47,21 +48,12 @@ export interface PoolOptions {
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }
 
-export interface ProcessStatus extends Omit<ProcessName, "pid"> {
-  /** None while there is no process in this place. */
-  readonly pid: number | undefined
-  readonly state: SlotState | "draining"
-  /** Milliseconds since the epoch at which this state began. */
-  readonly since: number
-  readonly restarts: number
-}
-
 export interface Pool {
   /** The first start: every process serves, or none is left. */
   readonly start: Effect.Effect<void, ProcessStartError | TerminatingError>
-  readonly replace: Effect.Effect<void, ReplaceError | TerminatingError>
+  readonly replace: Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>
   /** The caller has checked that it is a whole number above zero. */
-  readonly resize: (size: number) => Effect.Effect<void, ProcessStartError | TerminatingError>
+  readonly resize: (size: number) => Effect.Effect<void, NotReadyError | ProcessStartError | TerminatingError>
   readonly size: Effect.Effect<number>
   /** The generation of the newest processes. */
   readonly generation: Effect.Effect<number>
@@ -90,6 +82,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     let workers: Array<Slot> = []
     let others: Array<Slot> = []
     let generation = options.generation
+    let isStarted = false
     let isStopping = false
 
     const slots = () => [...workers, ...others]
@@ -120,9 +113,10 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       })
 
     const startRetiring = (running: Running, why: Retirement): Effect.Effect<Fiber.RuntimeFiber<boolean>> =>
-      Effect.suspend(() => {
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const begun = retiring.get(running)
         if (begun !== undefined) return Effect.succeed(begun)
+        running.retiredAt = now
         if (running.slot.current === running) running.slot.current = undefined
         return Effect.tap(
           Effect.forkIn(Effect.interruptible(retire(member, running, why)), scope),
@@ -141,7 +135,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         retiring.delete(running)
         const { slot } = running
         // One that has no place yet is noticed by whoever was about to give it one.
-        if (running.retired || isStopping || slot.current !== running) return
+        if (running.retiredAt !== undefined || isStopping || slot.current !== running) return
         slot.current = undefined
         if (isStartedAgain(slot.spec, status)) {
           yield* Effect.logWarning(
@@ -252,18 +246,26 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         return fibers
       })
 
+    /** Whoever asked may be interrupted; what has been begun goes on. */
     const command = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TerminatingError> =>
       turn.withPermits(1)(Effect.suspend(() =>
         isStopping ? Effect.fail(new TerminatingError()) : Effect.raceFirst(
           effect,
           Effect.zipRight(Deferred.await(stopping), Effect.fail(new TerminatingError()))
         )
-      ))
+      )).pipe(Effect.interruptible, Effect.forkIn(scope), Effect.flatMap(Fiber.join))
+
+    const whenStarted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
+      Effect.suspend((): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
+        isStarted ? command(effect) : new NotReadyError()
+      )
 
     const start = Effect.gen(function*() {
       workers = yield* Effect.forEach(Arr.makeBy(options.size, options.worker), makeSlot)
       others = yield* Effect.forEach(options.others, makeSlot)
-      yield* Effect.asVoid(launchAll(slots(), generation, () => {}))
+      yield* Effect.asVoid(launchAll(slots(), generation, () => {
+        isStarted = true
+      }))
     })
 
     const replace = Effect.gen(function*() {
@@ -316,26 +318,13 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
 
     return {
       start: command(start),
-      replace: command(replace),
-      resize: (size) => command(resize(size)),
+      replace: whenStarted(replace),
+      resize: (size) => whenStarted(resize(size)),
       size: Effect.sync(() => workers.length),
       generation: Effect.sync(() => generation),
       status: Effect.sync(() => [
-        ...slots().map(({ current, restarts, since, spec, state }): ProcessStatus => ({
-          name: spec.name,
-          index: spec.index,
-          pid: current?.member.pid,
-          generation: current?.generation ?? generation,
-          state,
-          since,
-          restarts
-        })),
-        ...[...retiring.keys()].map((running): ProcessStatus => ({
-          ...nameOf(running),
-          state: "draining",
-          since: running.since,
-          restarts: running.slot.restarts
-        }))
+        ...slots().map((slot) => ofSlot(slot, generation)),
+        ...[...retiring.keys()].map(ofRetired)
       ]),
       stop: (why) =>
         Effect.suspend(() => {

@@ -68,8 +68,8 @@ export interface Running {
   readonly generation: number
   readonly since: number
   readonly scope: Scope.CloseableScope
-  /** Told to finish. */
-  retired: boolean
+  /** Milliseconds since the epoch at which it was told to finish. */
+  retiredAt: number | undefined
   /** How it ended. */
   status: ExitStatus | undefined
 }
@@ -126,7 +126,7 @@ export const launch = (
         Effect.mapError((cause) => new ProcessStartError({ process: describe(slot.spec), cause }))
       )
       const since = yield* Clock.currentTimeMillis
-      const running: Running = { slot, member, generation, since, scope, retired: false, status: undefined }
+      const running: Running = { slot, member, generation, since, scope, retiredAt: undefined, status: undefined }
       yield* options.publish(PoolEvent.Ready(nameOf(running)))
       yield* onReady(running)
       yield* member.exit.pipe(
@@ -136,7 +136,7 @@ export const launch = (
           return Scope.close(scope, Exit.void)
         }),
         Effect.tap((status) =>
-          options.publish(PoolEvent.Exited({ ...nameOf(running), status, expected: running.retired }))
+          options.publish(PoolEvent.Exited({ ...nameOf(running), status, expected: running.retiredAt !== undefined }))
         ),
         Effect.flatMap((status) => onExit(running, status)),
         Effect.forkIn(options.scope)
@@ -150,7 +150,6 @@ const placeOf = ({ spec: { index, name } }: Slot) => ({ name, index })
 export const retire = (options: MemberOptions, running: Running, why: Retirement): Effect.Effect<boolean> =>
   Effect.gen(function*() {
     const { member } = running
-    running.retired = true
     yield* options.publish(PoolEvent.Retired(nameOf(running)))
     yield* member.retire(why)
     const ended = yield* Effect.timeoutOption(Effect.interruptible(member.exit), options.stopTimeout)

@@ -11,9 +11,9 @@ import { isTlsServer } from "./nodeInternals.ts"
 import type { State } from "./protocol.ts"
 
 /** RFC 5077 section 4: a name of 16 bytes and two keys of 16. Node takes no other length. */
-const keysLength = 48
+export const keysLength = 48
 
-const stateName = (name: FdName): string => `tls-ticket-keys ${name.network} ${name.address}`
+export const stateName = (name: FdName): string => `tls-ticket-keys ${name.network} ${name.address}`
 
 export const restore = (server: net.Server, name: FdName, state: State): void => {
   const keys = state.get(stateName(name))

@@ -73,14 +73,16 @@ export const makeUpgradable = Effect.fnUntraced(
       ...registry,
       state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))
     }
-    return yield* assemble({
+    const { context } = yield* assemble({
       env,
       settings,
       ancestry,
       registry: withState,
       draining,
+      isFinal: (event) => event._tag === "Upgraded",
       tryUpgrade: tryUpgrade(env, settings, ancestry, withState)
     })
+    return context
   }
 )
 
@@ -138,96 +140,101 @@ interface Parts {
   readonly ancestry: Ancestry
   readonly registry: Registry
   readonly draining: Draining
+  /** After which event this process has nothing more to do but to drain, and must not live on. */
+  readonly isFinal: (event: UpgraderEvent) => boolean
   readonly tryUpgrade: ReturnType<typeof tryUpgrade>
 }
 
-const assemble = Effect.fnUntraced(function*({ ancestry, draining, env, registry, settings, tryUpgrade }: Parts) {
-  const { generation } = ancestry
-  const events = yield* Effect.acquireRelease(PubSub.unbounded<UpgraderEvent>(), PubSub.shutdown)
-  const publish = (event: UpgraderEvent) => Effect.asVoid(PubSub.publish(events, event))
-  const pidFile = settings.pidFile === undefined
-    ? undefined
-    : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
-  const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
-  const eldersGone = yield* Deferred.make<void, ProtocolError>()
+export const assemble = Effect.fnUntraced(
+  function*({ ancestry, draining, env, isFinal, registry, settings, tryUpgrade }: Parts) {
+    const { generation } = ancestry
+    const events = yield* Effect.acquireRelease(PubSub.unbounded<UpgraderEvent>(), PubSub.shutdown)
+    const publish = (event: UpgraderEvent) => Effect.asVoid(PubSub.publish(events, event))
+    const pidFile = settings.pidFile === undefined
+      ? undefined
+      : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
+    const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
+    const eldersGone = yield* Deferred.make<void, ProtocolError>()
 
-  const becomeReady = Effect.gen(function*() {
-    yield* pidFile?.write ?? Effect.void
-    yield* Effect.onError(registry.activate, () => logFailure(pidFile?.remove ?? Effect.void))
-    const taken = yield* ancestry.notifyReady
-    if (ancestry.hasParent && !taken) {
-      yield* afterTheFact(
-        Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
-      )
-    }
-    yield* afterTheFact(Effect.zipRight(
-      registry.closeUnclaimed,
-      Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
-    ))
-  })
+    const becomeReady = Effect.gen(function*() {
+      yield* pidFile?.write ?? Effect.void
+      yield* Effect.onError(registry.activate, () => logFailure(pidFile?.remove ?? Effect.void))
+      const taken = yield* ancestry.notifyReady
+      if (ancestry.hasParent && !taken) {
+        yield* afterTheFact(
+          Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
+        )
+      }
+      yield* afterTheFact(Effect.zipRight(
+        registry.closeUnclaimed,
+        Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
+      ))
+    })
 
-  let handedOver = false
-  yield* Effect.addFinalizer(() => handedOver ? endForSure(env, settings) : Effect.void)
+    let isDone = false
+    yield* Effect.addFinalizer(() => isDone ? endForSure(env, settings) : Effect.void)
 
-  // After the machine has stopped, which may put the file back. The file of a successor stays.
-  yield* Effect.addFinalizer(() => logFailure(pidFile?.remove ?? Effect.void))
+    // After the machine has stopped, which may put the file back. The file of a successor stays.
+    yield* Effect.addFinalizer(() => logFailure(pidFile?.remove ?? Effect.void))
 
-  const machine = yield* upgraderMachine.make({
-    generation,
-    maxDraining: settings.maxDraining,
-    elders: ancestry.lifelines.length,
-    becomeReady,
-    attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
-    publish: (event) => {
-      handedOver ||= event._tag === "Upgraded"
-      return publish(event)
-    },
-    stopTimeout: Duration.sum(settings.killGrace, killDelay),
-    onElderless: Effect.zipRight(registry.parentExited, Deferred.succeed(eldersGone, void 0))
-  })
-  yield* Effect.forEach(ancestry.lifelines, (reader) =>
-    reader.read.pipe(
-      Effect.repeat({ until: Option.isNone }),
-      Effect.zipRight(machine.elderExited),
+    const machine = yield* upgraderMachine.make({
+      generation,
+      maxDraining: settings.maxDraining,
+      elders: ancestry.lifelines.length,
+      becomeReady,
+      attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
+      publish: (event) => {
+        isDone ||= isFinal(event)
+        return publish(event)
+      },
+      stopTimeout: Duration.sum(settings.killGrace, killDelay),
+      onElderless: Effect.zipRight(registry.parentExited, Deferred.succeed(eldersGone, void 0))
+    })
+    yield* Effect.forEach(ancestry.lifelines, (reader) =>
+      reader.read.pipe(
+        Effect.repeat({ until: Option.isNone }),
+        Effect.zipRight(machine.elderExited),
+        Effect.interruptible,
+        Effect.forkScoped
+      ))
+    if (ancestry.lifelines.length === 0) yield* Deferred.succeed(eldersGone, void 0)
+    yield* ancestry.parentSilence.pipe(
+      Effect.catchAll((error) => Deferred.fail(eldersGone, error)),
       Effect.interruptible,
       Effect.forkScoped
-    ))
-  if (ancestry.lifelines.length === 0) yield* Deferred.succeed(eldersGone, void 0)
-  yield* ancestry.parentSilence.pipe(
-    Effect.catchAll((error) => Deferred.fail(eldersGone, error)),
-    Effect.interruptible,
-    Effect.forkScoped
-  )
+    )
 
-  yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
+    yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
 
-  const upgrader = Upgrader.of({
-    hasParent: ancestry.hasParent,
-    generation,
-    ready: machine.ready,
-    upgrade: machine.upgrade,
-    stop: machine.stop,
-    exit: machine.exit,
-    waitForParent: Deferred.await(eldersGone),
-    drain: yield* drainProcess({
-      env,
-      settings,
-      draining,
+    const upgrader = Upgrader.of({
+      hasParent: ancestry.hasParent,
       generation,
+      ready: machine.ready,
+      upgrade: machine.upgrade,
+      stop: machine.stop,
       exit: machine.exit,
-      registry,
-      publish
-    }),
-    onDrain: draining.onDrain,
-    events: PubSub.subscribe(events)
-  })
-  return Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service))
-}, (effect, { ancestry }) => annotate(effect, ancestry.generation))
+      waitForParent: Deferred.await(eldersGone),
+      drain: yield* drainProcess({
+        env,
+        settings,
+        draining,
+        generation,
+        exit: machine.exit,
+        registry,
+        publish
+      }),
+      onDrain: draining.onDrain,
+      events: PubSub.subscribe(events)
+    })
+    return { machine, context: Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service)) }
+  },
+  (effect, { ancestry }) => annotate(effect, ancestry.generation)
+)
 
 const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
   env.endWithin(exitTimeout, (open) =>
     Effect.logWarning(
-      `This process has handed over and does not end by itself, so it is ended. What was open: ${open.join(", ")}`
+      `This process is done and does not end by itself, so it is ended. What was open: ${open.join(", ")}`
     ))
 
 const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number) =>
@@ -259,13 +266,15 @@ export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env
     const settings = yield* Effect.orDie(upgraderOptions.decode({ signals: false }))
     const draining = makeDraining(env, settings)
     const registry = yield* fds.make({ env, inherited: [], state: new Map(), hasParent: false, draining })
-    return yield* assemble({
+    const { context } = yield* assemble({
       env,
       settings,
       ancestry: parent.none,
       registry,
       draining,
+      isFinal: () => false,
       tryUpgrade: () => Effect.fail(new NotSupportedError({ reason: "this is the stub" }))
     })
+    return context
   }
 )

@@ -35,6 +35,7 @@ type Message = Data.TaggedEnum<{
   Ready: { readonly reply: Reply<void, ReadyError> }
   Upgrade: { readonly reply: Reply<Successor, UpgradeError> }
   Stop: {}
+  Replaced: Successor
   ElderExited: {}
   AttemptEnded: { readonly exit: Exit.Exit<Successor, UpgradeError> }
   Close: {}
@@ -71,6 +72,8 @@ export interface Machine {
   readonly ready: Effect.Effect<void, ReadyError>
   readonly upgrade: Effect.Effect<Successor, UpgradeError>
   readonly stop: Effect.Effect<void>
+  /** Another process has taken over without this one having started it. */
+  readonly replaced: (successor: Successor) => Effect.Effect<void>
   readonly exit: Effect.Effect<ExitReason>
   /** One of the older generations has ended. */
   readonly elderExited: Effect.Effect<void>
@@ -191,6 +194,12 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       }
     }
 
+    const onReplaced = (successor: Successor): Effect.Effect<unknown> => {
+      if (state._tag !== "Starting" && state._tag !== "Serving") return Effect.void
+      state = State.Upgraded(successor)
+      return finish(ExitReason.Upgraded(successor), UpgraderEvent.Upgraded(successor))
+    }
+
     const onElderExited = (): Effect.Effect<unknown> => {
       elders -= 1
       return elders > 0 ? Effect.void : Effect.zipRight(
@@ -203,6 +212,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       Ready: ({ reply }) => onReady(reply),
       Upgrade: ({ reply }) => onUpgrade(reply),
       Stop: onStop,
+      Replaced: onReplaced,
       ElderExited: onElderExited,
       AttemptEnded: (message) => onAttemptEnded(message.exit),
       Close: () => Effect.void
@@ -263,6 +273,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       ready: request<void, ReadyError>((reply) => Message.Ready({ reply })),
       upgrade: request<Successor, UpgradeError>((reply) => Message.Upgrade({ reply })),
       stop,
+      replaced: (successor) => Effect.asVoid(send(Message.Replaced(successor))),
       exit: Deferred.await(exit),
       elderExited: Effect.asVoid(send(Message.ElderExited()))
     }

@@ -24,11 +24,11 @@ export interface Settings {
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
-const invalid = (option: string, value: unknown, expected: string) =>
+export const invalid = (option: string, value: unknown, expected: string) =>
   Either.left(new InvalidOptionError({ option, value: String(value), expected }))
 
 /** `Duration.decode` makes zero of negative numbers and dies of words; an option says which one is wrong. */
-const decodeDuration = (
+export const decodeDuration = (
   option: string,
   input: Duration.DurationInput,
   allowZero: boolean

@@ -1,0 +1,102 @@
+/**
+ * A process of a pool: an ordinary upgrader whose end is decided by its pool.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import type { ByteReader, Env } from "../Env.ts"
+import type { Fds } from "../Fds.ts"
+import type { BuildError } from "../TableflipError.ts"
+import { NotSupportedError } from "../TableflipError.ts"
+import type { Upgrader } from "../Upgrader.ts"
+import { WorkerInfo } from "../Workers.ts"
+import * as control from "./control.ts"
+import type { Word } from "./control.ts"
+import { make as makeDraining } from "./draining.ts"
+import * as fds from "./fds.ts"
+import * as stopSignals from "./stopSignals.ts"
+import type { Begun } from "./upgrader.ts"
+import { assemble } from "./upgrader.ts"
+import type { Role } from "./workerRole.ts"
+import type { PoolSettings } from "./workersOptions.ts"
+
+/** The older copies of a worker, as one of the streams that end with older generations. */
+const elders = (gone: Effect.Effect<void>): ByteReader => ({
+  read: Effect.as(gone, Option.none()),
+  descriptor: Effect.succeedNone
+})
+
+/** A signal that is for the primary comes to every process of a terminal's group. */
+const leaveToPrimary = Effect.fnUntraced(function*(env: Env["Type"], signal: NodeJS.Signals) {
+  const deliveries = yield* env.signals(signal)
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Queue.take(deliveries))))
+})
+
+export const make: (
+  begun: Begun,
+  reader: ByteReader,
+  role: Role,
+  settings: PoolSettings
+) => Effect.Effect<Context.Context<Upgrader | Fds | WorkerInfo>, BuildError, Scope.Scope> = Effect.fnUntraced(
+  function*({ ancestry, env, settings }, reader, role, pool) {
+    const draining = makeDraining(env, settings)
+    const eldersGone = yield* Deferred.make<void>()
+    const registry = yield* fds.make({
+      env,
+      inherited: ancestry.inherited,
+      state: ancestry.state,
+      hasParent: true,
+      draining
+    })
+    const { context, machine } = yield* assemble({
+      env,
+      settings: { ...settings, pidFile: undefined, signals: [] },
+      ancestry: { ...ancestry, lifelines: [elders(Deferred.await(eldersGone))] },
+      // The primary has the Unix paths for as long as there is a pool.
+      registry: { ...registry, parentExited: Effect.void },
+      draining,
+      isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
+      tryUpgrade: () =>
+        Effect.fail(new NotSupportedError({ reason: "this is a process of a pool, whose primary is upgraded" }))
+    })
+
+    const signals = yield* stopSignals.listen(env, pool.stopSignals)
+    let told = Option.none<NodeJS.Signals>()
+    yield* signals.first.pipe(Effect.zipRight(machine.stop), Effect.interruptible, Effect.forkScoped)
+    yield* Effect.forEach(pool.upgradeSignals, (signal) => leaveToPrimary(env, signal))
+
+    const handle = (word: Word): Effect.Effect<void> => {
+      switch (word._tag) {
+        case "EldersGone":
+          return Effect.asVoid(Deferred.succeed(eldersGone, void 0))
+        case "Replaced":
+          return machine.replaced({ generation: word.generation, pid: word.pid })
+        case "Stopped":
+          told = Option.some(word.signal)
+          return machine.stop
+      }
+    }
+    yield* control.forEach(reader, handle).pipe(Effect.interruptible, Effect.forkScoped)
+
+    const primaryGone = Effect.forEach(
+      ancestry.lifelines.slice(0, 1),
+      ({ read }) => Effect.repeat(read, { until: Option.isNone })
+    )
+    yield* primaryGone.pipe(
+      Effect.zipRight(Effect.logWarning("The primary of this pool is gone; finishing")),
+      Effect.zipRight(machine.stop),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+
+    return Context.add(context, WorkerInfo, {
+      ...role,
+      stopSignal: Effect.map(signals.seen, (seen) => Option.orElse(told, () => seen))
+    })
+  }
+)
