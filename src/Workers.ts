@@ -280,8 +280,12 @@ export type LaunchError = BuildError | ReadyError | ListenError | PoolError | Ma
  */
 export type Provided = Upgrader.Upgrader | Fds | WorkerInfo | Scope.Scope
 
-type ErrorsOf<P extends Processes> = P[keyof P] extends Process<infer E, any> ? E : never
-type ContextOf<P extends Processes> = P[keyof P] extends Process<any, infer R> ? R : never
+type ErrorsOf<P extends Processes> = [keyof P] extends [never] ? never
+  : P[keyof P] extends Process<infer E, any> ? E
+  : never
+type ContextOf<P extends Processes> = [keyof P] extends [never] ? never
+  : P[keyof P] extends Process<any, infer R> ? R
+  : never
 
 /**
  * The same as `launch` on an `Env` of the caller's: `Testing.TestEnv` in tests.

@@ -12,10 +12,11 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as ExitStatus from "../ExitStatus.ts"
 import type { PoolError } from "../PoolError.ts"
 import type { ProcessStartError } from "../PoolError.ts"
@@ -71,7 +72,8 @@ const resized: Retirement = Word.Stopped({ signal: "SIGTERM" })
 export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Scope> = Effect.fnUntraced(
   function*(options) {
     const { publish } = options
-    const scope = yield* Effect.scope
+    // What is started later belongs in here, so that it is not released before what was made after the pool.
+    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     const member: MemberOptions = { ...options, scope }
     const turn = yield* Effect.makeSemaphore(1)
     const done = yield* Deferred.make<void, PoolError>()
@@ -118,9 +120,11 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         if (begun !== undefined) return Effect.succeed(begun)
         running.retiredAt = now
         if (running.slot.current === running) running.slot.current = undefined
-        return Effect.tap(
-          Effect.forkIn(Effect.interruptible(retire(member, running, why)), scope),
-          (fiber) => Effect.sync(() => retiring.set(running, fiber))
+        return retire(member, running, why).pipe(
+          Effect.ensuring(Effect.sync(() => retiring.delete(running))),
+          Effect.interruptible,
+          Effect.forkIn(scope),
+          Effect.tap((fiber) => Effect.sync(() => retiring.set(running, fiber)))
         )
       })
 
@@ -132,7 +136,6 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
 
     const onExit = (running: Running, status: ExitStatus.ExitStatus): Effect.Effect<void> =>
       Effect.gen(function*() {
-        retiring.delete(running)
         const { slot } = running
         // One that has no place yet is noticed by whoever was about to give it one.
         if (running.retiredAt !== undefined || isStopping || slot.current !== running) return

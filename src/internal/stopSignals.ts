@@ -24,11 +24,14 @@ export const listen: (
   const awaited = yield* Effect.forEach(signals, env.signals)
   const kept = yield* Effect.forEach(signals, env.signals)
   let seen = Option.none<NodeJS.Signals>()
+  let isOver = false
+  const look = Effect.map(Effect.forEach(kept, Queue.poll), (polled) => {
+    seen = Option.orElse(seen, () => Option.firstSomeOf(polled))
+    return seen
+  })
+  yield* Effect.addFinalizer(() => Effect.zipRight(look, Effect.sync(() => isOver = true)))
   return {
     first: Effect.raceAll([Effect.never, ...awaited.map(Queue.take)]),
-    seen: Effect.map(Effect.forEach(kept, Queue.poll), (polled) => {
-      seen = Option.orElse(seen, () => Option.firstSomeOf(polled))
-      return seen
-    })
+    seen: Effect.suspend(() => isOver ? Effect.succeed(seen) : look)
   }
 })
