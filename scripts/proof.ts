@@ -9,8 +9,9 @@ import { parseArgs } from "node:util"
 import { median } from "./lib/statistics.ts"
 import { table } from "./lib/table.ts"
 import type { Counts } from "./proof/crowd.ts"
+import { total } from "./proof/crowd.ts"
 import type { Outcome, Scenario } from "./proof/scenarios.ts"
-import { scenarios, total } from "./proof/scenarios.ts"
+import { scenarios } from "./proof/scenarios.ts"
 import { isInstalled } from "./proof/wrk.ts"
 
 const { positionals: names, values: { list, quick } } = parseArgs({

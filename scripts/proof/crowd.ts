@@ -5,6 +5,9 @@ import { Worker } from "node:worker_threads"
 /** How often, by kind. */
 export type Counts = Record<string, number>
 
+/** Of every kind. */
+export const total = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
+
 export interface Tally {
   readonly requests: number
   readonly failed: Counts

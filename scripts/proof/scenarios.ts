@@ -4,6 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as tls from "node:tls"
 import type { Counts, Crowd, Tally } from "./crowd.ts"
 import * as crowd from "./crowd.ts"
+import { total } from "./crowd.ts"
+import { pools } from "./pool.ts"
 import type { Drained, Settings } from "./settings.ts"
 import type { Target } from "./target.ts"
 import { withTarget } from "./target.ts"
@@ -205,8 +207,6 @@ const overlapping: Scenario = {
     })
 }
 
-export const total = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
-
 export const scenarios: ReadonlyArray<Scenario> = [
   withWrk(
     "keep-alive",
@@ -295,6 +295,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     "echo",
     { clients: 100 }
   ),
+  ...pools,
   tickets,
   longResponses,
   overlapping,
