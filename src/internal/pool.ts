@@ -283,9 +283,13 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         const oldOnesEnded = yield* Effect.mapError(
           launchAll(batch, next, succeeded),
           (cause) => new ReplaceError({ replaced, kept: all.length - replaced, cause })
-        ).pipe(Effect.tapError((error) => publish(PoolEvent.ReplaceFailed({ generation: next, error }))))
+        ).pipe(
+          Effect.tapError((error) => publish(PoolEvent.ReplaceFailed({ generation: next, error }))),
+          Effect.tapError((error) => Effect.logError(error.message))
+        )
         yield* oldOnesEnded
       }
+      yield* Effect.logInfo(`Replaced ${replaced} process(es) by generation ${next}`)
       yield* publish(PoolEvent.Replaced({ generation: next }))
     })
 
@@ -299,7 +303,9 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         yield* Effect.forEach(removed, stopKeeping, { concurrency: "unbounded", discard: true })
         yield* retireAll(removed.flatMap(({ current }) => current ?? []), resized)
       }
-      if (size !== from) yield* publish(PoolEvent.Resized({ from, to: size }))
+      if (size === from) return
+      yield* Effect.logInfo(`Resized the pool from ${from} to ${size}`)
+      yield* publish(PoolEvent.Resized({ from, to: size }))
     })
 
     const stopAll = Effect.fnUntraced(function*(why: Retirement) {

@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { ByteReader, Env } from "../Env.ts"
 import type { Fds } from "../Fds.ts"
 import type { BuildError } from "../TableflipError.ts"
-import { NotSupportedError } from "../TableflipError.ts"
+import { ListenError, NotSupportedError } from "../TableflipError.ts"
 import type { Upgrader } from "../Upgrader.ts"
 import { WorkerInfo } from "../Workers.ts"
 import * as control from "./control.ts"
@@ -30,6 +30,22 @@ const elders = (gone: Effect.Effect<void>): ByteReader => ({
   read: Effect.as(gone, Option.none()),
   descriptor: Effect.succeedNone
 })
+
+/** Two workers cannot both bind what their primary has not bound for them. */
+const withHint = ({ listen, listener }: Fds["Type"]): Pick<Fds["Type"], "listen" | "listener"> => {
+  const explain = Effect.mapError((error: ListenError) =>
+    error.reason === "AddressInUse"
+      ? new ListenError({
+        ...error,
+        detail: `${error.detail}. Name the address in the option listen of Workers.launch, and the workers share it`
+      })
+      : error
+  )
+  return {
+    listen: (server, at) => explain(listen(server, at)),
+    listener: (at) => explain(listener(at))
+  }
+}
 
 /** A signal that is for the primary comes to every process of a terminal's group. */
 const leaveToPrimary = Effect.fnUntraced(function*(env: Env["Type"], signal: NodeJS.Signals) {
@@ -53,12 +69,13 @@ export const make: (
       hasParent: true,
       draining
     })
+    const shared = { ...registry.service, ...withHint(registry.service) }
     const { context, machine } = yield* assemble({
       env,
       settings: { ...settings, pidFile: undefined, signals: [] },
       ancestry: { ...ancestry, lifelines: [elders(Deferred.await(eldersGone))] },
       // The primary has the Unix paths for as long as there is a pool.
-      registry: { ...registry, parentExited: Effect.void },
+      registry: { ...registry, service: shared, parentExited: Effect.void },
       draining,
       isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
       tryUpgrade: () =>

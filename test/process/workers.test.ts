@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
+import * as net from "node:net"
 import * as path from "node:path"
 import * as tls from "node:tls"
 import { certificate } from "../fixtures/certificate.ts"
@@ -78,6 +79,13 @@ const status = (primary: { readonly port: number }) =>
   Effect.map(command(primary, "/status"), (body) => JSON.parse(body) as ReadonlyArray<Row>)
 
 const pids = (all: ReadonlyArray<{ readonly pid: number }>) => all.map(({ pid }) => pid)
+
+const freePort = Effect.async<number>((resume) => {
+  const server = net.createServer().listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as net.AddressInfo
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
 
 const released = (program: Handle, pid: number) => program.lines().filter((line) => line.startsWith(`RELEASED ${pid} `))
 
@@ -216,6 +224,50 @@ describe.runIf(isLinux)("a pool", () => {
       yield* signal(primary.pid, "SIGTERM")
       assert.strictEqual((yield* program.exit).code, 0)
       yield* program.waitFor(/2 process\(es\) had to be killed/)
+      yield* onlyAlive(program, [])
+    }))
+
+  it.scopedLive("shares a Unix path, which stays until the last process has ended", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const socket = path.join(dir, "s")
+      const { primary, program, workers } = yield* startPool({ behaviour: { path: socket } })
+      const clients = yield* load(socket, 4)
+      assert.strictEqual(fs.statSync(socket).mode & 0o777, 0o660)
+      assert.strictEqual(yield* command(primary, "/replace"), "replaced")
+      yield* signal(primary.pid, "SIGHUP")
+      const next = yield* program.up(2)
+      yield* program.waitFor(new RegExp(`^EXIT ${primary.pid} 0`))
+      yield* clients.stop
+      assert.deepStrictEqual(clients.failures, [])
+      assert.isAbove(clients.answers.size, workers.length)
+      yield* signal(next.pid, "SIGTERM")
+      yield* eventually("the end of all", () => program.alive().length === 0, { seen: program.dump })
+      assert.isFalse(fs.existsSync(socket))
+    }))
+
+  it.scopedLive("whose workers bind an address by themselves says what to do", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const program = yield* start(fixture("workers.mjs"), { app: { behaviour: { alone: port } } })
+      yield* program.waitFor(
+        /^FAILED \d+ ListenError AddressInUse .*Name the address in the option listen of Workers.launch/
+      )
+      assert.strictEqual((yield* program.exit).code, 1)
+      yield* onlyAlive(program, [])
+    }))
+
+  it.scopedLive("hastens its workers when it is told to stop again", () =>
+    Effect.gen(function*() {
+      const { port, primary, program } = yield* startPool()
+      const slow = yield* Effect.fork(Effect.either(ask(port, { path: "/?slow=20000", within: 30_000 })))
+      yield* program.waitFor(/^SERVING/)
+      yield* signal(primary.pid, "SIGTERM")
+      yield* program.waitForCount(/^EVENT \d+ Exited/, 1)
+      yield* Effect.sleep("1200 millis")
+      yield* signal(primary.pid, "SIGTERM")
+      assert.strictEqual((yield* program.exit).code, 0)
+      assert.strictEqual((yield* slow)._tag, "Left")
       yield* onlyAlive(program, [])
     }))
 
