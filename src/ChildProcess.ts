@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { FdName } from "./Address.ts"
-import type { Command } from "./Env.ts"
+import type { ByteReader, Command, Leading } from "./Env.ts"
 import { Env } from "./Env.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
 import * as protocol from "./internal/protocol.ts"
@@ -41,6 +41,15 @@ export interface Options {
   /** What to add to the environment of the child, or with `undefined` to remove from it. */
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined
   readonly descriptors?: ReadonlyArray<NamedDescriptor> | undefined
+  /**
+   * Descriptors at 3, 4, … for readers of other protocols, such as LISTEN_FDS. One that has a name is handed over under
+   * it as well, with the same number.
+   */
+  readonly leading?:
+    | ReadonlyArray<{ readonly descriptor: Leading; readonly name?: FdName | undefined }>
+    | undefined
+  /** Keeps the last lines that the child prints, which pass through this process then. */
+  readonly capture?: boolean | undefined
   /** The number of the child's generation; 2 by default, the first one after a plain start. */
   readonly generation?: number | undefined
   /** Streams that end when still older generations exit, for the child to watch. */
@@ -78,6 +87,12 @@ export interface ChildProcess {
   readonly ready: Effect.Effect<void, ChildExitedError | ProtocolError>
   /** How it ended. Never lost, also when nobody was waiting. */
   readonly exit: Effect.Effect<ExitStatus>
+  /** What it says on the stream that was asked for as `"notification"` in `leading`. */
+  readonly notification: Option.Option<ByteReader>
+  /** The last lines that it printed, if they are captured. */
+  readonly lastLines: Effect.Effect<ReadonlyArray<string>>
+  /** Completes when all that it printed has been passed on, if it is captured. */
+  readonly outputEnd: Effect.Effect<void>
   /** Sends a signal; false if the child has ended. It can never reach a stranger that got the same process id. */
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
@@ -122,12 +137,15 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         ? Option.some(protocol.encodeState(options.state))
         : Option.none()
       const control = options.control === true
-      const first = 5
+      const leading = options.leading ?? []
+      const named = leading.flatMap(({ name }, index) => name === undefined ? [] : [{ name, number: 3 + index }])
+      const ready = 3 + leading.length
+      const first = ready + 2
       const firstOfLibrary = first + descriptors.length + lifelines.length
       const handOff = protocol.encodeHandOff({
-        ready: 3,
-        names: 4,
-        descriptors: descriptors.map((_, index) => first + index),
+        ready,
+        names: ready + 1,
+        descriptors: [...named.map(({ number }) => number), ...descriptors.map((_, index) => first + index)],
         generation: options.generation ?? 2,
         lifelines: lifelines.map((_, index) => first + descriptors.length + index),
         state: Option.as(state, firstOfLibrary),
@@ -145,9 +163,11 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         env.spawn({
           command,
           environment,
-          names: protocol.encodeNames(descriptors.map(({ name }) => name)),
+          names: protocol.encodeNames([...named, ...descriptors].map(({ name }) => name)),
           state,
           control,
+          leading: leading.map(({ descriptor }) => descriptor),
+          capture: options.capture,
           inherit: [...descriptors.map(({ descriptor }) => descriptor), ...lifelines]
         }),
         (process) => Effect.suspend(() => released ? Effect.void : Effect.ensuring(endForSure, process.close))
@@ -184,6 +204,9 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         pid: process.pid,
         ready: Deferred.await(outcome),
         exit: process.exit,
+        notification: process.notification,
+        lastLines: process.lastLines,
+        outputEnd: process.outputEnd,
         signal: process.signal,
         tell: process.tell,
         kill,

@@ -44,6 +44,15 @@ export interface ByteReader {
 }
 
 /**
+ * What a child gets before the streams of this library: a descriptor of this process, the writing end of a stream that
+ * this process reads (`notification`, one at most), or `/dev/null` to fill a gap.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Leading = number | "notification" | "filler"
+
+/**
  * What to start, and what it inherits besides standard input, output and error.
  *
  * @since 0.1.0
@@ -63,6 +72,10 @@ export interface SpawnRequest {
    * follow from 5 without a gap: Node closes inherited descriptors to its own children only up to the first gap.
    */
   readonly inherit: ReadonlyArray<number>
+  /** What comes from 3 on, for other protocols, so that everything above is moved up by that many. Nothing by default. */
+  readonly leading?: ReadonlyArray<Leading> | undefined
+  /** Passes what the child prints on to this process's own output and error, and keeps the last lines. Off by default. */
+  readonly capture?: boolean | undefined
 }
 
 /**
@@ -81,6 +94,12 @@ export interface Process {
   readonly ready: ByteReader
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
   readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
+  /** What it says on the stream that was asked for in `leading`. */
+  readonly notification: Option.Option<ByteReader>
+  /** The last lines that it printed, if they were captured. */
+  readonly lastLines: Effect.Effect<ReadonlyArray<string>>
+  /** Completes when all that it has printed, if it was captured, has been passed on. Others may hold the output open. */
+  readonly outputEnd: Effect.Effect<void>
   /** Closes the streams. */
   readonly close: Effect.Effect<void>
   /** Lets this process end while the child lives. The stream of names stays open until this process is gone. */

@@ -8,16 +8,19 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { spawn as nodeSpawn } from "node:child_process"
 import type * as childProcess from "node:child_process"
+import * as fs from "node:fs"
 import type * as net from "node:net"
-import type { Command, Process, SpawnRequest } from "../Env.ts"
+import type { Command, Leading, Process, SpawnRequest } from "../Env.ts"
 import * as ExitStatus from "../ExitStatus.ts"
 import { SpawnError } from "../TableflipError.ts"
+import type { Output } from "./nodeOutput.ts"
+import * as nodeOutput from "./nodeOutput.ts"
 import { checkDirectory } from "./nodeStart.ts"
 import { readerOf } from "./nodeStreams.ts"
 
-const readyIndex = 3
-const namesIndex = 4
-const firstInherited = 5
+const firstLeading = 3
+const fromReadyToNames = 1
+const fromReadyToInherited = 2
 
 const spawnError = (command: Command, cause: unknown): SpawnError => {
   const code = (cause as NodeJS.ErrnoException).code
@@ -44,24 +47,37 @@ const spawnError = (command: Command, cause: unknown): SpawnError => {
   }
 }
 
+const readyIndexOf = ({ leading = [] }: SpawnRequest) => firstLeading + leading.length
+
+// Node's "ignore" would leave a gap here, and Node closes inherited descriptors only up to the first gap.
+const fillerFor = ({ leading = [] }: SpawnRequest) =>
+  leading.includes("filler") ? fs.openSync("/dev/null", "r+") : undefined
+
+const leadingStdio = (leading: Leading, filler: number | undefined): number | "pipe" | "ignore" =>
+  leading === "notification" ? "pipe" : leading === "filler" ? filler ?? "ignore" : leading
+
 /**
  * All in one turn of the event loop: nothing that the child does can be missed, and a parent that is killed after this
  * leaves a child that knows its names.
  */
 const start = (
   request: SpawnRequest,
+  output: Output,
   onExit: (status: ExitStatus.ExitStatus) => void
 ): Effect.Effect<childProcess.ChildProcess, SpawnError> =>
   Effect.async((resume) => {
     const fail = (cause: unknown) => resume(Effect.fail(spawnError(request.command, cause)))
+    const readyIndex = readyIndexOf(request)
+    let filler: number | undefined
     try {
+      filler = fillerFor(request)
       const child = nodeSpawn(request.command.executable, request.command.args, {
         cwd: request.command.directory,
         env: request.environment,
         stdio: [
           "inherit",
-          "inherit",
-          "inherit",
+          ...output.stdio,
+          ...request.leading?.map((leading) => leadingStdio(leading, filler)) ?? [],
           "pipe",
           "pipe",
           ...request.inherit,
@@ -75,12 +91,12 @@ const start = (
       // "exit" and not "close": a grandchild may hold the output streams open for ever.
       child.once("exit", (code, signal) =>
         onExit(signal === null ? ExitStatus.Exited({ code: code ?? 0 }) : ExitStatus.Killed({ signal })))
-      const names = child.stdio[namesIndex] as net.Socket
+      const names = child.stdio[readyIndex + fromReadyToNames] as net.Socket
       // A child that is gone before it has read them shows by its exit.
       names.on("error", () => {})
       names.write(request.names)
       if (Option.isSome(request.state)) {
-        const state = child.stdio[firstInherited + request.inherit.length] as net.Socket
+        const state = child.stdio[readyIndex + fromReadyToInherited + request.inherit.length] as net.Socket
         state.on("error", () => {})
         state.end(request.state.value)
         // A child that leaves it unread and open must not keep this process.
@@ -89,18 +105,31 @@ const start = (
       resume(Effect.succeed(child))
     } catch (cause) {
       fail(cause)
+    } finally {
+      if (filler !== undefined) {
+        fs.closeSync(filler)
+      }
     }
   })
 
 const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
   const exit = yield* Deferred.make<ExitStatus.ExitStatus>()
-  const child = yield* start(request, (status) => Deferred.unsafeDone(exit, Effect.succeed(status)))
+  const output = request.capture === true ? yield* nodeOutput.captured : nodeOutput.inherited
+  const child = yield* Effect.ensuring(
+    start(request, output, (status) => Deferred.unsafeDone(exit, Effect.succeed(status))),
+    Effect.sync(output.started)
+  )
+  const readyIndex = readyIndexOf(request)
   const readySocket = child.stdio[readyIndex] as net.Socket
-  const namesSocket = child.stdio[namesIndex] as net.Socket
   const controlSocket = request.control ? child.stdio.at(-1) as net.Socket : undefined
   // A child that is gone shows by its exit.
   controlSocket?.on("error", () => {})
   controlSocket?.unref()
+  const namesSocket = child.stdio[readyIndex + fromReadyToNames] as net.Socket
+  const notificationIndex = request.leading?.indexOf("notification") ?? -1
+  const notificationSocket = notificationIndex < 0
+    ? undefined
+    : child.stdio[firstLeading + notificationIndex] as net.Socket
   const process: Process = {
     pid: child.pid!,
     exit: Deferred.await(exit),
@@ -112,14 +141,19 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
         controlSocket.write(bytes)
         return true
       }),
+    notification: notificationSocket === undefined ? Option.none() : Option.some(yield* readerOf(notificationSocket)),
+    lastLines: output.lastLines,
+    outputEnd: output.end,
     close: Effect.sync(() => {
       readySocket.destroy()
       namesSocket.destroy()
       controlSocket?.destroy()
+      notificationSocket?.destroy()
     }),
     unref: Effect.sync(() => {
       child.unref()
       readySocket.destroy()
+      notificationSocket?.destroy()
       namesSocket.unref()
     })
   }

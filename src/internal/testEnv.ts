@@ -88,7 +88,13 @@ const spawn = (
     const child = yield* kernelOf.makeProcess(kernel, request.environment)
     const ready = yield* kernelOf.makePipe
     const names = yield* kernelOf.makePipe
+    const notification = yield* kernelOf.makePipe
     const inherit: ReadonlyArray<Open> = [
+      ...request.leading?.map((leading): Open =>
+        leading === "notification"
+          ? { _tag: "WriteEnd", pipe: notification }
+          : parent.descriptors.get(Number(leading)) ?? { _tag: "Other" }
+      ) ?? [],
       { _tag: "WriteEnd", pipe: ready },
       { _tag: "ReadEnd", pipe: names },
       ...request.inherit.map((descriptor) => parent.descriptors.get(descriptor) ?? { _tag: "Other" } as const)
@@ -113,6 +119,13 @@ const spawn = (
       signal: (signal: NodeJS.Signals) => kernelOf.send(kernel, child, signal, killed),
       ready: readerOf(parent, readyEnd, ready),
       tell: (bytes) => Effect.sync(() => control !== undefined && control.read && control.bytes.unsafeOffer(bytes)),
+      notification: request.leading?.includes("notification") === true
+        ? Option.some(
+          readerOf(parent, kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: notification }), notification)
+        )
+        : Option.none(),
+      lastLines: Effect.succeed([]),
+      outputEnd: Effect.void,
       close: Effect.sync(() => {
         kernelOf.close(kernel, parent, readyEnd)
         kernelOf.close(kernel, parent, namesEnd)
