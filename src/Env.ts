@@ -126,9 +126,22 @@ export interface BoundListener {
    * failure can be answered by closing it again before anybody was let in.
    */
   readonly listen: () => ListenError | undefined
+  /** Makes a Unix socket appear at its path. `listen` does it too; this is for a socket that others listen on. */
+  readonly publish: () => ListenError | undefined
   readonly close: () => void
   /** Removes the Unix path, if it is still the one of this socket. */
   readonly unlink: Effect.Effect<void>
+}
+
+/**
+ * A socket that was bound at an address and is to queue connections.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface QueueingSocket {
+  readonly address: Address
+  readonly listener: BoundListener
 }
 
 /**
@@ -206,6 +219,11 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly bind: (address: Address) => Effect.Effect<BoundListener, ListenError>
   /** Takes over an inherited listener. On failure the descriptor is closed. */
   readonly adopt: (address: Address, descriptor: number) => Effect.Effect<BoundListener, ListenError>
+  /**
+   * Has the system queue connections on sockets that this process does not accept from: whoever inherits them finds them
+   * listening, and clients wait, rather than being refused, while nobody accepts.
+   */
+  readonly queueConnections: (sockets: ReadonlyArray<QueueingSocket>) => Effect.Effect<void, ListenError>
   readonly bindPacket: (address: PortAddress) => Effect.Effect<BoundPacket, ListenError>
   /** Takes over an inherited UDP socket. On failure the descriptor is closed. */
   readonly adoptPacket: (address: PortAddress, descriptor: number) => Effect.Effect<BoundPacket, ListenError>

@@ -13,6 +13,7 @@ import { isMainThread } from "node:worker_threads"
 import type { Env } from "../Env.ts"
 import { files } from "./nodeFiles.ts"
 import { connectionDescriptor, missingFunction, resumeReading, stopReading } from "./nodeInternals.ts"
+import { queueConnections } from "./nodeQueue.ts"
 import * as sockets from "./nodeSockets.ts"
 import { spawn } from "./nodeSpawn.ts"
 import { startCommand, startDirectory, startExecutable } from "./nodeStart.ts"
@@ -93,6 +94,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     closeDescriptor: (descriptor) => Effect.sync(() => streams.closeDescriptor(descriptor)),
     bind: sockets.bind,
     adopt: sockets.adopt,
+    queueConnections,
     bindPacket: sockets.bindPacket,
     adoptPacket: sockets.adoptPacket,
     borrowListener: sockets.borrowListener,

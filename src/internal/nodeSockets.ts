@@ -75,11 +75,23 @@ const toBoundListener = (address: Address, listening: Listening): BoundListener 
   const path = isPath(address) && !isAbstract(address.path) ? address.path : undefined
   let server: net.Server | undefined
   let listens = false
+  let published = listening.inherited
   let file: FileIdentity | undefined
   const rememberFile = () => {
     if (path !== undefined) file = fileIdentity(path)
   }
   if (listening.inherited) rememberFile()
+  const publish = () => {
+    if (published) return undefined
+    try {
+      listening.publish()
+      rememberFile()
+      published = true
+      return undefined
+    } catch (cause) {
+      return listenError(address, cause)
+    }
+  }
   return {
     descriptor: () => internals.descriptorOf(handle),
     address: listening.address,
@@ -93,15 +105,12 @@ const toBoundListener = (address: Address, listening: Listening): BoundListener 
       const error = handle.listen(backlog)
       if (error !== 0) return listenError(address, error)
       listens = true
-      try {
-        listening.publish()
-        rememberFile()
-      } catch (cause) {
-        return listenError(address, cause)
-      }
+      const unpublished = publish()
+      if (unpublished !== undefined) return unpublished
       if (server !== undefined) internals.startAccepting(server, backlog)
       return undefined
     },
+    publish,
     close: () => {
       if (Option.isNone(internals.descriptorOf(handle))) return
       if (server === undefined) handle.close()
@@ -194,6 +203,7 @@ export const borrowListener = (server: net.Server): BoundListener => ({
   attach: () => {},
   prepare: Effect.void,
   listen: () => undefined,
+  publish: () => undefined,
   close: () => {},
   unlink: Effect.void
 })

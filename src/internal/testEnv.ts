@@ -53,6 +53,7 @@ const listenerOf = (
       }
       return undefined
     },
+    publish: () => undefined,
     close: () => kernelOf.close(kernel, process, descriptor),
     unlink: Effect.void
   }
@@ -221,6 +222,7 @@ export const make = (
             detail: `the inherited descriptor ${descriptor} is not a listening socket`
           })
       }),
+    queueConnections: () => Effect.void,
     bindPacket: (_address: PortAddress) =>
       Effect.sync(() => packetOf(kernel, self, kernelOf.allocate(self, { _tag: "Other" }))),
     adoptPacket: (_address, descriptor) => Effect.sync(() => packetOf(kernel, self, descriptor)),
@@ -232,6 +234,7 @@ export const make = (
         attach: () => {},
         prepare: Effect.void,
         listen: () => undefined,
+        publish: () => undefined,
         close: () => {},
         unlink: Effect.void
       }
