@@ -56,8 +56,11 @@ export interface Options {
   readonly lifelines?: ReadonlyArray<number> | undefined
   /** What the child should know that does not belong in its environment, by name. */
   readonly state?: ReadonlyMap<string, Uint8Array> | undefined
-  /** Whether it has a stream on which it can be told things; not by default. */
-  readonly control?: boolean | undefined
+  /**
+   * Whether it has a stream on which it can be told things; not by default. One that is `"supervised"` may be any
+   * program, and says on that stream whether it speaks this protocol.
+   */
+  readonly control?: boolean | "supervised" | undefined
   /** How long a child that is ended with the scope has after SIGTERM before SIGKILL; 5 seconds by default. */
   readonly grace?: Duration.DurationInput | undefined
 }
@@ -95,6 +98,8 @@ export interface ChildProcess {
   readonly outputEnd: Effect.Effect<void>
   /** Sends a signal; false if the child has ended. It can never reach a stranger that got the same process id. */
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+  /** Completes when a child that is `"supervised"` has said that it speaks this protocol. It may never do. */
+  readonly greeting: Effect.Effect<void>
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
   readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
   /** Asks the child to end, and after the grace period makes it. Completes when it has ended. */
@@ -136,12 +141,13 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const state = options.state !== undefined && options.state.size > 0
         ? Option.some(protocol.encodeState(options.state))
         : Option.none()
-      const control = options.control === true
+      const control = options.control !== undefined && options.control !== false
       const leading = options.leading ?? []
       const named = leading.flatMap(({ name }, index) => name === undefined ? [] : [{ name, number: 3 + index }])
       const ready = 3 + leading.length
       const first = ready + 2
       const firstOfLibrary = first + descriptors.length + lifelines.length
+      const controlNumber = firstOfLibrary + (Option.isSome(state) ? 1 : 0)
       const handOff = protocol.encodeHandOff({
         ready,
         names: ready + 1,
@@ -149,7 +155,8 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         generation: options.generation ?? 2,
         lifelines: lifelines.map((_, index) => first + descriptors.length + index),
         state: Option.as(state, firstOfLibrary),
-        control: control ? Option.some(firstOfLibrary + (Option.isSome(state) ? 1 : 0)) : Option.none()
+        control: options.control === true ? Option.some(controlNumber) : Option.none(),
+        supervisor: options.control === "supervised" ? Option.some(controlNumber) : Option.none()
       })
       const environment = childEnvironment(yield* env.variables, {
         PWD: command.directory,
@@ -200,6 +207,16 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         Effect.forkScoped
       )
 
+      const greeting = yield* Deferred.make<void>()
+      yield* Effect.transposeMapOption(
+        process.answers,
+        ({ read }) =>
+          Effect.flatMap(read, (chunk) => Option.isSome(chunk) ? Deferred.succeed(greeting, void 0) : Effect.void)
+      ).pipe(
+        Effect.interruptible,
+        Effect.forkScoped
+      )
+
       return {
         pid: process.pid,
         ready: Deferred.await(outcome),
@@ -208,6 +225,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         lastLines: process.lastLines,
         outputEnd: process.outputEnd,
         signal: process.signal,
+        greeting: Deferred.await(greeting),
         tell: process.tell,
         kill,
         release: Effect.suspend(() => {

@@ -92,6 +92,8 @@ export interface Process {
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
   /** What the child says on the ready stream. */
   readonly ready: ByteReader
+  /** What the child says on its control stream, if it has one. */
+  readonly answers: Option.Option<ByteReader>
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
   readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
   /** What it says on the stream that was asked for in `leading`. */
@@ -214,6 +216,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly reader: (descriptor: number) => Effect.Effect<ByteReader, DescriptorError, Scope.Scope>
   /** Writes to an inherited stream and closes it. Tells whether the other side was there to take it. */
   readonly writeAndClose: (descriptor: number, bytes: Uint8Array) => Effect.Effect<boolean>
+  /** Writes a few bytes to an inherited stream. Tells whether they could be written. */
+  readonly write: (descriptor: number, bytes: Uint8Array) => Effect.Effect<boolean>
   /** Closes an inherited descriptor that nothing else owns. */
   readonly closeDescriptor: (descriptor: number) => Effect.Effect<void>
   readonly bind: (address: Address) => Effect.Effect<BoundListener, ListenError>

@@ -160,7 +160,9 @@ describe("the variables", () => {
     const lifelines = rest.slice(0, lifelineCount)
     const state = generation % 2 === 0 ? Option.none() : Option.some(6000)
     const control = generation % 3 === 0 ? Option.none() : Option.some(6001)
-    const handOff = { ready, names, descriptors: rest.slice(lifelineCount), generation, lifelines, state, control }
+    const supervisor = generation % 5 === 0 ? Option.some(6002) : Option.none()
+    const descriptors = rest.slice(lifelineCount)
+    const handOff = { ready, names, descriptors, generation, lifelines, state, control, supervisor }
     assert.deepStrictEqual(
       protocol.decodeHandOff(protocol.encodeHandOff(handOff)),
       Either.right(Option.some(handOff))
@@ -179,7 +181,8 @@ describe("the variables", () => {
           generation: 2,
           lifelines: [],
           state: Option.none(),
-          control: Option.none()
+          control: Option.none(),
+          supervisor: Option.none()
         })
       )
     )

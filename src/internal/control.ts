@@ -22,6 +22,9 @@ export const Word = Data.taggedEnum<Word>()
 /** Why a process should finish. */
 export type Retirement = Exclude<Word, { readonly _tag: "EldersGone" }>
 
+/** What a process that speaks this protocol says to its supervisor, as soon as it has read what was handed to it. */
+export const greeting: Uint8Array = new TextEncoder().encode(`{"_tag":"Hello"}\n`)
+
 export const encode = (word: Word): Uint8Array => new TextEncoder().encode(`${JSON.stringify(word)}\n`)
 
 /** Longer lines are not ours. */

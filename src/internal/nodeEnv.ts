@@ -91,6 +91,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     spawn,
     reader: streams.openReader,
     writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),
+    write: (descriptor, bytes) => Effect.sync(() => streams.write(descriptor, bytes)),
     closeDescriptor: (descriptor) => Effect.sync(() => streams.closeDescriptor(descriptor)),
     bind: sockets.bind,
     adopt: sockets.adopt,

@@ -135,6 +135,7 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
     exit: Deferred.await(exit),
     signal: (signal) => Effect.sync(() => child.kill(signal)),
     ready: yield* readerOf(readySocket),
+    answers: controlSocket === undefined ? Option.none() : Option.some(yield* readerOf(controlSocket)),
     tell: (bytes) =>
       Effect.sync(() => {
         if (controlSocket === undefined || !controlSocket.writable) return false

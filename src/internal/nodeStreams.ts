@@ -88,13 +88,17 @@ export const closeDescriptor = (descriptor: number): void => {
   }
 }
 
-/** One byte always fits, so this does not block. A closed other side is told by the result. */
-export const writeAndClose = (descriptor: number, bytes: Uint8Array): boolean => {
+/** A few bytes always fit, so this does not block. A closed other side is told by the result. */
+export const write = (descriptor: number, bytes: Uint8Array): boolean => {
   try {
     return fs.writeSync(descriptor, bytes) === bytes.length
   } catch {
     return false
-  } finally {
-    closeDescriptor(descriptor)
   }
+}
+
+export const writeAndClose = (descriptor: number, bytes: Uint8Array): boolean => {
+  const written = write(descriptor, bytes)
+  closeDescriptor(descriptor)
+  return written
 }

@@ -13,6 +13,7 @@ import type { FdName } from "../Address.ts"
 import type { NamedDescriptor } from "../ChildProcess.ts"
 import type { ByteReader, Env } from "../Env.ts"
 import { ProtocolError } from "../TableflipError.ts"
+import { greeting } from "./control.ts"
 import * as protocol from "./protocol.ts"
 
 /** The older generations, as this process sees them. */
@@ -31,6 +32,8 @@ export interface Ancestry {
   readonly parentSilence: Effect.Effect<void, ProtocolError>
   /** What the pool that this process is a worker of tells it. */
   readonly control: Option.Option<ByteReader>
+  /** What the supervisor that this process is the command of tells it. */
+  readonly supervisor: Option.Option<ByteReader>
 }
 
 export const none: Ancestry = {
@@ -41,7 +44,8 @@ export const none: Ancestry = {
   notifyReady: Effect.succeed(false),
   lifelines: [],
   parentSilence: Effect.void,
-  control: Option.none()
+  control: Option.none(),
+  supervisor: Option.none()
 }
 
 /** A parent writes the names in the moment in which it starts the child. */
@@ -148,9 +152,9 @@ const namedByVariable = (cause: unknown) =>
   })
 
 /** Closes nothing: numbers that were set by hand may be those of the descriptors that Node itself stands on. */
-const checkStreams = (env: Env["Type"], { control, lifelines, names, ready, state }: protocol.HandOff) =>
+const checkStreams = (env: Env["Type"], { control, lifelines, names, ready, state, supervisor }: protocol.HandOff) =>
   Effect.forEach(
-    [ready, names, ...lifelines, ...Option.toArray(state), ...Option.toArray(control)],
+    [ready, names, ...lifelines, ...[state, control, supervisor].flatMap(Option.toArray)],
     (descriptor) =>
       Effect.flatMap(env.isStream(descriptor), (isStream) =>
         isStream
@@ -180,13 +184,15 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
   const reader = yield* Effect.mapError(env.reader(handOff.names), namedByVariable)
   const older = yield* Effect.mapError(Effect.forEach(handOff.lifelines, env.reader), namedByVariable)
   const control = yield* Effect.mapError(Effect.transposeMapOption(handOff.control, env.reader), namedByVariable)
+  const supervisor = yield* Effect.mapError(Effect.transposeMapOption(handOff.supervisor, env.reader), namedByVariable)
+  if (Option.isSome(handOff.supervisor)) yield* env.write(handOff.supervisor.value, greeting)
 
   const received = yield* receiveNames(reader)
   if (Option.isNone(received)) {
     yield* Effect.logWarning("The process that started this one is gone before it had handed over; starting afresh")
     told = true
     yield* Effect.forEach([ready, ...descriptors], env.closeDescriptor, { discard: true })
-    return { ...none, generation, lifelines: older, control }
+    return { ...none, generation, lifelines: older, control, supervisor }
   }
   const inherited = yield* pair(received.value.names, descriptors)
   const state = yield* Effect.transposeMapOption(handOff.state, (descriptor) => receiveState(env, descriptor))
@@ -213,7 +219,8 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     }),
     lifelines: [watched, ...older],
     parentSilence: Deferred.await(silence),
-    control
+    control,
+    supervisor
   }
   return ancestry
 })

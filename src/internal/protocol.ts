@@ -28,6 +28,8 @@ export interface HandOff {
   readonly state: Option.Option<number>
   /** The stream on which a pool tells its worker things. Only a worker has one. */
   readonly control: Option.Option<number>
+  /** The stream between a supervisor and a command that it has started. It may or may not speak the wire: who does, says so here. */
+  readonly supervisor: Option.Option<number>
 }
 
 const hasParentVariable = "TABLEFLIP_HAS_PARENT_7DIU3"
@@ -36,6 +38,7 @@ const generationVariable = "TABLEFLIP_GENERATION"
 const lifelinesVariable = "TABLEFLIP_LIFELINES"
 const stateVariable = "TABLEFLIP_STATE"
 const controlVariable = "TABLEFLIP_CONTROL"
+const supervisorVariable = "TABLEFLIP_SUPERVISOR"
 
 /** Every variable that this library gives to a child. */
 export const variables = [
@@ -44,7 +47,8 @@ export const variables = [
   generationVariable,
   lifelinesVariable,
   stateVariable,
-  controlVariable
+  controlVariable,
+  supervisorVariable
 ]
 
 export const encodeHandOff = (handOff: HandOff): Record<string, string | undefined> => ({
@@ -53,7 +57,8 @@ export const encodeHandOff = (handOff: HandOff): Record<string, string | undefin
   [generationVariable]: String(handOff.generation),
   [lifelinesVariable]: handOff.lifelines.length > 0 ? handOff.lifelines.join(",") : undefined,
   [stateVariable]: Option.getOrUndefined(Option.map(handOff.state, String)),
-  [controlVariable]: Option.getOrUndefined(Option.map(handOff.control, String))
+  [controlVariable]: Option.getOrUndefined(Option.map(handOff.control, String)),
+  [supervisorVariable]: Option.getOrUndefined(Option.map(handOff.supervisor, String))
 })
 
 export const decodeHandOff = (
@@ -80,12 +85,13 @@ export const decodeHandOff = (
     const lifelines = yield* decodeOptional(lifelinesVariable, environment)
     const state = yield* decodeSingle(stateVariable, environment)
     const control = yield* decodeSingle(controlVariable, environment)
-    const all = [...numbers, ...lifelines, ...Option.toArray(state), ...Option.toArray(control)]
+    const supervisor = yield* decodeSingle(supervisorVariable, environment)
+    const all = [...numbers, ...lifelines, ...[state, control, supervisor].flatMap(Option.toArray)]
     if (new Set(all).size !== all.length) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it names a descriptor twice`)
     }
     const generation = yield* decodeGeneration(environment[generationVariable])
-    return Option.some({ ready, names, descriptors, generation, lifelines, state, control })
+    return Option.some({ ready, names, descriptors, generation, lifelines, state, control, supervisor })
   })
 
 // A parent in another language does not count generations: its child is at least the second.

@@ -119,6 +119,7 @@ const spawn = (
       exit: Deferred.await(child.exit),
       signal: (signal: NodeJS.Signals) => kernelOf.send(kernel, child, signal, killed),
       ready: readerOf(parent, readyEnd, ready),
+      answers: Option.none(),
       tell: (bytes) => Effect.sync(() => control !== undefined && control.read && control.bytes.unsafeOffer(bytes)),
       notification: request.leading?.includes("notification") === true
         ? Option.some(
@@ -197,6 +198,11 @@ export const make = (
         const taken = open?._tag === "WriteEnd" && open.pipe.read && open.pipe.bytes.unsafeOffer(bytes)
         kernelOf.close(kernel, self, descriptor)
         return taken
+      }),
+    write: (descriptor, bytes) =>
+      Effect.sync(() => {
+        const open = self.descriptors.get(descriptor)
+        return open?._tag === "WriteEnd" && open.pipe.read && open.pipe.bytes.unsafeOffer(bytes)
       }),
     closeDescriptor: (descriptor) => Effect.sync(() => kernelOf.close(kernel, self, descriptor)),
     bind: (address) =>

@@ -21,6 +21,7 @@ import type { Options } from "../Upgrader.ts"
 import { Upgrader } from "../Upgrader.ts"
 import { UpgraderEvent } from "../UpgraderEvent.ts"
 import { attempt } from "./attempt.ts"
+import * as control from "./control.ts"
 import type { Draining } from "./draining.ts"
 import { make as makeDraining } from "./draining.ts"
 import { drainProcess } from "./drainProcess.ts"
@@ -204,10 +205,17 @@ export const assemble = Effect.fnUntraced(
       Effect.forkScoped
     )
 
+    // A supervisor outlives every generation, so the end of its stream does not tell when the older ones are gone.
+    yield* Effect.transposeMapOption(ancestry.supervisor, (reader) =>
+      control.forEach(
+        reader,
+        ({ _tag }) => _tag === "EldersGone" ? Effect.asVoid(Deferred.succeed(eldersGone, void 0)) : Effect.void
+      )).pipe(Effect.interruptible, Effect.forkScoped)
+
     yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
 
     const upgrader = Upgrader.of({
-      hasParent: ancestry.hasParent,
+      hasParent: ancestry.hasParent && (Option.isNone(ancestry.supervisor) || generation > 1),
       generation,
       ready: machine.ready,
       upgrade: machine.upgrade,
