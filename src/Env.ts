@@ -31,6 +31,21 @@ export interface Command {
 }
 
 /**
+ * Which program is meant by a name.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ProgramQuery {
+  /** A name to be searched for, or a path, which has a slash in it. */
+  readonly name: string
+  /** Where a relative path begins. */
+  readonly directory: string
+  /** The value of `PATH`. */
+  readonly searchPath: string | undefined
+}
+
+/**
  * The reading end of a stream of bytes.
  *
  * @since 0.1.0
@@ -211,6 +226,10 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly holdStopSignals: Effect.Effect<void, never, Scope.Scope>
   /** Deliveries of a signal from now on. */
   readonly signals: (signal: NodeJS.Signals) => Effect.Effect<Queue.Dequeue<NodeJS.Signals>, never, Scope.Scope>
+  /** Finds a program as a shell would. Symbolic links are kept. */
+  readonly findProgram: (query: ProgramQuery) => Effect.Effect<string, SpawnError>
+  /** What to put before a command line whose process is to get a signal when this one dies; none where that cannot be. */
+  readonly deathSignalPrefix: (signal: NodeJS.Signals) => Effect.Effect<Option.Option<ReadonlyArray<string>>>
   readonly spawn: (request: SpawnRequest) => Effect.Effect<Process, SpawnError>
   /** Opens an inherited stream for reading. It does not keep this process alive. */
   readonly reader: (descriptor: number) => Effect.Effect<ByteReader, DescriptorError, Scope.Scope>

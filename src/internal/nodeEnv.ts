@@ -13,6 +13,7 @@ import { isMainThread } from "node:worker_threads"
 import type { Env } from "../Env.ts"
 import { files } from "./nodeFiles.ts"
 import { connectionDescriptor, missingFunction, resumeReading, stopReading } from "./nodeInternals.ts"
+import { deathSignalPrefix, findProgram } from "./nodeProgram.ts"
 import { queueConnections } from "./nodeQueue.ts"
 import * as sockets from "./nodeSockets.ts"
 import { spawn } from "./nodeSpawn.ts"
@@ -88,6 +89,8 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     claim,
     holdStopSignals: stopSignals.hold,
     signals,
+    findProgram,
+    deathSignalPrefix,
     spawn,
     reader: streams.openReader,
     writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),

@@ -181,6 +181,8 @@ export const make = (
         (queue) =>
           Effect.zipRight(Effect.sync(() => self.handlers.get(signal)?.delete(queue)), Queue.shutdown(queue))
       ),
+    findProgram: ({ name }) => Effect.succeed(name),
+    deathSignalPrefix: () => Effect.succeedNone,
     spawn: spawn(kernel, self, onStart),
     reader: (descriptor) =>
       Effect.acquireRelease(
