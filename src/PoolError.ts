@@ -17,9 +17,12 @@ import type { ChildExitedError, ProtocolError, SpawnError } from "./TableflipErr
 export class ReadyTimeoutError extends Data.TaggedError("ReadyTimeoutError")<{
   readonly pid: number
   readonly timeout: Duration.Duration
+  /** What would have shown that it is ready. */
+  readonly waitedFor?: string | undefined
 }> {
   override get message(): string {
     return `Process ${this.pid} was not ready within ${Duration.format(this.timeout)} and was ended; ` +
+      (this.waitedFor === undefined ? "" : `what was waited for is ${this.waitedFor}; `) +
       "if it needs longer to start, raise readyTimeout"
   }
 }

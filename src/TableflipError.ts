@@ -162,11 +162,15 @@ export class ChildExitedError extends Data.TaggedError("ChildExitedError")<{
   readonly status: ExitStatus.ExitStatus
   /** Whether it had said that it was ready. */
   readonly ready: boolean
+  /** The last lines that it printed, if they were captured. */
+  readonly output?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
     return `The new process ${this.pid} ${ExitStatus.describe(this.status)} ` +
       (this.ready ? "soon after it said that it was ready" : "before it was ready") +
-      "; its output tells why"
+      (this.output === undefined || this.output.length === 0
+        ? "; its output tells why"
+        : `; the last it printed:\n${this.output.map((line) => `  ${line}`).join("\n")}`)
   }
 }
 

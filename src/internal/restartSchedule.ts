@@ -1,0 +1,48 @@
+/**
+ * When a command that has ended is started again.
+ *
+ * @internal
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Decision from "effect/ScheduleDecision"
+import * as Interval from "effect/ScheduleInterval"
+
+export interface RestartLimits {
+  /** The pause before the first restart. It doubles with each further one. */
+  readonly delay: Duration.Duration
+  /** The longest pause. */
+  readonly maxDelay: Duration.Duration
+  /** How many restarts there may be within how long. */
+  readonly max?: { readonly count: number; readonly within: Duration.Duration } | undefined
+}
+
+interface State {
+  /** When a restart was decided on, in milliseconds; only those that count. */
+  readonly restarts: ReadonlyArray<number>
+  readonly last: number
+  readonly pause: number
+}
+
+/** A command that has lived this many of its pauses is taken for well again, and the next pause is short. */
+const wellAfter = 2
+const wellAfterAtLeast = 5_000
+
+/** Pauses that double, up to a ceiling, and an end where there are too many restarts within a time. */
+export const restartSchedule = ({ delay, max, maxDelay }: RestartLimits): Schedule.Schedule<unknown, unknown> => {
+  const shortest = Duration.toMillis(delay)
+  const longest = Duration.toMillis(maxDelay)
+  const initial: State = { restarts: [], last: Number.NEGATIVE_INFINITY, pause: 0 }
+  return Schedule.makeWithState(initial, (now, _, state: State) => {
+    const since = max === undefined ? now : now - Duration.toMillis(max.within)
+    const restarts = state.restarts.filter((at) => at > since)
+    if (max !== undefined && restarts.length >= max.count) {
+      return Effect.succeed([state, undefined, Decision.done])
+    }
+    const isWell = now - state.last >= Math.max(wellAfterAtLeast, wellAfter * state.pause) + state.pause
+    const pause = Math.min(longest, isWell ? shortest : Math.max(shortest, state.pause * 2))
+    const next: State = { restarts: max === undefined ? [] : [...restarts, now], last: now, pause }
+    return Effect.succeed([next, undefined, Decision.continueWith(Interval.after(now + pause))])
+  })
+}
