@@ -61,7 +61,9 @@ export interface Options {
    * program, and says on that stream whether it speaks this protocol.
    */
   readonly control?: boolean | "supervised" | undefined
-  /** How long a child that is ended with the scope has after SIGTERM before SIGKILL; 5 seconds by default. */
+  /** What a child that is ended with the scope gets first; SIGTERM by default. */
+  readonly stopSignal?: NodeJS.Signals | undefined
+  /** How long it has after that before SIGKILL; 5 seconds by default. */
   readonly grace?: Duration.DurationInput | undefined
 }
 
@@ -182,13 +184,15 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
 
       const within = (duration: Duration.Duration) => Effect.timeoutOption(Effect.interruptible(process.exit), duration)
 
-      const kill = Effect.fnUntraced(function*({ grace = defaultGrace, signal = "SIGTERM" }: KillOptions = {}) {
-        yield* process.signal(signal)
-        const status = yield* within(Duration.decode(grace))
-        if (Option.isSome(status)) return status.value
-        yield* process.signal("SIGKILL")
-        return yield* process.exit
-      })
+      const kill = Effect.fnUntraced(
+        function*({ grace = defaultGrace, signal = options.stopSignal ?? "SIGTERM" }: KillOptions = {}) {
+          yield* process.signal(signal)
+          const status = yield* within(Duration.decode(grace))
+          if (Option.isSome(status)) return status.value
+          yield* process.signal("SIGKILL")
+          return yield* process.exit
+        }
+      )
 
       const endForSure: Effect.Effect<void> = Effect.asVoid(
         Effect.timeoutOption(Effect.interruptible(kill()), Duration.sum(defaultGrace, killDelay))

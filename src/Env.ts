@@ -269,6 +269,10 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly isStream: (descriptor: number) => Effect.Effect<boolean>
   /** Whether a descriptor is open. */
   readonly isOpen: (descriptor: number) => Effect.Effect<boolean>
+  /** Where an inherited socket is bound, if the system tells. */
+  readonly addressOf: (descriptor: number) => Effect.Effect<Option.Option<Address>>
+  /** Whether a process belongs to those that hear what is typed at a terminal: Ctrl-C reaches it without anybody's help. */
+  readonly hearsTerminal: (pid: number) => Effect.Effect<boolean>
   /** Whether a Unix path is there and is a socket. */
   readonly isSocket: (path: string) => Effect.Effect<boolean>
   readonly files: Files

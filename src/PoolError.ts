@@ -28,12 +28,29 @@ export class ReadyTimeoutError extends Data.TaggedError("ReadyTimeoutError")<{
 }
 
 /**
+ * A file of variables for a command could not be read.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class EnvironmentFileError extends Data.TaggedError("EnvironmentFileError")<{
+  readonly path: string
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    return `Could not read the environment file ${this.path}: ${
+      this.cause instanceof Error ? this.cause.message : String(this.cause)
+    }`
+  }
+}
+
+/**
  * Why a process of a pool did not come up.
  *
  * @since 0.1.0
  * @category errors
  */
-export type StartFailure = SpawnError | ChildExitedError | ProtocolError | ReadyTimeoutError
+export type StartFailure = EnvironmentFileError | SpawnError | ChildExitedError | ProtocolError | ReadyTimeoutError
 
 /**
  * A process of a pool did not come up, and nothing is left of it.

@@ -13,6 +13,7 @@ import { isMainThread } from "node:worker_threads"
 import type { Env } from "../Env.ts"
 import { files } from "./nodeFiles.ts"
 import { connectionDescriptor, missingFunction, resumeReading, stopReading } from "./nodeInternals.ts"
+import * as nodeProc from "./nodeProc.ts"
 import { deathSignalPrefix, findProgram } from "./nodeProgram.ts"
 import { queueConnections } from "./nodeQueue.ts"
 import * as sockets from "./nodeSockets.ts"
@@ -109,6 +110,8 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
     isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
     isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
+    addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
+    hearsTerminal: (pid) => Effect.sync(() => nodeProc.hearsTerminal(pid)),
     isSocket: (path) => Effect.sync(() => fs.statSync(path, { throwIfNoEntry: false })?.isSocket() === true),
     files
   }

@@ -46,8 +46,10 @@ const findTcp = (matches: (socket: TcpSocket) => boolean): TcpSocket | undefined
 /** The words of an address are in the byte order of the machine, as 32-bit numbers. */
 const bytesOf = (hex: string): ReadonlyArray<number> =>
   (hex.match(/.{8}/g) ?? []).flatMap((word) => {
-    const bytes = (word.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))
-    return isLittleEndian ? bytes.reverse() : bytes
+    const number = Number.parseInt(word, 16)
+    const bytes = new DataView(new ArrayBuffer(4))
+    bytes.setUint32(0, number, isLittleEndian)
+    return Array.from({ length: 4 }, (_, index) => bytes.getUint8(index))
   })
 
 const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
@@ -120,4 +122,12 @@ export const accepterOf = (
   )
   if (socket === undefined || socket.inode === "0") return "nobody"
   return familyHolds(pid, `socket:[${socket.inode}]`) ? "family" : "other"
+}
+
+/** Whether a process is in the foreground group of a terminal. */
+export const hearsTerminal = (pid: number): boolean => {
+  const stat = readOrEmpty(`/proc/${pid}/stat`)
+  // The name of the program comes before, in parentheses, and may hold anything.
+  const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  return terminal !== undefined && terminal !== "0" && group === foreground
 }

@@ -266,6 +266,8 @@ export const make = (
     isStream: (descriptor) =>
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
     isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),
+    addressOf: () => Effect.succeedNone,
+    hearsTerminal: () => Effect.succeed(false),
     isSocket: (path) => Effect.sync(() => [...kernel.sockets].some(({ key }) => key === path)),
     files: {
       read: (path) => Effect.sync(() => Option.fromNullable(kernel.files.get(path))),
