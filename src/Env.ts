@@ -271,8 +271,11 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly isOpen: (descriptor: number) => Effect.Effect<boolean>
   /** Where an inherited socket is bound, if the system tells. */
   readonly addressOf: (descriptor: number) => Effect.Effect<Option.Option<Address>>
-  /** Whether a process belongs to those that hear what is typed at a terminal: Ctrl-C reaches it without anybody's help. */
-  readonly hearsTerminal: (pid: number) => Effect.Effect<boolean>
+  /**
+   * How a process stands to its terminal: one in the foreground hears Ctrl-C without anybody's help. `none` if it has no
+   * terminal, or has it no more.
+   */
+  readonly terminalOf: (pid: number) => Effect.Effect<"foreground" | "background" | "none">
   /** Whether a Unix path is there and is a socket. */
   readonly isSocket: (path: string) => Effect.Effect<boolean>
   readonly files: Files

@@ -111,7 +111,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
     isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
     addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
-    hearsTerminal: (pid) => Effect.sync(() => nodeProc.hearsTerminal(pid)),
+    terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),
     isSocket: (path) => Effect.sync(() => fs.statSync(path, { throwIfNoEntry: false })?.isSocket() === true),
     files
   }

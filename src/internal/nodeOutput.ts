@@ -50,6 +50,7 @@ const busyDelay = 20
 
 const passOnStream = (source: stream.Readable, descriptor: number, remember: (bytes: Buffer) => void): Promise<void> =>
   new Promise((resolve) => {
+    let isLost = false
     let writing = false
     let ended = false
     const settle = () => {
@@ -57,13 +58,14 @@ const passOnStream = (source: stream.Readable, descriptor: number, remember: (by
     }
     source.on("data", (bytes: Buffer) => {
       remember(bytes)
+      if (isLost) return
       writing = true
       source.pause()
       write(descriptor, bytes, (error) => {
         writing = false
-        // Nobody reads our output any more: the child learns it in the same way.
-        if (error !== undefined) source.destroy()
-        else source.resume()
+        // Where nobody reads our output any more, what the child says is thrown away.
+        isLost ||= error !== undefined
+        source.resume()
         settle()
       })
     })
@@ -86,7 +88,8 @@ const makePipes = async (): Promise<ReadonlyArray<{ readonly source: net.Socket;
     return names.map((name) => {
       // This side first, and without waiting for the other.
       const descriptor = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
-      const end = fs.openSync(name, fs.constants.O_WRONLY)
+      // Not only for writing: a child that outlives this process must not be ended by a broken pipe as it drains.
+      const end = fs.openSync(name, fs.constants.O_RDWR)
       return { source: new net.Socket({ fd: descriptor, readable: true, writable: false }), end }
     })
   } finally {

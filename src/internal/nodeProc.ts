@@ -124,10 +124,10 @@ export const accepterOf = (
   return familyHolds(pid, `socket:[${socket.inode}]`) ? "family" : "other"
 }
 
-/** Whether a process is in the foreground group of a terminal. */
-export const hearsTerminal = (pid: number): boolean => {
+export const terminalOf = (pid: number): "foreground" | "background" | "none" => {
   const stat = readOrEmpty(`/proc/${pid}/stat`)
   // The name of the program comes before, in parentheses, and may hold anything.
   const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-  return terminal !== undefined && terminal !== "0" && group === foreground
+  if (terminal === undefined || terminal === "0") return "none"
+  return group === foreground ? "foreground" : "background"
 }

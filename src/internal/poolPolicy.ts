@@ -12,7 +12,7 @@ import { describe } from "./poolMember.ts"
 
 export const hasFailed = (status: ExitStatus.ExitStatus): boolean => status._tag === "Killed" || status.code !== 0
 
-export const isStartedAgain = ({ restart }: Pick<SlotSpec, "restart">, status: ExitStatus.ExitStatus): boolean =>
+export const isStartedAgain = ({ restart }: SlotSpec, status: ExitStatus.ExitStatus): boolean =>
   restart === "always" || (restart === "on-failure" && hasFailed(status))
 
 /** The status of a process that has not come up, as the restart schedule sees it. */

@@ -24,7 +24,7 @@ import { Word } from "./control.ts"
 import * as family from "./family.ts"
 import type { Pool } from "./pool.ts"
 import * as pool from "./pool.ts"
-import { hasFailed, isStartedAgain, statusOf } from "./poolPolicy.ts"
+import { hasFailed, statusOf } from "./poolPolicy.ts"
 import type { ProcessStatus } from "./poolStatus.ts"
 import { restartSchedule } from "./restartSchedule.ts"
 import * as supervisedCommand from "./supervisedCommand.ts"
@@ -71,9 +71,17 @@ const publisher = Effect.gen(function*() {
 })
 
 /**
- * The first start, again and again as the policy says: a command that is killed a moment before it is ready comes back
- * like one that is killed a moment later.
+ * Whether a first start is repeated. A command that is killed a moment before it is ready comes back like one that is
+ * killed a moment later. But one that gives up by itself before it ever served has a reason, such as a mistake in its
+ * configuration, that whoever starts it wants to know at once; unless it is always to be started again.
  */
+const isTriedAgain = ({ cause }: ProcessStartError, { restart }: Settings): boolean => {
+  const isCrash = cause._tag === "ChildExitedError" || cause._tag === "ReadyTimeoutError"
+  const isKilled = cause._tag === "ChildExitedError" && cause.status._tag === "Killed"
+  return isCrash && (restart === "always" || (restart === "on-failure" && isKilled))
+}
+
+/** The first start, as often as the policy says. */
 const startUntilReady = Effect.fnUntraced(function*(
   start: Pool["start"],
   settings: Settings,
@@ -85,10 +93,8 @@ const startUntilReady = Effect.fnUntraced(function*(
     start,
     "ProcessStartError",
     (error) => {
-      const { _tag } = error.cause
       const status = statusOf(error)
-      const isCrash = _tag === "ChildExitedError" || _tag === "ReadyTimeoutError"
-      if (!isCrash || !isStartedAgain(settings, status)) return Effect.fail(error)
+      if (!isTriedAgain(error, settings)) return Effect.fail(error)
       return Effect.matchEffect(driver.next(status), {
         onFailure: () => new RestartsExhaustedError({ process: name, restarts, status }),
         onSuccess: () => {
@@ -126,7 +132,10 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       settings,
       sockets,
       deathSignalPrefix: Option.getOrElse(deathSignalPrefix, () => []),
-      hasHeard: (pid) => heardByTerminal ? env.hearsTerminal(pid) : Effect.succeed(false),
+      hasHeard: (pid) =>
+        heardByTerminal
+          ? Effect.map(env.terminalOf(pid), (terminal) => terminal === "foreground")
+          : Effect.succeed(false),
       onStart: children.add
     }
     const processes = yield* pool.make({

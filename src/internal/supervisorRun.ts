@@ -47,6 +47,8 @@ export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boole
     const supervisor = yield* Supervisor
     const scope = yield* Effect.scope
     const end = yield* Deferred.make<ExitStatus.ExitStatus, ProcessStartError | PoolError>()
+    const inForeground = Effect.map(env.terminalOf(env.pid), (terminal) => terminal === "foreground")
+    const hadTerminal = (yield* env.terminalOf(env.pid)) !== "none"
     let stoppedAt: number | undefined
 
     const leave = Effect.logWarning("Leaving the command running, as --leave-running asks for").pipe(
@@ -59,7 +61,7 @@ export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boole
     const onStop = (signal: NodeJS.Signals) =>
       Effect.gen(function*() {
         const now = performance.now()
-        const byTerminal = signal === "SIGINT" && (yield* env.hearsTerminal(env.pid))
+        const byTerminal = signal === "SIGINT" && (yield* inForeground)
         if (stoppedAt === undefined) {
           stoppedAt = now
           yield* Effect.logInfo(`${signal}: stopping`)
@@ -72,6 +74,8 @@ export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boole
 
     const onReload = Effect.gen(function*() {
       if (stoppedAt !== undefined) return
+      // The window is closed, the line is down: nobody is there who could want a reload.
+      if (hadTerminal && (yield* env.terminalOf(env.pid)) === "none") return yield* onStop("SIGHUP")
       yield* Effect.logInfo("SIGHUP: reloading")
       yield* Effect.forkIn(
         Effect.catchAll(supervisor.reload, (error) =>
@@ -82,7 +86,7 @@ export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boole
 
     const passOn = (signal: NodeJS.Signals) =>
       Effect.gen(function*() {
-        if (fromTerminal.includes(signal) && (yield* env.hearsTerminal(env.pid))) {
+        if (fromTerminal.includes(signal) && (yield* inForeground)) {
           return
         }
         yield* Effect.logDebug(`${signal}: passing it on`)
@@ -92,7 +96,7 @@ export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boole
     yield* forEachDelivery("SIGHUP", onReload)
     yield* forEachDelivery("SIGTERM", onStop("SIGTERM"))
     yield* forEachDelivery("SIGINT", onStop("SIGINT"))
-    const more = (yield* env.hearsTerminal(env.pid)) ? [] : withoutTerminal
+    const more = hadTerminal ? [] : withoutTerminal
     yield* Effect.forEach([...passedOn, ...more], (signal) =>
       forEachDelivery(signal, passOn(signal)))
 

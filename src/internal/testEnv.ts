@@ -267,7 +267,7 @@ export const make = (
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
     isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),
     addressOf: () => Effect.succeedNone,
-    hearsTerminal: () => Effect.succeed(false),
+    terminalOf: () => Effect.succeed("none"),
     isSocket: (path) => Effect.sync(() => [...kernel.sockets].some(({ key }) => key === path)),
     files: {
       read: (path) => Effect.sync(() => Option.fromNullable(kernel.files.get(path))),

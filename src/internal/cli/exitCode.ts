@@ -1,0 +1,94 @@
+/**
+ * What the exit code of the command tells.
+ *
+ * @internal
+ */
+import { constants } from "node:os"
+import * as ExitStatus from "../../ExitStatus.ts"
+import type { PoolError, ProcessStartError, StartFailure } from "../../PoolError.ts"
+import type { BuildError } from "../../Supervisor.ts"
+import type { ListenError, SpawnError } from "../../TableflipError.ts"
+
+/** As shells have it. */
+export const signalCode = (signal: NodeJS.Signals): number => 128 + constants.signals[signal]
+
+/** As shells have it: the code, or 128 and the number of the signal. */
+export const ofStatus: (status: ExitStatus.ExitStatus) => number = ExitStatus.match({
+  Exited: ({ code }) => code,
+  Killed: ({ signal }) => signalCode(signal)
+})
+
+export const badArguments = 2
+
+// From sysexits.h, as far as there is a number for it.
+const unavailable = 69
+const late = 70
+const noInput = 66
+const notCreated = 73
+const noPermission = 77
+const notExecutable = 126
+const notFound = 127
+
+/** A failure must not look like a success. */
+const notZero = (code: number) => code === 0 ? 1 : code
+
+const ofSpawnError = ({ reason }: SpawnError): number => {
+  switch (reason) {
+    case "NotFound":
+      return notFound
+    case "PermissionDenied":
+      return notExecutable
+    case "WorkingDirectory":
+      return noInput
+    default:
+      return 1
+  }
+}
+
+const ofListenError = ({ reason }: ListenError): number => {
+  switch (reason) {
+    case "AddressInUse":
+    case "AddressNotAvailable":
+      return unavailable
+    case "PermissionDenied":
+      return noPermission
+    case "InvalidAddress":
+      return badArguments
+    default:
+      return 1
+  }
+}
+
+const ofStartFailure = (failure: StartFailure): number => {
+  switch (failure._tag) {
+    case "SpawnError":
+      return ofSpawnError(failure)
+    case "EnvironmentFileError":
+      return noInput
+    case "ReadyTimeoutError":
+      return late
+    case "ChildExitedError":
+      return ofStatus(failure.status)
+    case "ProtocolError":
+      return 1
+  }
+}
+
+export const ofError = (error: BuildError | PoolError | ProcessStartError): number => {
+  switch (error._tag) {
+    case "InvalidOptionError":
+      return badArguments
+    case "ListenError":
+      return ofListenError(error)
+    case "PidFileError":
+      return notCreated
+    case "ProcessStartError":
+      return ofStartFailure(error.cause)
+    case "RestartsExhaustedError":
+      return notZero(ofStatus(error.status))
+    case "ProcessEndedError":
+      return ofStatus(error.status)
+    default:
+      return 1
+  }
+}
