@@ -194,17 +194,22 @@ export const launch: <A, E, R>(
     app: Layer.Layer<A, E, R>
   ) {
     const upgrader = yield* Upgrader
-    let isReady = false
+    let isStarting = true
     const run = Effect.scoped(Effect.gen(function*() {
       yield* Layer.build(app)
       // Runs before the app is released, on every way out: its handlers still have their services.
       yield* Effect.addFinalizer(() => Effect.zipRight(upgrader.stop, upgrader.drain))
-      yield* upgrader.ready
-      isReady = true
+      yield* upgrader.ready.pipe(
+        // A failure to become ready is the answer, and not the stop that follows from it.
+        Effect.ensuring(Effect.sync(() => {
+          isStarting = false
+        })),
+        Effect.catchTag("TerminatingError", () => Effect.void)
+      )
       return yield* upgrader.exit
     }))
     // An app that is told to stop while it starts need not come up first.
-    const stoppedEarly = Effect.flatMap(upgrader.exit, (reason) => isReady ? Effect.never : Effect.succeed(reason))
+    const stoppedEarly = Effect.flatMap(upgrader.exit, (reason) => isStarting ? Effect.succeed(reason) : Effect.never)
     return yield* Effect.raceFirst(run, stoppedEarly)
   }
 )

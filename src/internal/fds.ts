@@ -56,8 +56,10 @@ export const make: (options: {
   readonly state: ReadonlyMap<string, Uint8Array>
   readonly hasParent: boolean
   readonly draining: Draining
+  /** Whether this process looks after the Unix paths; in a pool the primary does. */
+  readonly keepsPaths?: boolean
 }) => Effect.Effect<Registry, never, Scope.Scope> = Effect.fnUntraced(
-  function*({ draining, env, hasParent, inherited, state }) {
+  function*({ draining, env, hasParent, inherited, keepsPaths = true, state }) {
     const table = descriptorTable.make(inherited)
     const orphans: Array<BoundListener> = []
     let active = false
@@ -66,12 +68,12 @@ export const make: (options: {
     const stopped = new Set<net.Socket>()
 
     const unlinkIfLast = (listener: BoundListener) =>
-      Effect.suspend(() => active && !parentLives && !childShares ? listener.unlink : Effect.void)
+      Effect.suspend(() => active && keepsPaths && !parentLives && !childShares ? listener.unlink : Effect.void)
 
     const openListener = Effect.fnUntraced(function*(at: Address) {
       const descriptor = table.takeInherited(address.listenerName(at))
       if (Option.isNone(descriptor)) return yield* env.bind(at)
-      if (address.isFile(at) && !(yield* env.isSocket(at.path))) {
+      if (keepsPaths && address.isFile(at) && !(yield* env.isSocket(at.path))) {
         yield* Effect.logWarning(`The inherited socket is no longer at ${at.path}; listening there anew`)
         yield* env.closeDescriptor(descriptor.value)
         return yield* env.bind(at)
@@ -219,10 +221,14 @@ export const make: (options: {
 
     const listeners = () => table.entries().flatMap((entry) => entry.listener && entry.server ? [entry.listener] : [])
 
+    /** Listeners without a server, which other processes accept on. */
+    const bare = () => table.entries().flatMap((entry) => entry.listener && !entry.server ? [entry.listener] : [])
+
     // In one turn of the event loop: if one address fails, nobody has been let in anywhere.
     const startAll = Effect.suspend((): Effect.Effect<void, ListenError> => {
-      for (const listener of listeners()) {
-        const error = listener.listen()
+      const starts = [...listeners().map(({ listen }) => listen), ...bare().map(({ publish }) => publish)]
+      for (const start of starts) {
+        const error = start()
         if (error !== undefined) {
           listeners().forEach((listener) => listener.close())
           return Effect.fail(error)
@@ -239,7 +245,7 @@ export const make: (options: {
         ? yield* Effect.option(env.adopt({ path: name.address }, descriptor))
         : Option.none()
       if (Option.isSome(adopted)) {
-        orphans.push(adopted.value)
+        if (keepsPaths) orphans.push(adopted.value)
         adopted.value.close()
       } else if (!isUnixListener) {
         yield* env.closeDescriptor(descriptor)
@@ -264,7 +270,10 @@ export const make: (options: {
       ),
       state: Effect.sync(() => tlsTickets.collect(table.entries())),
       activate: Effect.suspend(() =>
-        Effect.zipRight(Effect.forEach(listeners(), (listener) => listener.prepare, { discard: true }), startAll)
+        Effect.zipRight(
+          Effect.forEach([...listeners(), ...bare()], (listener) => listener.prepare, { discard: true }),
+          startAll
+        )
       ),
       closeUnclaimed,
       parentExited: Effect.suspend(() => {

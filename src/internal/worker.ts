@@ -67,15 +67,15 @@ export const make: (
       inherited: ancestry.inherited,
       state: ancestry.state,
       hasParent: true,
-      draining
+      draining,
+      keepsPaths: false
     })
     const shared = { ...registry.service, ...withHint(registry.service) }
     const { context, machine } = yield* assemble({
       env,
       settings: { ...settings, pidFile: undefined, signals: [] },
       ancestry: { ...ancestry, lifelines: [elders(Deferred.await(eldersGone))] },
-      // The primary has the Unix paths for as long as there is a pool.
-      registry: { ...registry, service: shared, parentExited: Effect.void },
+      registry: { ...registry, service: shared },
       draining,
       isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
       tryUpgrade: () =>

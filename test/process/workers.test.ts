@@ -231,7 +231,7 @@ describe.runIf(isLinux)("a pool", () => {
     Effect.gen(function*() {
       const dir = yield* directory
       const socket = path.join(dir, "s")
-      const { primary, program, workers } = yield* startPool({ behaviour: { path: socket } })
+      const { primary, program, workers } = yield* startPool({ behaviour: { path: socket, extra: true } })
       const clients = yield* load(socket, 4)
       assert.strictEqual(fs.statSync(socket).mode & 0o777, 0o660)
       assert.strictEqual(yield* command(primary, "/replace"), "replaced")
