@@ -111,8 +111,11 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
 (options: {
   readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
   readonly restore: Effect.Effect<void>
-}): Effect.Effect<Successor, UpgradeError> =>
-  Effect.gen(function*() {
+}): Effect.Effect<Successor, UpgradeError> => {
+  // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
+  let hasStarted = false
+  return Effect.gen(function*() {
+    hasStarted = false
     const generation = ancestry.generation + 1
     const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
     yield* registry.shareWithChild
@@ -122,18 +125,21 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
       descriptors: yield* registry.descriptors,
       lifelines: lifelines.flatMap(Option.toArray),
       state: yield* registry.state,
-      onStart: (pid) =>
-        Effect.zipRight(
+      onStart: (pid) => {
+        hasStarted = true
+        return Effect.zipRight(
           Effect.logInfo(`Started process ${pid} as generation ${generation}`),
           options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
         )
+      }
     })
     yield* afterTheFact(Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`))
     return { pid, generation }
   }).pipe(
-    Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, options.restore)),
+    Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, hasStarted ? options.restore : Effect.void)),
     Effect.provideService(Env, env)
   )
+}
 
 interface Parts {
   readonly env: Env["Type"]
