@@ -17,7 +17,14 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 
-export const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url))
+/** The directory of the package, from here and from where the scripts are compiled to. */
+export const root: string = (() => {
+  let dir = path.dirname(fileURLToPath(import.meta.url))
+  while (!fs.existsSync(path.join(dir, "package.json"))) dir = path.dirname(dir)
+  return dir
+})()
+
+export const fixture = (name: string): string => path.join(root, "test/fixtures", name)
 
 /** Everything here reads /proc. */
 export const isLinux = process.platform === "linux"

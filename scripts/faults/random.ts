@@ -1,0 +1,135 @@
+/** Runs drawn by lot. The seed and the number of a run say all about it, so that any run can be repeated. */
+import * as Effect from "effect/Effect"
+import type { Handle } from "../../test/process/harness.ts"
+import { isAlive, signal } from "../../test/process/harness.ts"
+import type { Case, Outcome, Plan, Running } from "./case.ts"
+import { cases } from "./cases.ts"
+
+type Draw = () => number
+
+/** Mulberry32: small, and good enough to choose what to break. */
+const generator = (seed: number): Draw => {
+  let state = seed | 0
+  return () => {
+    state = state + 0x6d2b79f5 | 0
+    let mixed = Math.imul(state ^ state >>> 15, 1 | state)
+    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed
+    return ((mixed ^ mixed >>> 14) >>> 0) / 2 ** 32
+  }
+}
+
+const whole = (draw: Draw, below: number) => Math.floor(draw() * below)
+
+const pick = <A>(draw: Draw, items: ReadonlyArray<A>): A => items[whole(draw, items.length)]!
+
+const parentSteps = [
+  "before the spawn",
+  "after the spawn",
+  "started",
+  "ready byte read",
+  "handed over",
+  "draining",
+  "released"
+]
+const childSteps = [
+  "first line",
+  "bound",
+  "before the PID file",
+  "before the ready byte",
+  "after the ready byte",
+  "up",
+  "alone"
+]
+
+/** Slows a side down at a step, so that what comes from outside finds it there. */
+const delays = (draw: Draw): Plan => ({
+  ...draw() < 0.5 ? {} : { 1: { step: pick(draw, parentSteps), fault: "wait", wait: whole(draw, 400) } },
+  ...draw() < 0.5 ? {} : { 2: { step: pick(draw, childSteps), fault: "wait", wait: whole(draw, 400) } }
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// A signal at any moment
+// ---------------------------------------------------------------------------------------------------------------------
+
+const signals = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP"] as const
+
+const wasStarted = (app: Handle) => app.count(/^SPAWNED \d+ 2/) > 0
+
+const tookOver = (app: Handle) => app.count(/has taken over as generation 2/) > 0
+
+type Victim = "parent" | "child"
+
+const expected = (victim: Victim, name: typeof signals[number]) => (app: Handle): ReadonlyArray<Outcome> => {
+  if (name === "SIGSTOP") return ["child"]
+  if (victim === "parent") {
+    if (name === "SIGKILL") return wasStarted(app) ? ["child"] : ["nobody"]
+    return name === "SIGHUP" ? ["child"] : ["child", "nobody"]
+  }
+  if (name === "SIGHUP") return tookOver(app) ? ["child"] : ["child", "parent"]
+  return tookOver(app) ? ["nobody"] : ["parent"]
+}
+
+const pidOf = (victim: Victim, { app, up }: Running): Effect.Effect<number> =>
+  victim === "parent"
+    ? Effect.succeed(up.pid)
+    : Effect.map(app.waitFor(/Started process (\d+)|^SPAWNED (\d+) 2/), ([, one, other]) => Number(one ?? other))
+
+const strike = (victim: Victim, name: typeof signals[number], delay: number, pause: number) => (running: Running) =>
+  Effect.gen(function*() {
+    yield* Effect.sleep(delay)
+    const pid = yield* pidOf(victim, running)
+    if (!isAlive(pid)) return
+    yield* signal(pid, name)
+    if (name !== "SIGSTOP") return
+    yield* Effect.sleep(pause)
+    yield* signal(pid, "SIGCONT")
+  })
+
+const anySignal = (draw: Draw, index: number): Case => {
+  const victim = pick(draw, ["parent", "child"] as const)
+  const name = pick(draw, signals)
+  const delay = whole(draw, 900)
+  const pause = 200 + whole(draw, 800)
+  const probation = pick(draw, [0, 0, 300])
+  const plan = delays(draw)
+  return {
+    name: `random: ${name} to the ${victim} at any moment`,
+    drawn: `#${index}: after ${delay} ms, probation ${probation} ms, ${JSON.stringify(plan)}`,
+    plan,
+    upgrader: { probation },
+    disturb: strike(victim, name, delay, pause),
+    outcome: expected(victim, name),
+    error: /^ChildExitedError .*(was killed by SIG|exited with code [01])/,
+    ...name === "SIGKILL" || name === "SIGTERM" || name === "SIGINT"
+      ? { loses: /ECONNRESET|EPIPE|socket hang up|ECONNREFUSED/ }
+      : {},
+    leavesTemporary: true,
+    isOptional: true
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// A case of the matrix, with the other side slowed down
+// ---------------------------------------------------------------------------------------------------------------------
+
+const combinable = cases.filter(({ name, skipped, upgrader }) =>
+  skipped === undefined && !/stop|TERM|new process|both at once/.test(name) && upgrader === undefined
+)
+
+const slowedDown = (draw: Draw, index: number): Case => {
+  const base = pick(draw, combinable)
+  const plan = { ...delays(draw), ...base.plan }
+  return {
+    ...base,
+    name: "random: a case of the matrix, slowed down",
+    drawn: `#${index}: ${base.name}, ${JSON.stringify(plan)}`,
+    plan,
+    leavesTemporary: true,
+    isOptional: true
+  }
+}
+
+export const randomCase = (seed: number, index: number): Case => {
+  const draw = generator(Math.imul(seed, 0x9e3779b1) + index)
+  return draw() < 0.65 ? anySignal(draw, index) : slowedDown(draw, index)
+}
