@@ -180,7 +180,7 @@ export interface BoundPacket {
  * @category models
  */
 export interface Files {
-  /** The content; none if there is no such file. Fails with what the system said. */
+  /** The content; none if there is no such file, or if what is there is no plain file. Fails with what the system said. */
   readonly read: (path: string) => Effect.Effect<Option.Option<string>, unknown>
   /** Replaces the content in one step: readers see the old or the new, also after a crash of the machine. */
   readonly writeAtomic: (path: string, content: string) => Effect.Effect<void, unknown>

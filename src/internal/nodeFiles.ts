@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import type { Files } from "../Env.ts"
@@ -13,7 +14,32 @@ import type { Files } from "../Env.ts"
  */
 export const uniqueName = (): string => `.${process.pid.toString(36)}-${Math.random().toString(36).slice(2, 12)}`
 
-const isMissing = (cause: unknown): boolean => (cause as NodeJS.ErrnoException).code === "ENOENT"
+/** More than a number and the white space around it is none of ours. */
+const longest = 4096
+
+/**
+ * Whoever may write the directory can put there what is no plain file: a pipe keeps a reader waiting for ever, a link
+ * leads to somebody else's file or to one without end.
+ */
+const readSmall = async (file: string): Promise<Option.Option<string>> => {
+  const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
+  const handle = await fs.open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  try {
+    const stat = await handle.stat()
+    if (!stat.isFile() || stat.size > longest) return Option.none()
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(longest), 0, longest, 0)
+    return Option.some(buffer.toString("utf8", 0, bytesRead))
+  } finally {
+    await handle.close()
+  }
+}
+
+const codeOf = (cause: unknown) => (cause as NodeJS.ErrnoException).code
+
+// A link (ELOOP), a socket (ENXIO).
+const isNoFile = (cause: unknown): boolean => ["ENOENT", "ELOOP", "ENXIO"].includes(codeOf(cause) ?? "")
+
+const isMissing = (cause: unknown): boolean => codeOf(cause) === "ENOENT"
 
 const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, unknown> =>
   Effect.tryPromise({ try: run, catch: (cause) => cause })
@@ -29,11 +55,7 @@ const writeTemporary = async (file: string, content: string): Promise<void> => {
 }
 
 export const files: Files = {
-  read: (file) =>
-    attempt(() => fs.readFile(file, "utf8")).pipe(
-      Effect.map(Option.some),
-      Effect.catchIf(isMissing, () => Effect.succeed(Option.none()))
-    ),
+  read: (file) => Effect.catchIf(attempt(() => readSmall(file)), isNoFile, () => Effect.succeed(Option.none())),
   // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
   writeAtomic: (file, content) =>
     Effect.suspend(() => {
