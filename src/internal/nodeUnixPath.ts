@@ -56,12 +56,47 @@ export const bindPath = (
         : invalid(address, `the directory ${directory} does not exist`)
     }
     if (mode !== undefined) {
-      yield* Effect.try({ try: () => fs.chmodSync(temporary, mode), catch: toListenError }).pipe(
+      yield* setMode(temporary, mode, address, toListenError).pipe(
         Effect.tapError(() => Effect.sync(() => handle.close()))
       )
     }
     return { handle, prepare, publish: () => fs.renameSync(temporary, address.path) }
   })
+
+// fcntl.h; Node has no name for it.
+const O_PATH = 0o10000000
+
+/**
+ * Nobody can connect yet, so the mode comes in time. `chmod` follows links, and whoever may write the directory could put
+ * one there that leads to any file; so the file is held first and looked at.
+ */
+const setMode = (
+  socketPath: string,
+  mode: number,
+  address: PathAddress,
+  toListenError: ToListenError
+): Effect.Effect<void, ListenError> =>
+  Effect.try({
+    try: () => {
+      if (process.platform !== "linux") return fs.lchmodSync(socketPath, mode) === undefined
+      const descriptor = fs.openSync(socketPath, O_PATH | fs.constants.O_NOFOLLOW)
+      try {
+        const isSocket = fs.fstatSync(descriptor).isSocket()
+        if (isSocket) fs.chmodSync(`/proc/self/fd/${descriptor}`, mode)
+        return isSocket
+      } finally {
+        fs.closeSync(descriptor)
+      }
+    },
+    catch: toListenError
+  }).pipe(
+    Effect.filterOrElse((isSocket) => isSocket, () =>
+      invalid(
+        address,
+        "somebody has put something else in the place of the socket; use a directory that only this user can write"
+      )),
+    Effect.asVoid
+  )
 
 const bindAbstract = (address: PathAddress, toListenError: ToListenError): Effect.Effect<BoundPath, ListenError> => {
   if (process.platform !== "linux") return invalid(address, "abstract sockets exist on Linux only")
