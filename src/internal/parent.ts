@@ -88,8 +88,8 @@ const receiveState = (
 ): Effect.Effect<Option.Option<protocol.State>, ProtocolError> =>
   env.reader(descriptor).pipe(
     Effect.mapError(namedByVariable),
-    Effect.flatMap((reader) => readAll(reader)),
-    Effect.map(protocol.decodeState),
+    Effect.flatMap((reader) => readAll(reader, protocol.maxStateLength)),
+    Effect.map(Option.flatMap(protocol.decodeState)),
     Effect.timeoutTo({ duration: namesTimeout, onSuccess: (state) => state, onTimeout: () => Option.none() }),
     Effect.tap((state) =>
       Option.isNone(state)
@@ -99,12 +99,18 @@ const receiveState = (
     Effect.scoped
   )
 
-const readAll = (reader: ByteReader, chunks: ReadonlyArray<Uint8Array> = []): Effect.Effect<Uint8Array> =>
+/** Up to the end, or none if that is further away than anything that is sent in earnest. */
+const readAll = (
+  reader: ByteReader,
+  room: number,
+  chunks: ReadonlyArray<Uint8Array> = []
+): Effect.Effect<Option.Option<Uint8Array>> =>
   Effect.flatMap(
     reader.read,
     Option.match({
-      onNone: () => Effect.succeed(concat(chunks)),
-      onSome: (chunk) => readAll(reader, [...chunks, chunk])
+      onNone: () => Effect.succeedSome(concat(chunks)),
+      onSome: (chunk) =>
+        chunk.length > room ? Effect.succeedNone : readAll(reader, room - chunk.length, [...chunks, chunk])
     })
   )
 

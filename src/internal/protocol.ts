@@ -16,6 +16,9 @@ export const readyByte = 42
 /** Longer messages are refused before they are read. 100,000 listeners with long names stay below it. */
 export const maxNamesLength = 16 * 1024 * 1024
 
+/** The keys of 100,000 TLS listeners stay below it. */
+export const maxStateLength = 16 * 1024 * 1024
+
 /** What the environment tells a process that was started by an upgrade: descriptor numbers as they are in it. */
 export interface HandOff {
   readonly ready: number

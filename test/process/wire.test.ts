@@ -233,6 +233,25 @@ describe.runIf(isLinux)("what a parent may say", () => {
       }))
   }
 
+  it.scopedLive("not: state without end, which is left unread", () =>
+    Effect.gen(function*() {
+      const env = bySomebody("3,4", { TABLEFLIP_STATE: "5" })
+      const { app } = yield* startByHand({ extra: ["pipe", "pipe", "pipe"], env })
+      app.stdio(4).write(names())
+      const state = app.stdio(5)
+      const megabyte = Buffer.alloc(2 ** 20, "x")
+      let sent = 0
+      const more = () => {
+        while (sent < 256 && state.write(megabyte)) sent++
+        if (sent < 256) state.once("drain", more)
+      }
+      more()
+      const up = yield* app.up(2)
+      assert.strictEqual(app.count(/^LOG \d+ WARN The state that the older process sent did not arrive whole/), 1)
+      assert.isBelow(sent, 64)
+      assert.strictEqual((yield* ask(up.port)).pid, up.pid)
+    }))
+
   it.scopedLive("not: nothing for ever", () =>
     Effect.gen(function*() {
       const { app } = yield* startByHand()
