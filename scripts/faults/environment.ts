@@ -3,12 +3,8 @@ import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { root } from "../../test/process/harness.ts"
+import { asOrdinaryUser, canRun, isRoot, withoutOrdinaryUser } from "../../test/process/users.ts"
 import type { Case, Running } from "./case.ts"
-
-const isRoot = process.getuid?.() === 0
-
-const runs = (command: string, ...args: ReadonlyArray<string>): boolean => spawnSync(command, args).status === 0
 
 const orDie = (command: string, ...args: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.sync(() => {
@@ -17,18 +13,12 @@ const orDie = (command: string, ...args: ReadonlyArray<string>): Effect.Effect<v
   })
 
 export const withoutPrlimit = (): string | undefined =>
-  runs("prlimit", "--version") ? undefined : "prlimit (util-linux) is not installed"
+  canRun("prlimit", "--version") ? undefined : "prlimit (util-linux) is not installed"
 
 const withoutMounts = (): string | undefined =>
-  !isRoot ? "only root can mount" : runs("unshare", "-m", "true") ? undefined : "unshare -m is refused here"
+  !isRoot ? "only root can mount" : canRun("unshare", "-m", "true") ? undefined : "unshare -m is refused here"
 
-/** Limits on the number of processes do not hold for root. */
-const asNobody = isRoot ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] : []
-
-const withoutNobody = (): string | undefined => {
-  const [command = "test", ...args] = [...asNobody, "test", "-r", path.join(root, "dist/index.js")]
-  return withoutPrlimit() ?? (runs(command, ...args) ? undefined : "the user nobody cannot read this package")
-}
+const withoutProcessLimit = (): string | undefined => withoutPrlimit() ?? withoutOrdinaryUser()
 
 /** The program in a mount namespace of its own, with a file system of one page for its PID file. */
 const onSmallDisk = (dir: string) => {
@@ -81,16 +71,17 @@ export const environmentCases: ReadonlyArray<Case> = [
     skipped: withoutPrlimit
   },
   {
+    // The limit does not hold for root.
     name: "system: no processes left",
     launch: (dir) => {
       fs.chmodSync(dir, 0o777)
-      const [executable, ...args] = asNobody
+      const [executable, ...args] = asOrdinaryUser
       return executable === undefined ? {} : { executable, args: [...args, process.execPath] }
     },
-    prepare: limit("nproc", 1, asNobody),
-    repair: limit("nproc", 1_000, asNobody),
+    prepare: limit("nproc", 1, asOrdinaryUser),
+    repair: limit("nproc", 1_000, asOrdinaryUser),
     outcome: ["parent"],
     error: /^SpawnError .*no processes or memory left \(EAGAIN\)/,
-    skipped: withoutNobody
+    skipped: withoutProcessLimit
   }
 ]

@@ -1,7 +1,8 @@
 /** Runs drawn by lot. The seed and the number of a run say all about it, so that any run can be repeated. */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type { Handle } from "../../test/process/harness.ts"
-import { isAlive, signal } from "../../test/process/harness.ts"
+import { eventually, isAlive, signal } from "../../test/process/harness.ts"
 import type { Case, Outcome, Plan, Running } from "./case.ts"
 import { cases } from "./cases.ts"
 
@@ -79,11 +80,26 @@ const strike = (victim: Victim, name: typeof signals[number], delay: number, pau
     yield* Effect.sleep(delay)
     const pid = yield* pidOf(victim, running)
     if (!isAlive(pid)) return
+    const before = replies(running.app, pid)
     yield* signal(pid, name)
-    if (name !== "SIGSTOP") return
-    yield* Effect.sleep(pause)
-    yield* signal(pid, "SIGCONT")
+    if (name === "SIGSTOP") {
+      yield* Effect.sleep(pause)
+      yield* signal(pid, "SIGCONT")
+    } else if (name === "SIGHUP") {
+      // Two that come before one is taken are one.
+      yield* Effect.ignore(
+        Effect.timeout(heard(() => !isAlive(pid) || replies(running.app, pid) > before), "2 seconds")
+      )
+    } else {
+      yield* eventually(`process ${pid} to end`, () => !isAlive(pid), { within: "40 seconds", seen: running.app.dump })
+    }
   })
+
+const replies = (app: Handle, pid: number) =>
+  app.count(new RegExp(`^(LOG ${pid} ERROR No upgrade|EVENT ${pid} UpgradeStarted)`))
+
+const heard = (look: () => boolean) =>
+  Effect.repeat(Effect.sync(look), { until: (is) => is, schedule: Schedule.spaced(5) })
 
 const anySignal = (draw: Draw, index: number): Case => {
   const victim = pick(draw, ["parent", "child"] as const)

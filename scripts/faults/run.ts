@@ -51,6 +51,12 @@ const freePort: Effect.Effect<number> = Effect.async<number | undefined>((resume
   probe.listen(port, "127.0.0.1", () => probe.close(() => resume(Effect.succeed(port))))
 }).pipe(Effect.repeat({ until: (port) => port !== undefined }), Effect.map((port) => port as number))
 
+/** A process that is being started, or one that is to end, is not the last word. */
+const isBusy = ({ app }: Running, pid: number): boolean =>
+  app.count(new RegExp(`^EVENT ${pid} Stopped`)) > 0 ||
+  app.count(new RegExp(`^EVENT ${pid} UpgradeStarted`)) >
+    app.count(new RegExp(`^EVENT ${pid} (Upgraded|UpgradeFailed)`))
+
 const isFirst = (running: Running, pid: number) => pid === running.up.pid
 
 /** The errors with which upgrades have failed, as the events tell them. */
@@ -67,13 +73,26 @@ const survivor = (running: Running): { readonly pid: number | undefined } | unde
   const isSettled = isFirst(running, pid)
     ? failures(running).length > 0
     : app.count(new RegExp(`^(ALONE ${pid}|EVENT ${pid} ParentExited)`)) > 0 && app.count(new RegExp(`^UP ${pid} `)) > 0
-  return isSettled ? { pid } : undefined
+  return isSettled && !isBusy(running, pid) ? { pid } : undefined
 }
 
+/** A process shows no environment, by which it is found, for a moment while it is started. */
+const calm = 100
+
 const settled = (running: Running) =>
-  eventually("one process to serve, or none", () => survivor(running), {
-    within: "60 seconds",
-    seen: () => `alive: ${running.app.alive().join(", ")}\n${running.app.dump()}`
+  Effect.suspend(() => {
+    let since = performance.now()
+    let before: number | undefined | false = false
+    return eventually("one process to serve, or none", () => {
+      const found = survivor(running)
+      const now = found === undefined ? false : found.pid
+      if (now === false || now !== before) since = performance.now()
+      before = now
+      return performance.now() - since >= calm && found
+    }, {
+      within: "60 seconds",
+      seen: () => `alive: ${running.app.alive().join(", ")}\n${running.app.dump()}`
+    })
   })
 
 const outcomeOf = (running: Running, pid: number | undefined): Outcome =>
