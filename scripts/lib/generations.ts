@@ -21,12 +21,14 @@ export interface Generations {
 }
 
 export interface Start {
+  /** Another program than Node. */
+  readonly executable?: string
   readonly args: ReadonlyArray<string>
   readonly environment?: Readonly<Record<string, string>>
 }
 
-export const start = ({ args, environment }: Start): Generations => {
-  const child = spawn(process.execPath, args, {
+export const start = ({ args, environment, executable = process.execPath }: Start): Generations => {
+  const child = spawn(executable, args, {
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "pipe"]
   })

@@ -9,3 +9,7 @@ export const median = (samples: ReadonlyArray<number>): number => percentile(sam
 
 /** Milliseconds on one clock for all threads and processes of this machine. */
 export const now = (): number => performance.timeOrigin + performance.now()
+
+/** Forwards and backwards by turns, so that nobody always comes first. */
+export const alternating = <A>(items: ReadonlyArray<A>, round: number): ReadonlyArray<A> =>
+  items.map((_, index) => items[round % 2 === 0 ? index : items.length - 1 - index]!)

@@ -8,6 +8,13 @@ export type Counts = Record<string, number>
 /** Of every kind. */
 export const total = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
 
+/** Milliseconds. */
+export interface Latency {
+  readonly p50: number
+  readonly p99: number
+  readonly longest: number
+}
+
 export interface Tally {
   readonly requests: number
   readonly failed: Counts
@@ -15,6 +22,8 @@ export interface Tally {
   readonly again: Counts
   /** What fails in the same way without any upgrade. */
   readonly ordinary: number
+  /** Of the requests that were answered, where the client takes the time. */
+  readonly latency?: Latency
 }
 
 export interface Crowd {

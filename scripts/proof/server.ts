@@ -4,20 +4,20 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as fs from "node:fs"
 import * as http from "node:http"
-import * as http2 from "node:http2"
 import * as https from "node:https"
 import * as net from "node:net"
-import { WebSocketServer } from "ws"
 import * as Fds from "../../src/Fds.ts"
 import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
 import { certificate } from "../../test/fixtures/certificate.ts"
+import { createServer } from "./apps.ts"
 import type { Drained, Settings } from "./settings.ts"
 
 const settings: Settings = JSON.parse(process.env["PROOF"] ?? `{"mode":"platform"}`)
@@ -26,42 +26,10 @@ const address = { port: settings.port ?? 0, host: "127.0.0.1" }
 // Synchronous, so that the last words of a process are not lost.
 const say = (...words: ReadonlyArray<string | number>) => fs.writeSync(1, `${words.join(" ")}\n`)
 
-/** A response that lasts, piece by piece, as long as the path says: `/stream/20`. */
-const stream = (seconds: number, response: http.ServerResponse) => {
-  let left = seconds * 10
-  const timer = setInterval(() => {
-    left--
-    response.write("x".repeat(100))
-    if (left > 0) return
-    clearInterval(timer)
-    response.end("done")
-  }, 100)
-}
-
-const answer = (request: http.IncomingMessage, response: http.ServerResponse) => {
-  const [, seconds] = /^\/stream\/(\d+)/.exec(request.url ?? "") ?? []
-  if (seconds !== undefined) return stream(Number(seconds), response)
-  request.resume().on("end", () => response.end(String(process.pid)))
-}
-
-const withTimeout = <A extends http.Server>(server: A): A =>
+const withTimeout = (server: net.Server): net.Server =>
   settings.keepAliveTimeout === undefined
     ? server
     : Object.assign(server, { keepAliveTimeout: settings.keepAliveTimeout })
-
-const answerStream: (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void = (
-  request,
-  response
-) => void request.resume().on("end", () => setTimeout(() => response.end(String(process.pid)), 5))
-
-const echoWebSockets = () => {
-  const server = http.createServer()
-  new WebSocketServer({ server }).on("connection", (webSocket) => {
-    webSocket.on("error", () => webSocket.terminate())
-    webSocket.on("message", (message) => webSocket.send(String(message)))
-  })
-  return server
-}
 
 const told = (bound: net.AddressInfo | string | null) => say("PORT", (bound as net.AddressInfo).port)
 
@@ -92,9 +60,17 @@ const udp = Effect.gen(function*() {
   told(socket.address())
 })
 
+const echo = HttpServerRequest.upgrade.pipe(
+  Effect.flatMap((socket) => Effect.flatMap(socket.writer, (write) => socket.runRaw((message) => write(message)))),
+  Effect.catchTag("SocketError", () => Effect.void),
+  Effect.scoped,
+  Effect.as(HttpServerResponse.empty())
+)
+
 const platform = (createServer: () => http.Server) =>
   HttpRouter.empty.pipe(
-    HttpRouter.get("/", HttpServerResponse.text(String(process.pid))),
+    HttpRouter.all("/", HttpServerResponse.text(String(process.pid))),
+    HttpRouter.get("/echo", echo),
     HttpServer.serve(),
     Layer.merge(Layer.effectDiscard(HttpServer.addressWith((address) =>
       Effect.sync(() => {
@@ -111,15 +87,11 @@ const serve = () => {
     case "platform-https":
       return platform(() => https.createServer(certificate))
     case "http":
-      return Layer.scopedDiscard(listen(withTimeout(http.createServer(answer))))
     case "https":
-      return Layer.scopedDiscard(listen(withTimeout(https.createServer(certificate, answer))))
     case "http2":
-      return Layer.scopedDiscard(listen(http2.createSecureServer(certificate, answerStream)))
     case "http2-clear":
-      return Layer.scopedDiscard(listen(http2.createServer(answerStream)))
     case "ws":
-      return Layer.scopedDiscard(listen(echoWebSockets()))
+      return Layer.scopedDiscard(listen(withTimeout(createServer(settings.mode))))
     case "tcp":
     case "tcp-goodbye":
       return Layer.scopedDiscard(tcp(settings.mode === "tcp-goodbye"))

@@ -1,15 +1,7 @@
 /** What the server of a scenario is told, and what it tells. */
-export type Mode =
-  | "platform"
-  | "platform-https"
-  | "http"
-  | "https"
-  | "http2"
-  | "http2-clear"
-  | "ws"
-  | "tcp"
-  | "tcp-goodbye"
-  | "udp"
+import type { Protocol } from "./apps.ts"
+
+export type Mode = Protocol | "platform" | "platform-https" | "tcp" | "tcp-goodbye" | "udp"
 
 export interface Settings {
   readonly mode: Mode

@@ -4,7 +4,7 @@ import { once } from "node:events"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import type { Crowd } from "./crowd.ts"
+import type { Crowd, Latency } from "./crowd.ts"
 
 export const isInstalled = (): boolean => spawnSync("wrk", ["-v"]).error === undefined
 
@@ -26,6 +26,21 @@ interface Options {
   readonly headers?: ReadonlyArray<string>
 }
 
+const unit = { us: 0.001, ms: 1, s: 1_000 }
+
+const latencyIn = (text: string): Latency | undefined => {
+  const time = (pattern: RegExp) => {
+    const [, value, name] = pattern.exec(text) ?? []
+    return Number(value) * unit[name as keyof typeof unit]
+  }
+  const latency = {
+    p50: time(/^ +50% +([\d.]+)(us|ms|s)$/m),
+    p99: time(/^ +99% +([\d.]+)(us|ms|s)$/m),
+    longest: time(/^ +Latency +\S+ +\S+ +([\d.]+)(us|ms|s) /m)
+  }
+  return Object.values(latency).some(Number.isNaN) ? undefined : latency
+}
+
 export const start = ({ connections, headers = [], patience = 10, pipelined = false, url }: Options): Crowd => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "proof-"))
   const script = path.join(folder, "pipeline.lua")
@@ -34,6 +49,7 @@ export const start = ({ connections, headers = [], patience = 10, pipelined = fa
     "--threads=1",
     `--connections=${connections}`,
     "--duration=10m",
+    "--latency",
     `--timeout=${patience}s`,
     ...pipelined ? [`--script=${script}`] : [],
     ...headers.flatMap((header) => ["--header", header]),
@@ -57,7 +73,14 @@ export const start = ({ connections, headers = [], patience = 10, pipelined = fa
       }
       const [, other] = /Non-2xx or 3xx responses: (\d+)/.exec(text) ?? []
       if (other !== undefined) failed["status"] = Number(other)
-      return { requests: Number(requests), failed, again: {}, ordinary: 0 }
+      const latency = latencyIn(text)
+      return {
+        requests: Number(requests),
+        failed,
+        again: {},
+        ordinary: 0,
+        ...latency === undefined ? {} : { latency }
+      }
     },
     end: () => void wrk.kill("SIGKILL")
   }

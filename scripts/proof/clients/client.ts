@@ -2,13 +2,27 @@
 import { setMaxListeners } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parentPort, workerData } from "node:worker_threads"
-import type { Counts } from "../crowd.ts"
+import { percentile } from "../../lib/statistics.ts"
+import type { Counts, Tally } from "../crowd.ts"
 
 export const tally = { requests: 0, failed: {} as Counts, again: {} as Counts, ordinary: 0 }
 
 export const count = (counts: Counts, kind: string): void => {
   counts[kind] = (counts[kind] ?? 0) + 1
 }
+
+const times: Array<number> = []
+
+/** A request has been answered that was sent at `since`, by the clock of `performance`. */
+export const answered = (since: number): void => void times.push(performance.now() - since)
+
+const result = (): Tally =>
+  times.length === 0
+    ? tally
+    : {
+      ...tally,
+      latency: { p50: percentile(times, 0.5), p99: percentile(times, 0.99), longest: percentile(times, 1) }
+    }
 
 export const codeOf = (error: unknown): string => {
   const { code, message } = error as NodeJS.ErrnoException
@@ -30,6 +44,6 @@ export const run = (clients: number, client: (index: number) => Promise<unknown>
   const all = Promise.all(Array.from({ length: clients }, (_, index) => client(index)))
   parentPort!.once("message", () => {
     stopping.abort()
-    void all.then(() => parentPort!.postMessage(tally))
+    void all.then(() => parentPort!.postMessage(result()))
   })
 }

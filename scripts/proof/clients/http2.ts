@@ -1,6 +1,6 @@
 /** Clients that share a few HTTP/2 sessions, many streams at a time on each. */
 import * as http2 from "node:http2"
-import { codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
+import { answered, codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
 
 export interface Options {
   readonly port: number
@@ -59,9 +59,11 @@ const ask = (session: http2.ClientHttp2Session) =>
 
 const request = async (session: () => http2.ClientHttp2Session): Promise<void> => {
   tally.requests++
+  const begin = performance.now()
   for (let tries = 1;; tries++) {
     try {
-      return await ask(session())
+      await ask(session())
+      return answered(begin)
     } catch (error) {
       if (!(error instanceof Refused)) return count(tally.failed, codeOf(error))
       count(tally.again, "refused")

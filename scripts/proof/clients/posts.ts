@@ -5,7 +5,7 @@
 import * as http from "node:http"
 import * as net from "node:net"
 import { Pool } from "undici"
-import { codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
+import { answered, codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
 
 export interface Options {
   readonly port: number
@@ -112,15 +112,19 @@ const isTimeout = (idle: number) => idle > keepAliveTimeout - 100
 
 run(clients, async () => {
   const { close, post } = make()
-  let answered = performance.now()
+  let last = performance.now()
   for (;;) {
     await pause(Math.random() * longestPause)
     if (stopped.aborted) break
     tally.requests++
-    const idle = performance.now() - answered
+    const begin = performance.now()
+    const idle = begin - last
     const { failure, reused } = await post()
-    answered = performance.now()
-    if (failure === undefined) continue
+    last = performance.now()
+    if (failure === undefined) {
+      answered(begin)
+      continue
+    }
     if (reused && isTimeout(idle)) tally.ordinary++
     else count(tally.failed, `${failure} after ${(idle / 1_000).toFixed(1)} s`)
   }

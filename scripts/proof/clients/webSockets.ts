@@ -1,24 +1,28 @@
 /** Each client sends one message after the other, and after a reconnection the one that was not answered again. */
 import { WebSocket } from "ws"
-import { codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
+import { answered, codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
 
 export interface Options {
   readonly port: number
   readonly clients: number
+  /** `/` by default. */
+  readonly path?: string
 }
 
-const { clients, port } = options<Options>()
+const { clients, path = "/", port } = options<Options>()
 
 run(clients, (id) =>
   new Promise<void>((resolve) => {
     let unanswered: string | undefined
     let next = 0
+    let begin = 0
     const connect = () => {
-      const webSocket = new WebSocket(`ws://127.0.0.1:${port}`)
+      const webSocket = new WebSocket(`ws://127.0.0.1:${port}${path}`)
       const send = () => {
         if (unanswered === undefined) {
           unanswered = `${id}.${next++}`
           tally.requests++
+          begin = performance.now()
         } else count(tally.again, "unanswered")
         webSocket.send(unanswered)
       }
@@ -27,8 +31,9 @@ run(clients, (id) =>
         else webSocket.close(1000)
       })
       webSocket.on("message", async (data) => {
-        if (String(data) === unanswered) unanswered = undefined
-        else return count(tally.failed, "wrong answer")
+        if (String(data) !== unanswered) return count(tally.failed, "wrong answer")
+        unanswered = undefined
+        answered(begin)
         await pause(Math.random() * 100)
         if (stopped.aborted) webSocket.close(1000)
         else if (webSocket.readyState === WebSocket.OPEN) send()

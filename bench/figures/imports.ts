@@ -1,0 +1,50 @@
+/** What importing the upgrader costs on top of what an app imports anyway. A new process for each sample. */
+import { execFileSync } from "node:child_process"
+import { alternating, median, now, percentile } from "../../scripts/lib/statistics.ts"
+import type { Figure } from "../lib/results.ts"
+import { root } from "../lib/results.ts"
+
+const common = `
+await import("effect/Effect")
+await import("effect/Layer")
+await import("@effect/platform-node/NodeRuntime")`
+const upgrader = `${common}
+await import("effect-tableflip/Upgrader")`
+
+const run = (code: string) => {
+  const begin = now()
+  execFileSync(process.execPath, ["--input-type=module", "-e", code], { cwd: root })
+  return now() - begin
+}
+
+export const imports = async (quick: boolean): Promise<Figure> => {
+  const rounds = quick ? 3 : 41
+  const cases = [
+    { name: "effect/Effect, effect/Layer, NodeRuntime", code: common, times: [] as Array<number> },
+    { name: "and effect-tableflip/Upgrader", code: upgrader, times: [] as Array<number> }
+  ]
+  for (let round = 0; round < rounds; round++) {
+    for (const { code, times } of alternating(cases, round)) times.push(run(code))
+  }
+  const [without, with_] = cases.map(({ times }) => median(times))
+  return {
+    name: "imports",
+    title:
+      `A process that imports the upgrader, over one that imports what an app imports anyway. Medians of ${rounds} alternating rounds.`,
+    tables: [{
+      titles: ["imports", "median ms", "best ms", "p75 ms"],
+      rows: cases.map(({ name, times }) => [
+        name,
+        ...[median(times), percentile(times, 0), percentile(times, 0.75)].map((time) => time.toFixed(1))
+      ])
+    }],
+    bars: [{
+      what: "import of effect-tableflip/Upgrader, ms",
+      value: Number((with_! - without!).toFixed(1)),
+      limit: 40,
+      is: "at most"
+    }],
+    notes: [],
+    data: cases.map(({ name, times }) => ({ name, times }))
+  }
+}

@@ -1,0 +1,115 @@
+/** Many upgrades in a row under light load: what is left of each, and what grows. */
+import * as fs from "node:fs"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import * as generations from "../../scripts/lib/generations.ts"
+import type { Sample } from "../../scripts/lib/load.ts"
+import * as load from "../../scripts/lib/load.ts"
+import { median, now } from "../../scripts/lib/statistics.ts"
+import type { Figure } from "../lib/results.ts"
+
+const program = fileURLToPath(new URL("../../examples/http.js", import.meta.url))
+
+const descriptors = (pid: number) => fs.readdirSync(`/proc/${pid}/fd`).length
+const megabytes = (pid: number) =>
+  Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024
+/** The arguments of a process; none once it has ended, also while its parent has not taken notice. */
+const argumentsOf = (pid: number) => {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").filter((argument) => argument !== "")
+  } catch {
+    return []
+  }
+}
+
+interface Look {
+  readonly generation: number
+  readonly processes: number
+  readonly descriptors: number
+  readonly megabytes: number
+}
+
+export const memory = async (quick: boolean): Promise<Figure> => {
+  const upgrades = quick ? 4 : 200
+  const server = generations.start({ args: [program], environment: { PORT: "0" } })
+  try {
+    const [port] = await server.line(/Listening on http:\/\/127\.0\.0\.1:(\d+)/)
+    await server.line(/is ready as generation 1/)
+    const clients = load.start({ port: Number(port), clients: 2, pause: 20, keepAlive: false })
+    const samples: Array<Sample> = []
+    const looks: Array<Look> = []
+    const times: Array<number> = []
+    const pids = [server.pid]
+    const running = () => pids.filter((pid) => argumentsOf(pid).length > 0).length
+    const look = async (generation: number, pid: number) => {
+      // The fewest of several counts: the clients have a connection open now and then.
+      let fewest = Number.POSITIVE_INFINITY
+      for (let count = 0; count < 20; count++) {
+        await sleep(50)
+        fewest = Math.min(fewest, descriptors(pid))
+      }
+      looks.push({
+        generation,
+        processes: running(),
+        descriptors: fewest,
+        megabytes: Number(megabytes(pid).toFixed(1))
+      })
+    }
+    let pid = server.pid
+    await look(1, pid)
+    for (let generation = 2; generation <= upgrades + 1; generation++) {
+      const from = server.position()
+      const begin = now()
+      process.kill(pid, "SIGHUP")
+      const [next] = await server.line(/Process (\d+) has taken over/, { from })
+      times.push(now() - begin)
+      while (argumentsOf(pid).length > 0) {
+        if (now() - begin > 60_000) throw new Error(`Process ${pid} does not end. It said:\n${server.tail()}`)
+        await sleep(5)
+      }
+      pid = Number(next)
+      pids.push(pid)
+      if ((generation - 1) % Math.ceil(upgrades / 8) === 0) await look(generation, pid)
+      samples.push(...await clients.take())
+    }
+    samples.push(...await clients.stop())
+    await server.stop(pid)
+    const failures = samples.flatMap(({ failure }) => failure ?? [])
+    const [first, last] = [looks[0]!, looks.at(-1)!]
+    return {
+      name: "memory",
+      title: `${upgrades} upgrades in a row under light load.`,
+      tables: [{
+        titles: ["generation", "processes", "descriptors", "resident MB"],
+        rows: looks.map(({ descriptors, generation, megabytes, processes }) =>
+          [generation, processes, descriptors, megabytes].map(String)
+        )
+      }],
+      bars: [
+        { what: `failed requests in ${upgrades} upgrades in a row`, value: failures.length, limit: 0, is: "at most" },
+        {
+          what: "descriptors of the last generation over the second",
+          value: last.descriptors - looks[1]!.descriptors,
+          limit: 0,
+          is: "at most"
+        },
+        { what: "processes left after the final stop", value: running(), limit: 0, is: "at most" },
+        {
+          what: "resident memory of the last generation over the first",
+          value: Number((last.megabytes / first.megabytes).toFixed(2)),
+          limit: 1.2,
+          is: "at most"
+        }
+      ],
+      notes: [
+        `${samples.length} requests; median upgrade ${median(times).toFixed(0)} ms, longest ${
+          Math.max(...times).toFixed(0)
+        } ms`,
+        ...failures.length === 0 ? [] : [`Failed: ${[...new Set(failures)].join(", ")}`]
+      ],
+      data: { looks, times: times.map(Math.round) }
+    }
+  } finally {
+    await server.end()
+  }
+}

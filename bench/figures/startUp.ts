@@ -1,0 +1,88 @@
+/**
+ * How long an upgrade takes, from SIGHUP until the old process hands over, compared with a start of the same program
+ * from nothing to its first answer.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import * as generations from "../../scripts/lib/generations.ts"
+import { answers, freePort } from "../../scripts/lib/ports.ts"
+import { alternating, median, now, percentile } from "../../scripts/lib/statistics.ts"
+import type { Figure } from "../lib/results.ts"
+
+const once = async (program: string) => {
+  const port = await freePort()
+  const begin = now()
+  const server = generations.start({ args: [program], environment: { PORT: String(port) } })
+  try {
+    while (!await answers(port)) {
+      if (now() - begin > 30_000) throw new Error(`No answer within 30 seconds. It said:\n${server.tail()}`)
+      await sleep(2)
+    }
+    const start = now() - begin
+    await server.line(/is ready as generation 1/)
+    await sleep(200)
+    const asked = now()
+    process.kill(server.pid, "SIGHUP")
+    const [next] = await server.line(/Process (\d+) has taken over/)
+    const upgrade = now() - asked
+    await server.stop(Number(next))
+    return { start, upgrade }
+  } finally {
+    await server.end()
+  }
+}
+
+const programs = {
+  "UpgradableHttpServer": "../../examples/http.js",
+  "Fds.listen on node:http": "../../examples/plain-node.js"
+}
+
+export const startUp = async (quick: boolean): Promise<Figure> => {
+  const rounds = quick ? 3 : 15
+  const samples = Object.entries(programs).map(([name, path]) => ({
+    name,
+    program: fileURLToPath(new URL(path, import.meta.url)),
+    times: [] as Array<{ start: number; upgrade: number }>
+  }))
+  for (let round = 0; round < rounds; round++) {
+    for (const { program, times } of alternating(samples, round)) times.push(await once(program))
+  }
+  const found = samples.map(({ name, times }) => {
+    const ratios = times.map(({ start, upgrade }) => upgrade / start)
+    const start = median(times.map(({ start }) => start))
+    const upgrade = median(times.map(({ upgrade }) => upgrade))
+    return {
+      name,
+      start,
+      upgrade,
+      ratio: Number((upgrade / start).toFixed(2)),
+      p25: percentile(ratios, 0.25),
+      p75: percentile(ratios, 0.75),
+      times
+    }
+  })
+  return {
+    name: "start-up",
+    title:
+      `From SIGHUP until the new process has taken over, compared with a start of the same program from nothing to its first answer. Medians of ${rounds} rounds.`,
+    tables: [{
+      titles: ["program", "cold start ms", "upgrade ms", "ratio", "ratio p25", "ratio p75"],
+      rows: found.map(({ name, p25, p75, ratio, start, upgrade }) => [
+        name,
+        start.toFixed(0),
+        upgrade.toFixed(0),
+        ratio.toFixed(2),
+        p25.toFixed(2),
+        p75.toFixed(2)
+      ])
+    }],
+    bars: found.map(({ name, ratio }) => ({
+      what: `upgrade over cold start, ${name}`,
+      value: ratio,
+      limit: 1.1,
+      is: "at most"
+    })),
+    notes: [],
+    data: found
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Measures what the package promises, beside its peers, on this machine, and keeps the results in `bench/results`.
+ *
+ *     npm run bench [-- --quick] [-- --update-readme] [-- --redraw] [-- load start-up …]
+ *
+ * With `--quick` it takes few rounds, to see that everything runs. The results of that, and of some figures only, go to
+ * `build/bench/results`. With `--update-readme` the table and the picture of the README are made anew from the results,
+ * and with `--redraw` that is done from the results of the last whole run, without measuring anything.
+ */
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { parseArgs } from "node:util"
+import { table } from "../scripts/lib/table.ts"
+import { imports } from "./figures/imports.ts"
+import { listeners } from "./figures/listeners.ts"
+import type { LoadData } from "./figures/load.ts"
+import { failuresIn, load } from "./figures/load.ts"
+import { memory } from "./figures/memory.ts"
+import { startUp } from "./figures/startUp.ts"
+import { throughput } from "./figures/throughput.ts"
+import { timeline } from "./figures/timeline.ts"
+import * as readme from "./lib/readme.ts"
+import type { Figure } from "./lib/results.ts"
+import * as results from "./lib/results.ts"
+
+const figures: Record<string, (quick: boolean) => Promise<Figure>> = {
+  load,
+  timeline,
+  "start-up": startUp,
+  throughput,
+  listeners,
+  memory,
+  imports
+}
+
+const { positionals: names, values: { quick, redraw, "update-readme": updateReadme } } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    redraw: { type: "boolean", default: false },
+    "update-readme": { type: "boolean", default: false }
+  }
+})
+
+const unknown = names.filter((name) => !(name in figures))
+if (unknown.length > 0) {
+  console.error(`There is no figure ${unknown.join(", ")}. These are: ${Object.keys(figures).join(" ")}`)
+  process.exit(2)
+}
+
+const folder = path.join(results.root, "bench")
+if (!fs.existsSync(path.join(folder, "node_modules"))) {
+  console.log("Installing what the bench compares with and draws with, into bench/node_modules")
+  const { status } = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: folder, stdio: "inherit" })
+  if (status !== 0) console.log("That failed: pm2 will be missing, and nothing can be drawn")
+}
+
+const measure = async (): Promise<results.Results> => {
+  const begin = performance.now()
+  const machine = results.machine()
+  console.log(`${results.describeMachine(machine)}\n`)
+  const done: Array<Figure> = []
+  for (const [name, make] of Object.entries(figures)) {
+    if (names.length > 0 && !names.includes(name)) continue
+    console.log(`==> ${name}`)
+    const figure = await make(quick)
+    console.log(`\n${figure.title}\n`)
+    for (const { rows, titles } of figure.tables) table(titles, rows)
+    console.log()
+    for (const note of figure.notes) console.log(`  ${note}`)
+    console.log()
+    done.push(figure)
+  }
+  const seconds = Math.round((performance.now() - begin) / 1_000)
+  return { machine, whole: !quick && names.length === 0, seconds, figures: done }
+}
+
+const found = redraw ? results.read() : await measure()
+const bars = results.barTable(found.figures)
+if (bars.rows.length > 0) table(bars.titles, bars.rows)
+if (!redraw) console.log(`\n${found.seconds} seconds. Written: ${results.write(found).join(", ")}`)
+
+if (updateReadme || redraw) console.log(`Made anew: ${readme.update(found).join(", ")}`)
+
+const failures = found.figures.flatMap(({ data, name }) => name === "load" ? failuresIn(data as LoadData) : [])
+for (const failure of failures) console.error(`FAILED: ${failure}`)
+process.exitCode = failures.length === 0 ? 0 : 1

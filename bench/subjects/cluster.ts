@@ -1,0 +1,28 @@
+import { fileURLToPath } from "node:url"
+import * as generations from "../../scripts/lib/generations.ts"
+import { freePort } from "../../scripts/lib/ports.ts"
+import type { Subject } from "./subject.ts"
+import { processes } from "./subject.ts"
+
+const program = fileURLToPath(new URL("../peers/cluster.js", import.meta.url))
+
+export const cluster: Subject = {
+  name: "cluster",
+  title: "node:cluster, rolling restart of 2 workers",
+  ours: false,
+  protocols: ["http", "https", "http2", "ws"],
+  missing: () => undefined,
+  run: async (protocol, use) => {
+    const port = await freePort()
+    const server = generations.start({
+      args: [program],
+      environment: { PROTOCOL: protocol, PORT: String(port) }
+    })
+    try {
+      const ask = () => process.kill(server.pid, "SIGHUP")
+      return await use(await processes(server, { port, count: 2, ask }))
+    } finally {
+      await server.end()
+    }
+  }
+}
