@@ -49,6 +49,14 @@ describe("the documentation", () => {
     for (const block of pages.flatMap(blocksOf)) assert.include(known, block.language, where(block))
   })
 
+  it("says what to do about every error", () => {
+    const errors = ["TableflipError", "PoolError"].flatMap((module) =>
+      Array.from(textOf(`src/${module}.ts`).matchAll(/TaggedError\("(\w+)"\)/g), ([, tag]) => tag!)
+    )
+    assert.isAtLeast(errors.length, 18)
+    for (const tag of errors) assert.include(textOf("docs/failures.md"), `\`${tag}\``)
+  })
+
   it("has links that lead to a file and a heading of it", () => {
     const anchors = (page: string) =>
       Array.from(
