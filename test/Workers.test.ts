@@ -790,6 +790,18 @@ describe("Workers", () => {
         yield* noOneElse
       }).pipe(Effect.provide(TestEnv.layer)))
 
+    it.effect("does not start if the value is larger than what is read", () =>
+      Effect.gen(function*() {
+        class Book extends Context.Tag("Book")<Book, string>() {}
+        const error = yield* Effect.flip(
+          Workers.launchWith(Layer.empty, {
+            main: Workers.main(Layer.succeed(Book, "x".repeat(9 * 1024 * 1024)), Book, Schema.String)
+          })
+        )
+        assert.match(String(error), /The value Book .* it has 9437186 bytes, and 8388608 are taken/)
+        yield* noOneElse
+      }).pipe(Effect.provide(TestEnv.layer)))
+
     it.effect("runs in the life of the main context", () =>
       Effect.gen(function*() {
         const seen: Array<string> = []

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
 import { MainContextError } from "../PoolError.ts"
+import { maxStateLength } from "./protocol.ts"
 
 const load = Effect.promise(() => Promise.all([import("effect/Schema"), import("effect/ParseResult")]))
 
@@ -24,6 +25,9 @@ const explain = (direction: MainContextError["direction"], value: string, error:
     )
   })
 
+/** Half of what a process reads from the one that started it, which is encoded once more on the way. */
+const maxLength = maxStateLength / 2
+
 export const encode = <A, I>(
   name: string,
   schema: Schema.Schema<A, I>,
@@ -33,7 +37,15 @@ export const encode = <A, I>(
     Effect.catchAll(
       encode(parseJson(schema))(value),
       (error) => explain("encode", name, error)
-    ))
+    )).pipe(
+      Effect.filterOrFail((json) => Buffer.byteLength(json) <= maxLength, (json) =>
+        new MainContextError({
+          direction: "encode",
+          value: name,
+          field: "",
+          detail: `it has ${Buffer.byteLength(json)} bytes, and ${maxLength} are taken; pass the name of a file instead`
+        }))
+    )
 
 export const decode = <A, I>(
   name: string,

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as net from "node:net"
 import { fileURLToPath } from "node:url"
-import { ask, isLinux, onlyAlive, signal, start } from "./harness.ts"
+import { ask, freePort, isLinux, onlyAlive, signal, start } from "./harness.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -15,11 +15,11 @@ const tellExit = `data:text/javascript,${
 }`
 
 /** Started as its header says. */
-const startExample = (example: string) =>
+const startExample = (example: string, env: Record<string, string> = { PORT: "0" }) =>
   start(`examples/${example}.ts`, {
     nodeFlags: ["--import", "tsx", "--import", tellExit],
     cwd: root,
-    env: { PORT: "0" }
+    env
   })
 
 const askHttp = (port: number) => Effect.orDie(Effect.map(ask(port), ({ body }) => body))
@@ -64,4 +64,33 @@ describe.runIf(isLinux)("examples", () => {
         yield* onlyAlive(program, [])
       }))
   }
+
+  it.scopedLive("workers answers, counts, is replaced, resized and upgraded, and stops", () =>
+    Effect.gen(function*() {
+      const [port, metrics, admin] = yield* Effect.all([freePort, freePort, freePort])
+      const program = yield* startExample("workers", {
+        PORT: String(port),
+        METRICS_PORT: String(metrics),
+        ADMIN_PORT: String(admin)
+      })
+      yield* program.waitFor(new RegExp(`Process ${program.pid} is ready as generation 1`), "60 seconds")
+      assert.match(yield* askHttp(port), /^hello from worker [01], process \d+\n$/)
+      assert.match(yield* askHttp(metrics), /^requests_total\{worker="[01]"\} 1\n$/)
+      assert.strictEqual(yield* post(admin, "/replace"), "replaced\n")
+      assert.strictEqual(yield* post(admin, "/size/1"), "1\n")
+      const before = yield* askHttp(port)
+      assert.match(before, /^hello from worker 0, /)
+      yield* signal(program.pid, "SIGHUP")
+      const [next] = yield* program.waitFor(/Process (\d+) has taken over as generation 2/, "60 seconds").pipe(
+        Effect.map((match) => match.slice(1).map(Number))
+      )
+      yield* program.waitFor(new RegExp(`^EXIT ${program.pid} 0`))
+      assert.notStrictEqual(yield* askHttp(port), before)
+      yield* signal(next!, "SIGTERM")
+      yield* program.waitFor(new RegExp(`^EXIT ${next} 0`))
+      yield* onlyAlive(program, [])
+    }))
 })
+
+const post = (port: number, path: string) =>
+  Effect.promise(() => fetch(`http://127.0.0.1:${port}${path}`, { method: "POST" }).then((answer) => answer.text()))

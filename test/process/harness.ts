@@ -13,6 +13,7 @@ import type { StdioOptions } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as http from "node:http"
+import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -374,6 +375,14 @@ export const ours = (listing: string): ReadonlyArray<string> => {
 // ---------------------------------------------------------------------------------------------------------------------
 // Clients
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** A port that nobody listens on, for programs that cannot tell which one they were given. */
+export const freePort = Effect.async<number>((resume) => {
+  const server = net.createServer().listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as net.AddressInfo
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
 
 export interface Answer {
   readonly pid: number

@@ -5,7 +5,6 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
-import * as net from "node:net"
 import * as path from "node:path"
 import * as tls from "node:tls"
 import { certificate } from "../fixtures/certificate.ts"
@@ -16,6 +15,7 @@ import {
   directory,
   eventually,
   fixture,
+  freePort,
   isLinux,
   load,
   onlyAlive,
@@ -79,13 +79,6 @@ const status = (primary: { readonly port: number }) =>
   Effect.map(command(primary, "/status"), (body) => JSON.parse(body) as ReadonlyArray<Row>)
 
 const pids = (all: ReadonlyArray<{ readonly pid: number }>) => all.map(({ pid }) => pid)
-
-const freePort = Effect.async<number>((resume) => {
-  const server = net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as net.AddressInfo
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 const released = (program: Handle, pid: number) => program.lines().filter((line) => line.startsWith(`RELEASED ${pid} `))
 
