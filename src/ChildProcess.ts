@@ -110,8 +110,9 @@ export interface ChildProcess {
   readonly release: Effect.Effect<void>
 }
 
-// The streams of a process that ends are closed a moment before the system tells how it ended.
-const exitDelay = Duration.millis(250)
+// A process that ends closes its streams before the system tells how it ended; and one whose start-up fails, before it
+// has released the rest. How it ended says more than that it said nothing.
+const exitDelay = Duration.seconds(3)
 
 // Only a process that the kernel cannot end (waiting for a broken disk, say) outlives SIGKILL by that much.
 const killDelay = Duration.seconds(10)

@@ -166,7 +166,7 @@ describe("Upgrader", () => {
     )
     failing(
       "by closing the ready stream and living on",
-      (child) => Effect.zipRight(child.closeReady, TestClock.adjust("250 millis")),
+      (child) => Effect.zipRight(child.closeReady, TestClock.adjust("3 seconds")),
       () =>
         new TableflipError.ProtocolError({
           source: "the ready stream",

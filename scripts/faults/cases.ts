@@ -114,12 +114,12 @@ const childBreaks: ReadonlyArray<Case> = [
     outcome: ["parent"],
     error: /^ChildExitedError .*exited with code 1 before/
   },
-  {
-    name: "child: close the listener, first line",
-    plan: { 2: { step: "first line", fault: "close listener" } },
+  ...(["close listener", "close listener and end slowly"] as const).map((fault): Case => ({
+    name: `child: ${fault}, first line`,
+    plan: { 2: { step: "first line", fault } },
     outcome: ["parent"],
     error: /^ChildExitedError .*exited with code 1 before/
-  },
+  })),
   ...(["clock forward", "clock back"] as const).map((fault): Case => ({
     name: `child: ${fault} a day, first line`,
     plan: { 2: { step: "first line", fault } },

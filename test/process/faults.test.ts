@@ -13,7 +13,7 @@ const names = [
   "child: kill, before the ready byte",
   "child: throw, up",
   "child: garbage on the ready stream, bound",
-  "child: close the listener, first line",
+  "child: close listener and end slowly, first line",
   "parent: kill, after the spawn",
   "parent: kill, ready byte read",
   "parent: throw, draining",
