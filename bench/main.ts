@@ -17,6 +17,8 @@ import { listeners } from "./figures/listeners.ts"
 import type { LoadData } from "./figures/load.ts"
 import { failuresIn, load } from "./figures/load.ts"
 import { memory } from "./figures/memory.ts"
+import { pool } from "./figures/pool.ts"
+import { poolMemory } from "./figures/poolMemory.ts"
 import { startUp } from "./figures/startUp.ts"
 import { throughput } from "./figures/throughput.ts"
 import { timeline } from "./figures/timeline.ts"
@@ -30,7 +32,9 @@ const figures: Record<string, (quick: boolean) => Promise<Figure>> = {
   "start-up": startUp,
   throughput,
   listeners,
+  pool,
   memory,
+  "pool-memory": poolMemory,
   imports
 }
 

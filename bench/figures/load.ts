@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { alternating, median, percentile } from "../../scripts/lib/statistics.ts"
 import type { Counts, Tally } from "../../scripts/proof/crowd.ts"
+import { total } from "../../scripts/proof/crowd.ts"
 import { isInstalled } from "../../scripts/proof/wrk.ts"
 import type { Clients } from "../lib/clients.ts"
 import { clients } from "../lib/clients.ts"
@@ -45,7 +46,6 @@ const measure = (subject: Subject, load: Clients, upgrades: number): Promise<Sam
   })
 
 const sum = (numbers: ReadonlyArray<number>) => numbers.reduce((sum, number) => sum + number, 0)
-const total = (counts: Counts) => sum(Object.values(counts))
 const number = new Intl.NumberFormat("en").format
 const milliseconds = (value: number) => value < 10 ? value.toFixed(1) : value.toFixed(0)
 
@@ -100,7 +100,10 @@ export const load = async (quick: boolean): Promise<Figure> => {
       for (const { cell: { broken, samples }, subject } of alternating(row, round)) {
         await measure(subject, load, quick ? upgrades : times).then(
           (sample) => samples.push(sample),
-          (error: Error) => broken.push(error.message)
+          (error: Error) => {
+            console.error(error.message)
+            broken.push(error.message.split("\n")[0]!)
+          }
         )
       }
     }

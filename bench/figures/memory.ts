@@ -1,26 +1,14 @@
 /** Many upgrades in a row under light load: what is left of each, and what grows. */
-import * as fs from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import * as generations from "../../scripts/lib/generations.ts"
 import type { Sample } from "../../scripts/lib/load.ts"
 import * as load from "../../scripts/lib/load.ts"
 import { median, now } from "../../scripts/lib/statistics.ts"
+import { descriptors, isRunning, megabytes } from "../lib/processes.ts"
 import type { Figure } from "../lib/results.ts"
 
 const program = fileURLToPath(new URL("../../examples/http.js", import.meta.url))
-
-const descriptors = (pid: number) => fs.readdirSync(`/proc/${pid}/fd`).length
-const megabytes = (pid: number) =>
-  Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024
-/** The arguments of a process; none once it has ended, also while its parent has not taken notice. */
-const argumentsOf = (pid: number) => {
-  try {
-    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").filter((argument) => argument !== "")
-  } catch {
-    return []
-  }
-}
 
 interface Look {
   readonly generation: number
@@ -40,19 +28,12 @@ export const memory = async (quick: boolean): Promise<Figure> => {
     const looks: Array<Look> = []
     const times: Array<number> = []
     const pids = [server.pid]
-    const running = () => pids.filter((pid) => argumentsOf(pid).length > 0).length
     const look = async (generation: number, pid: number) => {
-      // The fewest of several counts: the clients have a connection open now and then.
-      let fewest = Number.POSITIVE_INFINITY
-      for (let count = 0; count < 20; count++) {
-        await sleep(50)
-        fewest = Math.min(fewest, descriptors(pid))
-      }
       looks.push({
         generation,
-        processes: running(),
-        descriptors: fewest,
-        megabytes: Number(megabytes(pid).toFixed(1))
+        processes: pids.filter(isRunning).length,
+        descriptors: await descriptors(pid),
+        megabytes: megabytes(pid)
       })
     }
     let pid = server.pid
@@ -63,7 +44,7 @@ export const memory = async (quick: boolean): Promise<Figure> => {
       process.kill(pid, "SIGHUP")
       const [next] = await server.line(/Process (\d+) has taken over/, { from })
       times.push(now() - begin)
-      while (argumentsOf(pid).length > 0) {
+      while (isRunning(pid)) {
         if (now() - begin > 60_000) throw new Error(`Process ${pid} does not end. It said:\n${server.tail()}`)
         await sleep(5)
       }
@@ -93,7 +74,7 @@ export const memory = async (quick: boolean): Promise<Figure> => {
           limit: 0,
           is: "at most"
         },
-        { what: "processes left after the final stop", value: running(), limit: 0, is: "at most" },
+        { what: "processes left after the final stop", value: pids.filter(isRunning).length, limit: 0, is: "at most" },
         {
           what: "resident memory of the last generation over the first",
           value: Number((last.megabytes / first.megabytes).toFixed(2)),

@@ -6,7 +6,7 @@ import { alternating, median } from "../../scripts/lib/statistics.ts"
 export interface Contestant {
   readonly name: string
   readonly url: string
-  /** All of its processes. */
+  /** The processes whose time counts, if that is of interest. */
   readonly pids: () => ReadonlyArray<number>
 }
 

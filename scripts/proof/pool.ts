@@ -11,7 +11,7 @@ import * as wrk from "./wrk.ts"
 
 const program = fileURLToPath(new URL("./poolServer.js", import.meta.url))
 
-interface Pool {
+export interface Pool {
   readonly port: number
   readonly replace: () => Promise<unknown>
   readonly resize: (size: number) => Promise<unknown>
@@ -32,7 +32,8 @@ const ask = async (port: number, path: string): Promise<string> => {
   return body
 }
 
-const withPool = async <A>(use: (pool: Pool) => Promise<A>): Promise<A> => {
+/** Runs it until `use` is over. */
+export const withPool = async <A>(use: (pool: Pool) => Promise<A>): Promise<A> => {
   const server = generations.start({ args: [program] })
   let primary = server.pid
   try {

@@ -1,0 +1,25 @@
+/** The server of the pool and of the supervised program, and how they say what becomes of them. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as fs from "node:fs"
+import type { AddressInfo } from "node:net"
+import type { Protocol } from "../../scripts/proof/apps.ts"
+import { createServer } from "../../scripts/proof/apps.ts"
+import * as Fds from "../../src/Fds.ts"
+
+// Synchronous, so that the last words of a process are not lost.
+export const say = (...words: ReadonlyArray<string | number>): void => void fs.writeSync(1, `${words.join(" ")}\n`)
+
+process.on("exit", (code) => say("EXIT", process.pid, code))
+
+export const address = { port: Number(process.env["PORT"] ?? 0), host: "127.0.0.1" }
+
+export const App = Layer.scopedDiscard(Effect.suspend(() =>
+  Effect.map(
+    Fds.listen(createServer((process.env["PROTOCOL"] ?? "http") as Protocol), address),
+    (bound) => {
+      say("PORT", (bound as AddressInfo).port)
+      say("UP", process.pid)
+    }
+  )
+))
