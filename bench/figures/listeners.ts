@@ -32,7 +32,7 @@ const once = async (count: number) => {
 }
 
 export const listeners = async (quick: boolean): Promise<Figure> => {
-  const rounds = quick ? 1 : 5
+  const rounds = quick ? 1 : 3
   const counts = quick ? [1, 10, 1_000] : [1, 10, 100, 1_000, 4_000]
   const samples = counts.map((count) => ({ count, times: [] as Array<number> }))
   for (let round = 0; round < rounds; round++) {

@@ -12,7 +12,7 @@ const kinds = [
 ]
 
 export const pool = async (quick: boolean): Promise<Figure> => {
-  const rounds = quick ? 2 : 7
+  const rounds = quick ? 2 : 5
   const title =
     `Requests that Workers with 2 answer, over node:cluster with 2, both on node:http. Medians of ${rounds} alternating rounds of 2 seconds.`
   if (!isInstalled()) return withoutWrk("pool", title)

@@ -6,7 +6,7 @@ import type { Figure } from "../lib/results.ts"
 import { withoutWrk } from "../lib/wrkThroughput.ts"
 
 export const poolMemory = async (quick: boolean): Promise<Figure> => {
-  const rolls = quick ? 4 : 60
+  const rolls = quick ? 4 : 50
   const title = `The primary of a pool of two under light load, whose workers are replaced ${rolls} times.`
   if (!isInstalled()) return withoutWrk("pool-memory", title)
   return withPool(async (pool) => {

@@ -38,7 +38,7 @@ const programs = {
 }
 
 export const startUp = async (quick: boolean): Promise<Figure> => {
-  const rounds = quick ? 3 : 15
+  const rounds = quick ? 3 : 11
   const samples = Object.entries(programs).map(([name, path]) => ({
     name,
     program: fileURLToPath(new URL(path, import.meta.url)),

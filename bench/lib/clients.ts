@@ -41,7 +41,7 @@ export const clients: ReadonlyArray<Clients> = [
     title: "100 keep-alive connections, a POST every 0 to 2 seconds",
     protocol: "http",
     // An idle connection is waited for, so that each upgrade lasts as long as the longest pause.
-    upgrades: 9,
+    upgrades: 6,
     pause: 1_000,
     start: (_, port) =>
       crowd.start("posts", { port, client: "agent", clients: 100, longestPause: 2_000, keepAliveTimeout: 5_000 })
