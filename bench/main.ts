@@ -53,6 +53,12 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
+const whole = !quick && names.length === 0
+if (updateReadme && !redraw && !whole) {
+  console.error("The README is made from a whole run: leave out --quick and the names, or take --redraw")
+  process.exit(2)
+}
+
 const folder = path.join(results.root, "bench")
 if (!fs.existsSync(path.join(folder, "node_modules"))) {
   console.log("Installing what the bench compares with and draws with, into bench/node_modules")
@@ -77,7 +83,7 @@ const measure = async (): Promise<results.Results> => {
     done.push(figure)
   }
   const seconds = Math.round((performance.now() - begin) / 1_000)
-  return { machine, whole: !quick && names.length === 0, seconds, figures: done }
+  return { machine, whole, seconds, figures: done }
 }
 
 const found = redraw ? results.read() : await measure()
