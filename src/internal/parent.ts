@@ -7,6 +7,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { FdName } from "../Address.ts"
@@ -169,6 +170,15 @@ const checkStreams = (env: Env["Type"], { control, lifelines, names, ready, stat
     { discard: true }
   )
 
+/** Programs that stand in between, as npm does, pass on the variables of a supervisor and not its descriptors. */
+const lostOnTheWay = Effect.as(
+  Effect.logWarning(
+    "A supervisor has started this program through another one, which has not passed on what the supervisor handed over; " +
+      "starting as without a supervisor. Have it run the program itself"
+  ),
+  none
+)
+
 /** Takes what was handed off, and with it the ownership of every descriptor. */
 export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolError, Scope.Scope> = Effect.fnUntraced(
   function*(env) {
@@ -176,7 +186,9 @@ export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolErro
     yield* env.removeVariables(protocol.variables)
     const handOff = yield* decoded
     if (Option.isNone(handOff)) return none
-    yield* checkStreams(env, handOff.value)
+    const checked = yield* Effect.either(checkStreams(env, handOff.value))
+    if (Either.isLeft(checked) && Option.isSome(handOff.value.supervisor)) return yield* lostOnTheWay
+    yield* checked
     return yield* receiveFrom(env, handOff.value).pipe(
       Effect.onError(() => Effect.forEach(handOff.value.descriptors, env.closeDescriptor, { discard: true }))
     )

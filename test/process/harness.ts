@@ -104,7 +104,9 @@ export const openDescriptors = (pid: number): ReadonlyArray<string> =>
   sorted(
     fs.readdirSync(`/proc/${pid}/fd`).flatMap((name) => {
       try {
-        return [fs.readlinkSync(`/proc/${pid}/fd/${name}`).replace(/:\[\d+\]$/, "")]
+        return [
+          fs.readlinkSync(`/proc/${pid}/fd/${name}`).replace(/:\[\d+\]$/, "").replace(/tableflip-\w+/, "tableflip")
+        ]
       } catch {
         return []
       }
