@@ -29,7 +29,7 @@ export const make: Effect.Effect<Family, never, Scope.Scope> = Effect.map(Effect
 
   const flush = (child: ChildProcess) =>
     Effect.zipRight(
-      Effect.timeoutOption(child.outputEnd, outputDelay),
+      Effect.timeoutOption(Effect.interruptible(child.outputEnd), outputDelay),
       Effect.sync(() => void unflushed.delete(child))
     )
 

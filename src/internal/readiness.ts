@@ -60,7 +60,7 @@ const untilProbed = (
 
 /** Its last output goes with the error: it tells why. */
 const withOutput = (child: ChildProcess) => (error: ChildExitedError) =>
-  Effect.timeoutOption(child.outputEnd, "250 millis").pipe(
+  Effect.timeoutOption(Effect.interruptible(child.outputEnd), "250 millis").pipe(
     Effect.zipRight(child.lastLines),
     Effect.flatMap((output) => new ChildExitedError({ ...error, output }))
   )

@@ -171,7 +171,10 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       yield* Deferred.succeed(stopping, void 0)
       yield* processes.stop(Word.Stopped({ signal: settings.stopSignal }))
       yield* children.flush
-      const statuses = yield* Effect.timeoutOption(Effect.forEach(current, ({ exit }) => exit), exitDelay)
+      const statuses = yield* Effect.timeoutOption(
+        Effect.interruptible(Effect.forEach(current, ({ exit }) => exit)),
+        exitDelay
+      )
       return Option.getOrUndefined(Option.flatMap(statuses, worst)) ?? children.lastStatus()
     })
 
