@@ -182,6 +182,8 @@ export interface BoundPacket {
 export interface Files {
   /** The content; none if there is no such file, or if what is there is no plain file. Fails with what the system said. */
   readonly read: (path: string) => Effect.Effect<Option.Option<string>, unknown>
+  /** The content of a file of any size, wherever links lead to it. Fails with what the system said. */
+  readonly readWhole: (path: string) => Effect.Effect<string, unknown>
   /** Replaces the content in one step: readers see the old or the new, also after a crash of the machine. */
   readonly writeAtomic: (path: string, content: string) => Effect.Effect<void, unknown>
   readonly remove: (path: string) => Effect.Effect<void, unknown>

@@ -56,6 +56,7 @@ const writeTemporary = async (file: string, content: string): Promise<void> => {
 
 export const files: Files = {
   read: (file) => Effect.catchIf(attempt(() => readSmall(file)), isNoFile, () => Effect.succeed(Option.none())),
+  readWhole: (file) => attempt(() => fs.readFile(file, "utf8")),
   // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
   writeAtomic: (file, content) =>
     Effect.suspend(() => {

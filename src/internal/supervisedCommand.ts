@@ -4,7 +4,6 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as path from "node:path"
 import * as util from "node:util"
 import * as ChildProcess from "../ChildProcess.ts"
@@ -32,11 +31,8 @@ export interface CommandOptions {
 type Variables = Readonly<Record<string, string | undefined>>
 
 const readEnvironmentFile = (env: Env["Type"], file: string) =>
-  env.files.read(path.resolve(env.directory, file)).pipe(
-    Effect.flatMap(Option.match({
-      onNone: () => Effect.fail(new Error("there is no such file") as unknown),
-      onSome: (content) => Effect.sync((): Variables => util.parseEnv(content))
-    })),
+  env.files.readWhole(path.resolve(env.directory, file)).pipe(
+    Effect.map((content): Variables => util.parseEnv(content)),
     Effect.mapError((cause) => new EnvironmentFileError({ path: file, cause }))
   )
 

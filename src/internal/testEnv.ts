@@ -271,6 +271,11 @@ export const make = (
     isSocket: (path) => Effect.sync(() => [...kernel.sockets].some(({ key }) => key === path)),
     files: {
       read: (path) => Effect.sync(() => Option.fromNullable(kernel.files.get(path))),
+      readWhole: (path) =>
+        Effect.suspend(() => {
+          const content = kernel.files.get(path)
+          return content === undefined ? Effect.fail(new Error("there is no such file")) : Effect.succeed(content)
+        }),
       writeAtomic: (path, content) => changeFile(() => kernel.files.set(path, content)),
       remove: (path) => changeFile(() => kernel.files.delete(path))
     }
