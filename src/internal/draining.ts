@@ -12,6 +12,7 @@ import type * as net from "node:net"
 import * as Drain from "../Drain.ts"
 import type { Env } from "../Env.ts"
 import type { DrainHook, DrainReport, ExitReason } from "../UpgraderEvent.ts"
+import { samePress } from "./samePress.ts"
 import type { Settings } from "./upgraderOptions.ts"
 
 export interface Draining {
@@ -27,9 +28,6 @@ interface Followed {
   readonly address: string
   readonly drainable: Drain.Drainable
 }
-
-/** One press of Ctrl-C can arrive twice, from the terminal and from a wrapper such as npm. */
-const samePress = Duration.seconds(1)
 
 export const make = (env: Env["Type"], settings: Settings): Draining => {
   const servers = new Set<Followed>()

@@ -5,13 +5,12 @@
  *
  * @internal
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { samePress } from "./samePress.ts"
 
 const stopSignals = ["SIGTERM", "SIGINT"] as const
-
-/** Milliseconds in which a further signal is the same press. */
-const samePress = 1_000
 
 /**
  * From the first stop signal that somebody handles on, those of the same press do not end the process. One that nobody
@@ -26,7 +25,7 @@ export const hold: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(Effec
         const now = performance.now()
         if (process.listenerCount(signal) > 1) {
           heardAt = now
-        } else if (heardAt === undefined || now - heardAt >= samePress) {
+        } else if (heardAt === undefined || now - heardAt >= Duration.toMillis(samePress)) {
           process.off(signal, onSignal)
           process.kill(process.pid, signal)
         }

@@ -4,11 +4,9 @@
  * @internal
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import { randomBytes } from "node:crypto"
 import type { Address, FdName } from "../Address.ts"
@@ -32,6 +30,7 @@ import * as pool from "./pool.ts"
 import type { Member, SlotSpec } from "./poolMember.ts"
 import { statusOf } from "./poolPolicy.ts"
 import type { State } from "./protocol.ts"
+import { samePress } from "./samePress.ts"
 import * as stopSignals from "./stopSignals.ts"
 import * as tlsTickets from "./tlsTickets.ts"
 import type { Begun } from "./upgrader.ts"
@@ -191,9 +190,6 @@ const finish = Effect.fnUntraced(function*(
   return hastening
 }, Effect.scoped)
 
-/** One press of Ctrl-C can arrive twice, from the terminal and from a wrapper such as npm. */
-const samePress = Duration.seconds(1)
-
 /** Who tells the primary to stop once more, means the workers too. */
 const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, signal: NodeJS.Signals) {
   const deliveries = yield* env.signals(signal)
@@ -204,12 +200,3 @@ const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, sign
     Effect.forkScoped
   )
 })
-
-/** Where the events of a pool are published. */
-export const makeEvents = Effect.map(
-  Effect.acquireRelease(PubSub.unbounded<PoolEvent>(), PubSub.shutdown),
-  (events) => ({
-    publish: (event: PoolEvent) => Effect.asVoid(PubSub.publish(events, event)),
-    events: PubSub.subscribe(events)
-  })
-)

@@ -8,7 +8,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as path from "node:path"
@@ -17,13 +16,13 @@ import type * as ExitStatus from "../ExitStatus.ts"
 import * as PidFile from "../PidFile.ts"
 import type { ProcessStartError, ReplaceError } from "../PoolError.ts"
 import { RestartsExhaustedError } from "../PoolError.ts"
-import type { PoolEvent } from "../PoolEvent.ts"
 import type { BuildError, Options, Supervisor } from "../Supervisor.ts"
 import { InvalidOptionError, NotReadyError, NotSupportedError, TerminatingError } from "../TableflipError.ts"
 import { Word } from "./control.ts"
 import * as family from "./family.ts"
 import type { Pool } from "./pool.ts"
 import * as pool from "./pool.ts"
+import * as poolEvents from "./poolEvents.ts"
 import { hasFailed, statusOf } from "./poolPolicy.ts"
 import type { ProcessStatus } from "./poolStatus.ts"
 import { restartSchedule } from "./restartSchedule.ts"
@@ -61,14 +60,6 @@ const oneBehind = <E>(run: Effect.Effect<void, E>, scope: Scope.Scope): Effect.E
     return yield* Deferred.await(mine)
   })
 }
-
-const publisher = Effect.gen(function*() {
-  const events = yield* Effect.acquireRelease(PubSub.unbounded<PoolEvent>(), PubSub.shutdown)
-  return {
-    events: PubSub.subscribe(events),
-    publish: (event: PoolEvent) => Effect.asVoid(PubSub.publish(events, event))
-  }
-})
 
 /**
  * Whether a first start is repeated. A command that is killed a moment before it is ready comes back like one that is
@@ -124,7 +115,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       yield* Effect.acquireRelease(pidFile.write, () => Effect.ignoreLogged(pidFile.remove))
     }
     const deathSignalPrefix = settings.leaveRunning ? Option.none() : yield* env.deathSignalPrefix(settings.stopSignal)
-    const { events, publish } = yield* publisher
+    const { events, publish } = yield* poolEvents.make
     const name = settings.workers === 1 ? path.basename(settings.command.name) : "worker"
     const children = yield* family.make
 

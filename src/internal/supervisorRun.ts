@@ -4,12 +4,14 @@
  * @internal
  */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import { Env } from "../Env.ts"
 import * as ExitStatus from "../ExitStatus.ts"
 import type { PoolError, ProcessStartError } from "../PoolError.ts"
 import { Supervisor } from "../Supervisor.ts"
+import { samePress } from "./samePress.ts"
 
 /** What a terminal sends, too, to everybody in its foreground. */
 const fromTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGQUIT", "SIGWINCH"]
@@ -19,9 +21,6 @@ const passedOn: ReadonlyArray<NodeJS.Signals> = [...fromTerminal, "SIGUSR1", "SI
 
 /** These stop a background process that uses the terminal, which must stay so where there is one. */
 const withoutTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGTTIN", "SIGTTOU"]
-
-/** One press of Ctrl-C can arrive twice within milliseconds, from the terminal and from a wrapper such as npm. */
-const samePress = 1_000
 
 const forEachDelivery = Effect.fnUntraced(function*(
   signal: NodeJS.Signals,
@@ -66,7 +65,7 @@ export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boole
           stoppedAt = now
           yield* Effect.logInfo(`${signal}: stopping`)
           yield* Effect.forkIn(Effect.intoDeferred(stop(byTerminal), end), scope)
-        } else if (signal !== "SIGINT" || now - stoppedAt >= samePress) {
+        } else if (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress)) {
           yield* Effect.logWarning(`${signal} again: what has not ended gets SIGKILL`)
           yield* supervisor.hasten
         }

@@ -274,7 +274,7 @@ export const make = (
       readWhole: (path) =>
         Effect.suspend(() => {
           const content = kernel.files.get(path)
-          return content === undefined ? Effect.fail(new Error("there is no such file")) : Effect.succeed(content)
+          return content === undefined ? Effect.fail(`there is no ${path}` as unknown) : Effect.succeed(content)
         }),
       writeAtomic: (path, content) => changeFile(() => kernel.files.set(path, content)),
       remove: (path) => changeFile(() => kernel.files.delete(path))

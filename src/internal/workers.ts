@@ -12,6 +12,7 @@ import { launch as launchAlone, Upgrader } from "../Upgrader.ts"
 import { ExitReason } from "../UpgraderEvent.ts"
 import type { Options, Process, ProcessExit } from "../Workers.ts"
 import * as mainContext from "./mainContext.ts"
+import * as poolEvents from "./poolEvents.ts"
 import * as primary from "./primary.ts"
 import type { Begun } from "./upgrader.ts"
 import { begin } from "./upgrader.ts"
@@ -44,7 +45,7 @@ export const launch = (work: Work<any, any>, options: AnyOptions) =>
         settings,
         options,
         worker: { restart: "always", fatal: true },
-        ...yield* primary.makeEvents
+        ...yield* poolEvents.make
       })
   }).pipe(Effect.scoped)
 
@@ -59,7 +60,7 @@ export const run = (
       yield* asWorker(begun, settings, work, options)
       return exits
     }
-    const { events, publish } = yield* primary.makeEvents
+    const { events, publish } = yield* poolEvents.make
     yield* primary.run({
       begun,
       settings,
