@@ -1,7 +1,7 @@
 /**
  * Measures what the package promises, beside its peers, on this machine, and keeps the results in `bench/results`.
  *
- *     npm run bench [-- --quick] [-- --update-readme] [-- --redraw] [-- load start-up …]
+ *     npm run bench [-- --quick] [-- --list] [-- --update-readme] [-- --redraw] [-- load start-up …]
  *
  * With `--quick` it takes few rounds, to see that everything runs. The results of that, and of some figures only, go to
  * `build/bench/results`. With `--update-readme` the table and the picture of the README are made anew from the results,
@@ -38,9 +38,10 @@ const figures: Record<string, (quick: boolean) => Promise<Figure>> = {
   imports
 }
 
-const { positionals: names, values: { quick, redraw, "update-readme": updateReadme } } = parseArgs({
+const { positionals: names, values: { list, quick, redraw, "update-readme": updateReadme } } = parseArgs({
   allowPositionals: true,
   options: {
+    list: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     redraw: { type: "boolean", default: false },
     "update-readme": { type: "boolean", default: false }
@@ -51,6 +52,11 @@ const unknown = names.filter((name) => !(name in figures))
 if (unknown.length > 0) {
   console.error(`There is no figure ${unknown.join(", ")}. These are: ${Object.keys(figures).join(" ")}`)
   process.exit(2)
+}
+
+if (list) {
+  console.log(Object.keys(figures).join("\n"))
+  process.exit()
 }
 
 const whole = !quick && names.length === 0

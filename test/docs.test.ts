@@ -49,6 +49,14 @@ describe("the documentation", () => {
     for (const block of pages.flatMap(blocksOf)) assert.include(known, block.language, where(block))
   })
 
+  it("has one unit for systemd", () => {
+    const [first, ...others] = pages.flatMap(blocksOf).filter(({ language }) => language === "ini").map(({ code }) =>
+      code
+    )
+    assert.isDefined(first)
+    for (const other of others) assert.strictEqual(other, first)
+  })
+
   it("says what to do about every error", () => {
     const errors = ["TableflipError", "PoolError"].flatMap((module) =>
       Array.from(textOf(`src/${module}.ts`).matchAll(/TaggedError\("(\w+)"\)/g), ([, tag]) => tag!)
