@@ -82,6 +82,10 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
   Either.gen(function*() {
     const readiness = options.readiness ?? Readiness.Warmup({ duration: "1 second" })
     yield* checkReadiness(readiness)
+    const readyTimeout = yield* decodeDuration("readyTimeout", options.readyTimeout ?? "1 minute", false)
+    if (readiness._tag === "Warmup" && Duration.greaterThanOrEqualTo(readiness.duration, readyTimeout)) {
+      return yield* invalid("readyTimeout", Duration.format(readyTimeout), "longer than the warm-up")
+    }
     const listen = options.listen ?? []
     yield* checkListen(listen)
     const workers = options.workers ?? 1
@@ -107,7 +111,7 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
       listen,
       activated: options.activated ?? true,
       readiness,
-      readyTimeout: yield* decodeDuration("readyTimeout", options.readyTimeout ?? "1 minute", false),
+      readyTimeout,
       stopSignal: options.stopSignal ?? "SIGTERM",
       stopTimeout: yield* decodeDuration("stopTimeout", options.stopTimeout ?? "30 seconds", true),
       restart: options.restart ?? "on-failure",

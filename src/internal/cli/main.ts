@@ -22,6 +22,7 @@ import { isFile } from "../../Address.ts"
 import * as Env from "../../Env.ts"
 import type { BuildError } from "../../Supervisor.ts"
 import * as Supervisor from "../../Supervisor.ts"
+import type { InvalidOptionError } from "../../TableflipError.ts"
 import * as exitCode from "./exitCode.ts"
 import * as log from "./log.ts"
 import type { Parsed } from "./options.ts"
@@ -102,6 +103,8 @@ const supervise = (parsed: Parsed, { onRunning }: Runtime) =>
     return yield* exit
   }).pipe(Effect.scoped)
 
+const toKebabCase = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+
 type Failure = BuildError | Effect.Effect.Error<ReturnType<typeof supervise>>
 
 const run = (parsed: Parsed, command: ReadonlyArray<string>, verbosity: number, runtime: Runtime) =>
@@ -112,8 +115,14 @@ const run = (parsed: Parsed, command: ReadonlyArray<string>, verbosity: number, 
         Effect.provide(Layer.merge(Supervisor.layerWith(options), Layer.empty)),
         Effect.provide(Env.layer),
         Effect.map(exitCode.ofStatus),
-        Effect.catchAll((error: Failure) => Effect.as(Effect.logError(error.message), exitCode.ofError(error))),
-        Effect.catchAllCause((cause) => Effect.as(Effect.logFatal("This is a bug in tableflip", cause), 1)),
+        Effect.catchTag("InvalidOptionError", ({ expected, option, value }) =>
+          badArguments(`--${toKebabCase(option)} is ${value}; it must be ${expected}`)),
+        Effect.catchAll((error: Exclude<Failure, InvalidOptionError>) =>
+          Effect.as(Effect.logError(error.message), exitCode.ofError(error))
+        ),
+        Effect.catchAllCause((cause) =>
+          Effect.as(Effect.logFatal("This is a bug in tableflip", cause), 1)
+        ),
         Effect.provide(log.layer({ format: parsed.logFormat, quiet: parsed.quiet, verbosity }))
       )
   })
@@ -162,6 +171,8 @@ export const main = (args: ReadonlyArray<string>, runtime: Runtime): Promise<num
     Command.withSubcommands([runCommand])
   )
 
+  // The parser would take it for an option that is not there.
+  if (own.includes("")) return Effect.runPromise(badArguments("an argument is empty"))
   const isHelp = own.some((arg) => helps.includes(arg))
   if (subcommand === "run" && !isHelp && command.length === 0) {
     const missing = separator < 0

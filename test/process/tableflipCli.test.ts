@@ -1,0 +1,277 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { execFile, spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as net from "node:net"
+import * as path from "node:path"
+import { ask, children, directory, eventually, fixture, isAlive, isLinux, onlyAlive, signal, start } from "./harness.ts"
+import { bin, commands, freePort, ready, run, server, soon } from "./tableflip.ts"
+
+interface Ended {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+const tableflip = (
+  args: ReadonlyArray<string>,
+  options: { readonly uid?: number } = {}
+): Effect.Effect<Ended> =>
+  Effect.async((resume) => {
+    // Without the dashes, Node 20 takes any `--env-file` for its own, and ends where there is no such file.
+    const child = execFile(
+      process.execPath,
+      ["--", bin, ...args],
+      { timeout: 30_000, ...options },
+      (_, stdout, stderr) => resume(Effect.succeed({ status: child.exitCode, stdout, stderr }))
+    )
+  })
+
+/** What it says of bad arguments: one line, that names what is wrong, and nothing is started. */
+const refuses = ([args, message]: readonly [ReadonlyArray<string>, RegExp]) =>
+  Effect.map(tableflip(["run", ...args]), ({ status, stderr, stdout }) => {
+    assert.match(stderr, message)
+    assert.deepStrictEqual([status, stdout, stderr.trim().split("\n").length], [2, "", 1], stderr)
+  })
+
+const marker = ["--", "sh", "-c", "echo started; sleep 60"]
+
+const badArguments: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
+  [["--listen", "8080"], /^tableflip: the command is missing: put it after the options, with --/],
+  [["node", "app.js"], /the command is missing/],
+  [["--"], /nothing follows --/],
+  [["--lisen", "8080", ...marker], /--lisen/],
+  [["stray", ...marker], /stray/],
+  ...["x", "99999", "host", "[zz]:80", "unix:", "=80", "a b=80", "127.0.0.1:"].map((address) =>
+    [["--listen", address, ...marker], /must look like 8080, 127\.0\.0\.1:8080/] as const
+  ),
+  [["--listen", "", ...marker], /an argument is empty/],
+  [["--listen", "8080", "--mode", "660", ...marker], /--mode goes with --listen unix/],
+  [["--listen", "unix:/tmp/x", "--mode", "rw", ...marker], /permissions in octal/],
+  [["--listen", "8080", "--listen", "8080", ...marker], /--listen is .*:8080; it must be named once/],
+  [["--stop-signal", "NOPE", ...marker], /must be a signal, such as TERM/],
+  [["--max-restarts", "5", ...marker], /such as 5\/60/],
+  [["--restart", "maybe", ...marker], /always.*on-failure.*never/],
+  [["--workers", "0", ...marker], /--workers must be a whole number from 1/],
+  [["--warmup", "-1", ...marker], /--warmup must be a number of seconds from 0/],
+  [["--warmup", "90", ...marker], /--ready-timeout is 1m; it must be longer than the warm-up/],
+  [["--ready-http", "ftp://x", ...marker], /--ready-http is "ftp:\/\/x"; it must be a URL/],
+  [["--ready-tcp", "8080", ...marker], /a host and a port/],
+  [["--ready-fd", "2", ...marker], /--ready-fd must be a whole number from 3/],
+  [["--ready-fd", "3", "--listen", "0", ...marker], /--readiness is descriptor 3, which is one of the sockets/],
+  [["--warmup", "1", "--ready-wire", ...marker], /only one of/],
+  [["--ready-interval", "1", ...marker], /go with --ready-http or --ready-tcp/],
+  [["--leave-running", "-k", ...marker], /contradict each other/],
+  [["--leave-running", "--output", "capture", ...marker], /exclude each other/]
+]
+
+describe.runIf(isLinux)("the arguments of tableflip", () => {
+  it.live("are refused in one line, with exit code 2", () =>
+    Effect.forEach(badArguments, refuses, { concurrency: 2, discard: true }))
+
+  it.live("may ask for help and for the version", () =>
+    Effect.gen(function*() {
+      const help = yield* tableflip(["run", "--help"])
+      assert.strictEqual(help.status, 0)
+      for (const option of ["--listen", "--ready-http", "--kill-at-exit", "--env-file", "--log-format"]) {
+        assert.include(help.stdout, option)
+      }
+      assert.notInclude(help.stdout, "\u001b")
+      assert.strictEqual((yield* tableflip([])).status, 0)
+      assert.match((yield* tableflip(["--version"])).stdout, /^\d+\.\d+\.\d+\s*$/)
+      assert.strictEqual((yield* tableflip(["walk"])).status, 2)
+    }))
+})
+
+describe.runIf(isLinux)("the exit code of tableflip", () => {
+  it.scopedLive("tells what kept the command from starting", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const script = path.join(dir, "script")
+      fs.writeFileSync(script, "#!/bin/sh\n")
+      const fails = (
+        args: ReadonlyArray<string>,
+        code: number,
+        message: RegExp,
+        options?: { readonly uid: number }
+      ): Effect.Effect<void> =>
+        Effect.map(tableflip(["run", ...args], options), ({ status, stderr }) => {
+          assert.match(stderr, message)
+          assert.strictEqual(status, code, stderr)
+        })
+      yield* fails(["--", "no-such-program"], 127, /Could not start no-such-program: there is no such program in PATH/)
+      yield* fails(["--", "./no/such"], 127, /there is no file .*\/no\/such/)
+      yield* fails(["--", script], 126, /script is not a program that may be run; is it executable/)
+      yield* fails(["--", dir], 126, /not a program/)
+      yield* fails(
+        ["--cwd", path.join(dir, "gone"), "--", "true"],
+        66,
+        /the directory to start in, .*gone, cannot be used/
+      )
+      yield* fails(["--env-file", path.join(dir, "gone"), "--", "true"], 66, /Could not read the environment file/)
+      yield* fails(["--pid-file", path.join(dir, "gone", "pid"), "--", "true"], 73, /Could not write the PID file/)
+      yield* fails(["--listen", "192.0.2.1:80", "--", "true"], 69, /Could not listen on 192\.0\.2\.1:80/)
+      yield* fails(["--", "sh", "-c", "exit 42"], 42, /exited with code 42 before it was ready/)
+      yield* fails(["--ready-timeout", "0.2", "--ready-wire", "--", "sleep", "60"], 70, /was not ready within 200ms/)
+
+      const port = yield* Effect.acquireRelease(
+        Effect.async<net.Server>((resume) => {
+          const server = net.createServer().listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      ).pipe(Effect.map((server) => (server.address() as net.AddressInfo).port))
+      yield* fails(["--listen", `127.0.0.1:${port}`, "--", "true"], 69, /another process listens there/)
+      const file = path.join(dir, "file")
+      fs.writeFileSync(file, "")
+      yield* fails(["--listen", `unix:${file}`, "--", "true"], 2, /a file is there that is not a socket/)
+      if (process.getuid?.() === 0) {
+        fs.chmodSync(dir, 0o755)
+        yield* fails(["--listen", `unix:${path.join(dir, "s")}`, "--", "true"], 77, /Could not listen on .*EACCES/, {
+          uid: 65534
+        })
+      }
+    }))
+})
+
+describe.runIf(isLinux)("what tableflip says", () => {
+  it.scopedLive("is a JSON object for each event, if that is asked for", () =>
+    Effect.gen(function*() {
+      const app = yield* run({ options: ["--log-format", "json", ...soon] })
+      yield* app.waitFor(/"event":"Ready"/)
+      yield* signal(app.pid, "SIGHUP")
+      yield* app.waitFor(/"event":"Replaced"/)
+      yield* signal(app.pid, "SIGTERM")
+      yield* app.exit
+      const events = app.lines().filter((line) => line.startsWith("{")).map((line) =>
+        JSON.parse(line) as Record<string, unknown>
+      )
+      for (const { level, message, supervisor, time } of events) {
+        assert.deepStrictEqual([typeof level, typeof message, supervisor, typeof time], [
+          "string",
+          "string",
+          app.pid,
+          "string"
+        ])
+      }
+      const named = (event: string) => events.filter((line) => line["event"] === event)
+      assert.deepStrictEqual(named("Started").map(({ generation }) => generation), [1, 2])
+      assert.deepStrictEqual(named("Ready").map(({ pid }) => pid), named("Started").map(({ pid }) => pid))
+      assert.deepStrictEqual(named("Exited").map(({ expected, status }) => [expected, status]), [
+        [true, "exited with code 0"],
+        [true, "exited with code 0"]
+      ])
+      assert.strictEqual(named("Stopped").length, 1)
+    }))
+
+  it.scopedLive("is little with --quiet, and more with -v", () =>
+    Effect.gen(function*() {
+      const quiet = yield* run({ options: ["--quiet", ...soon], command: ["sh", "-c", "sleep 0.5"] })
+      yield* quiet.exit
+      assert.deepStrictEqual(quiet.lines(), [])
+      const wrong = yield* run({ options: ["-q"], command: ["sh", "-c", "exit 3"] })
+      yield* wrong.exit
+      assert.strictEqual(wrong.count(/ERROR tableflip:/), 1)
+      const verbose = yield* run({ options: ["-vv", ...soon] })
+      const pid = yield* ready(verbose, 1)
+      yield* signal(verbose.pid, "SIGUSR2")
+      yield* verbose.waitFor(/DEBUG tableflip: SIGUSR2: passing it on/)
+      yield* eventually("the end of it, which has no handler", () => !isAlive(pid))
+    }))
+})
+
+describe.runIf(isLinux)("a terminal", () => {
+  const under = (options: ReadonlyArray<string>, command: ReadonlyArray<string>) =>
+    start(fixture("commands/terminal.py"), {
+      executable: "python3",
+      args: [process.execPath, bin, "run", ...options, "--", ...command],
+      extra: ["pipe"]
+    })
+
+  it.scopedLive("stays with the command, whose Ctrl-C stops it once, after any number of reloads", () =>
+    Effect.gen(function*() {
+      const terminal = yield* under(["--warmup", "0.3"], server)
+      const { 1: pid } = yield* terminal.waitFor(/process (\d+) takes over/)
+      const type = (text: string) => Effect.sync(() => void terminal.stdio(3).write(text))
+      for (let generation = 1; generation <= 4; generation++) {
+        const current = yield* ready(terminal, generation)
+        // state, parent, group, session, terminal, foreground
+        const fields = fs.readFileSync(`/proc/${current}/stat`, "utf8").split(") ")[1]!.split(" ")
+        assert.strictEqual(fields[2], fields[5], "in the foreground")
+        if (generation < 4) yield* signal(Number(pid), "SIGHUP")
+      }
+      yield* terminal.waitFor(/generation 4 has taken over/)
+      const last = yield* ready(terminal, 4)
+      yield* type("\u0003")
+      yield* terminal.waitFor(/^ENDED 0/)
+      assert.strictEqual(terminal.count(new RegExp(`STOP ${last} `)), 1)
+      assert.strictEqual(terminal.count(new RegExp(`STOP ${last} SIGINT 1`)), 1)
+      // The prompt comes back when the command has ended, and not before.
+      const lines = terminal.lines()
+      assert.isBelow(
+        lines.findIndex((line) => line.startsWith(`DOWN ${last}`)),
+        lines.findIndex((line) => line.startsWith("ENDED"))
+      )
+    }))
+
+  it.scopedLive("that goes away stops the command", () =>
+    Effect.gen(function*() {
+      const terminal = yield* under(["--warmup", "0.3"], ["sh", "-c", "trap '' HUP; sleep 60 & wait"])
+      const { 1: pid } = yield* terminal.waitFor(/process (\d+) takes over/)
+      const command = yield* ready(terminal, 1)
+      yield* signal(terminal.pid, "SIGKILL")
+      yield* eventually("the end of both", () => !isAlive(Number(pid)) && !isAlive(command))
+    }))
+})
+
+describe.runIf(isLinux && spawnSync("unshare", ["--pid", "--fork", "true"]).status === 0)("as process 1", () => {
+  it.scopedLive("it reloads and stops, whatever an older container left in the PID file", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const file = path.join(yield* directory, "tableflip.pid")
+      fs.writeFileSync(file, "1\n")
+      const container = yield* start(undefined, {
+        executable: "unshare",
+        args: [
+          "--pid",
+          "--fork",
+          "--mount-proc",
+          process.execPath,
+          bin,
+          "run",
+          "--pid-file",
+          file,
+          "--listen",
+          `127.0.0.1:${port}`,
+          ...soon,
+          "--",
+          ...server
+        ]
+      })
+      yield* container.waitFor(/This is process 1/)
+      yield* container.waitFor(/generation 1: process \d+ is ready/)
+      assert.strictEqual(fs.readFileSync(file, "utf8"), "1\n")
+      const init = children(container.pid)[0]!.pid
+      yield* signal(init, "SIGHUP")
+      yield* container.waitFor(/generation 2 has taken over/)
+      yield* ask(port)
+      yield* signal(init, "SIGTERM")
+      assert.strictEqual((yield* container.exit).code, 0)
+      yield* container.waitFor(/^DOWN/)
+      assert.isFalse(fs.existsSync(file))
+      yield* onlyAlive(container, [])
+    }))
+})
+
+describe.runIf(isLinux)("a signal that comes before everything is loaded", () => {
+  it.scopedLive("does not end it by its default action, or ends it with the usual code", () =>
+    Effect.gen(function*() {
+      const hurried = yield* run({ options: soon })
+      yield* eventually("the handler", () => {
+        const caught = /SigCgt:\s+(\w+)/.exec(fs.readFileSync(`/proc/${hurried.pid}/status`, "utf8"))?.[1]
+        return caught !== undefined && (BigInt(`0x${caught}`) & 1n) === 1n
+      })
+      yield* signal(hurried.pid, "SIGHUP")
+      yield* ready(hurried, 1)
+      assert.strictEqual(commands(hurried).length, 1)
+    }))
+})
