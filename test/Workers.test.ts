@@ -740,6 +740,7 @@ describe("Workers", () => {
         const told = yield* Deferred.make<Upgrader.Upgrader["Type"]>()
         const { primary, process, running } = yield* withWorker(report(told, Upgrader.Upgrader))
         const upgrader = yield* Deferred.await(told)
+        assert.isFalse(upgrader.hasParent, "no older copy of it")
         yield* settle
         yield* process.kill("SIGHUP")
         yield* settle

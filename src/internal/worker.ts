@@ -13,7 +13,7 @@ import type { ByteReader, Env } from "../Env.ts"
 import type { Fds } from "../Fds.ts"
 import type { BuildError } from "../TableflipError.ts"
 import { ListenError, NotSupportedError } from "../TableflipError.ts"
-import type { Upgrader } from "../Upgrader.ts"
+import { Upgrader } from "../Upgrader.ts"
 import { WorkerInfo } from "../Workers.ts"
 import * as control from "./control.ts"
 import type { Word } from "./control.ts"
@@ -111,9 +111,13 @@ export const make: (
       Effect.forkScoped
     )
 
-    return Context.add(context, WorkerInfo, {
-      ...role,
-      stopSignal: Effect.map(signals.seen, (seen) => Option.orElse(told, () => seen))
-    })
+    return context.pipe(
+      // Every process of a pool has inherited; what an app asks is whether there was an older copy of it.
+      Context.add(Upgrader, { ...Context.get(context, Upgrader), hasParent: role.generation > 1 }),
+      Context.add(WorkerInfo, {
+        ...role,
+        stopSignal: Effect.map(signals.seen, (seen) => Option.orElse(told, () => seen))
+      })
+    )
   }
 )
