@@ -22,6 +22,10 @@ export * as PidFile from "./PidFile.ts"
 export * as PoolError from "./PoolError.ts"
 /** What happens in the life of a pool of processes. @since 0.1.0 */
 export * as PoolEvent from "./PoolEvent.ts"
+/** How a command shows that it serves. @since 0.1.0 */
+export * as Readiness from "./Readiness.ts"
+/** Generations of any command under one process that stays. @since 0.1.0 */
+export * as Supervisor from "./Supervisor.ts"
 /** Everything that can go wrong. @since 0.1.0 */
 export * as TableflipError from "./TableflipError.ts"
 /** Upgrades without processes, for tests. @since 0.1.0 */
