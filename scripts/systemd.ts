@@ -1,8 +1,9 @@
 /**
- * The README's unit under a real systemd: start, reloads under load, a release that does not start, crashes, stop. It
- * boots in namespaces of its own, on a root that cannot be written, and ends with them.
+ * The README's unit under a real systemd, and a command under `tableflip run`, also on a socket of systemd's: start,
+ * reloads under load, a release that does not start, crashes, stop. It boots in namespaces of its own, on a root that
+ * cannot be written, and ends with them.
  *
- *     npm run systemd [-- --reloads 10]
+ *     npm run systemd [-- --reloads 10] [app] [supervised] [activated]
  */
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -10,10 +11,15 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { table } from "./lib/table.ts"
 import { boot, missing } from "./systemd/machine.ts"
-import type { Service } from "./systemd/service.ts"
-import { readmeUnit, tryOut, unitsOf } from "./systemd/service.ts"
+import { activated, supervised } from "./systemd/supervised.ts"
+import type { Service } from "./systemd/unit.ts"
+import { tryOut, unitsOf } from "./systemd/unit.ts"
+import { upgraded } from "./systemd/upgraded.ts"
 
-const { values } = parseArgs({ options: { reloads: { type: "string", default: "10" } } })
+const { positionals: names, values } = parseArgs({
+  allowPositionals: true,
+  options: { reloads: { type: "string", default: "10" } }
+})
 
 const reason = missing()
 if (reason !== undefined) {
@@ -21,15 +27,14 @@ if (reason !== undefined) {
   process.exit()
 }
 
-const services: ReadonlyArray<Service> = [
-  {
-    name: "app",
-    unit: readmeUnit(),
-    port: 18_000 + process.pid % 1_000,
-    environment: { PID_FILE: "/run/app/app.pid" },
-    pidFile: "/run/app/app.pid"
-  }
-]
+const port = 18_000 + process.pid % 1_000 * 3
+const all: ReadonlyArray<Service> = [upgraded(port), supervised(port + 1), activated(port + 2)]
+const unknown = names.filter((name) => !all.some((service) => service.name === name))
+if (unknown.length > 0) {
+  console.error(`There is ${all.map(({ name }) => name).join(", ")}, but no ${unknown.join(", ")}`)
+  process.exit(2)
+}
+const services = all.filter(({ name }) => names.length === 0 || names.includes(name))
 
 // Cleaning up /tmp is one of the first things that a systemd does that is not as alone as it should be.
 const marker = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "marker-")), "marker")
@@ -39,13 +44,7 @@ const machine = await boot(Object.assign({}, ...services.map(unitsOf)))
 try {
   const rows: Array<ReadonlyArray<string>> = []
   for (const service of services) {
-    const steps = await tryOut(machine, service, Number(values.reloads)).catch((error: Error) => {
-      console.error(
-        fs.readFileSync(machine.path(`/var/log/${service.name}.log`), "utf8").split("\n").slice(-30).join("\n")
-      )
-      console.error(error)
-      return [{ step: "the run", isRight: false, seen: error.message }]
-    })
+    const steps = await tryOut(machine, service, Number(values.reloads))
     rows.push(...steps.map(({ isRight, seen, step }) => [`${service.name}: ${step}`, seen, isRight ? "ok" : "FAILED"]))
   }
   if (!fs.existsSync(marker)) rows.push(["this machine", "files of it were removed", "FAILED"])
