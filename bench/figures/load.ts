@@ -1,7 +1,7 @@
 /** Failed requests and latency through upgrades: every subject under every kind of load. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { alternating, median, percentile } from "../../scripts/lib/statistics.ts"
-import type { Counts, Tally } from "../../scripts/proof/crowd.ts"
+import type { Counts, Crowd, Tally } from "../../scripts/proof/crowd.ts"
 import { total } from "../../scripts/proof/crowd.ts"
 import { isInstalled } from "../../scripts/proof/wrk.ts"
 import type { Clients } from "../lib/clients.ts"
@@ -27,6 +27,22 @@ interface Cell {
   readonly broken: Array<string>
 }
 
+/** Milliseconds: longer than any client waits for its last answer. */
+const longestStop = 60_000
+
+const stop = async (crowd: Crowd): Promise<Tally> => {
+  const given = new AbortController()
+  const late = sleep(longestStop, undefined, { signal: given.signal }).then(() => {
+    throw new Error(`The clients have not finished within ${longestStop / 1_000} seconds`)
+  })
+  try {
+    return await Promise.race([crowd.stop(), late])
+  } finally {
+    late.catch(() => {})
+    given.abort()
+  }
+}
+
 const measure = (subject: Subject, load: Clients, upgrades: number): Promise<Sample> =>
   subject.run(load.protocol, async ({ port, upgrade }) => {
     const crowd = load.start(subject, port)
@@ -39,7 +55,7 @@ const measure = (subject: Subject, load: Clients, upgrades: number): Promise<Sam
         took.push(Math.round(performance.now() - begin))
         await sleep(load.pause)
       }
-      return { upgrades, tally: await crowd.stop(), took }
+      return { upgrades, tally: await stop(crowd), took }
     } finally {
       crowd.end()
     }

@@ -11,6 +11,10 @@ export const count = (counts: Counts, kind: string): void => {
   counts[kind] = (counts[kind] ?? 0) + 1
 }
 
+/** Milliseconds after which a request without an answer counts as failed. */
+export const patience = 10_000
+export const unanswered = `no answer within ${patience / 1_000} s`
+
 const times: Array<number> = []
 
 /** A request has been answered that was sent at `since`, by the clock of `performance`. */

@@ -1,6 +1,6 @@
 /** Clients that share a few HTTP/2 sessions, many streams at a time on each. */
 import * as http2 from "node:http2"
-import { answered, codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
+import { answered, codeOf, count, options, patience, pause, run, stopped, tally, unanswered } from "./client.ts"
 
 export interface Options {
   readonly port: number
@@ -46,11 +46,17 @@ const ask = (session: http2.ClientHttp2Session) =>
     stream.on("response", (headers) => {
       status = headers[":status"] ?? 0
     })
+    // A connection may be accepted and then forgotten, and with it every stream of the session.
+    const timer = setTimeout(() => {
+      stream.destroy(new Error(unanswered))
+      session.destroy()
+    }, patience)
     stream.on("error", (error) => {
       reject(refused(error, stream.id) ? new Refused(codeOf(error)) : error)
     })
     stream.setEncoding("utf8").on("data", (chunk: string) => text += chunk)
     stream.on("close", () => {
+      clearTimeout(timer)
       if (status === 200 && /^\d+$/.test(text)) resolve()
       else reject(new Error(`closed with status ${status}, code ${stream.rstCode}`))
     })

@@ -5,7 +5,7 @@
 import * as http from "node:http"
 import * as net from "node:net"
 import { Pool } from "undici"
-import { answered, codeOf, count, options, pause, run, stopped, tally } from "./client.ts"
+import { answered, codeOf, count, options, patience, pause, run, stopped, tally, unanswered } from "./client.ts"
 
 export interface Options {
   readonly port: number
@@ -110,8 +110,19 @@ const make = { sockets: withSockets, agent: withAgent, undici: withUndici }[clie
 /** From this age on the server's own timeout closes the connection: what it loses is lost without any upgrade as well. */
 const isTimeout = (idle: number) => idle > keepAliveTimeout - 100
 
+/** A connection may be accepted and then forgotten. */
+const inTime = async (post: Client["post"]): ReturnType<Client["post"]> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Awaited<ReturnType<Client["post"]>>>((resolve) => {
+    timer = setTimeout(() => resolve({ reused: false, failure: unanswered }), patience)
+  })
+  const result = await Promise.race([post(), late])
+  clearTimeout(timer)
+  return result
+}
+
 run(clients, async () => {
-  const { close, post } = make()
+  let current = make()
   let last = performance.now()
   for (;;) {
     await pause(Math.random() * longestPause)
@@ -119,14 +130,18 @@ run(clients, async () => {
     tally.requests++
     const begin = performance.now()
     const idle = begin - last
-    const { failure, reused } = await post()
+    const { failure, reused } = await inTime(current.post)
     last = performance.now()
     if (failure === undefined) {
       answered(begin)
       continue
     }
+    if (failure === unanswered) {
+      current.close()
+      current = make()
+    }
     if (reused && isTimeout(idle)) tally.ordinary++
     else count(tally.failed, `${failure} after ${(idle / 1_000).toFixed(1)} s`)
   }
-  close()
+  current.close()
 })
