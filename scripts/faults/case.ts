@@ -25,6 +25,8 @@ export type Plan = Readonly<Record<number, Fault>>
 export interface Running {
   readonly app: Handle
   readonly up: Up
+  /** Milliseconds that the program took to come up. */
+  readonly startTime: number
   readonly dir: string
   /** Where the program is started from. */
   readonly program: string

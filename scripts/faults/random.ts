@@ -77,7 +77,7 @@ const pidOf = (victim: Victim, { app, up }: Running): Effect.Effect<number> =>
 
 const strike = (victim: Victim, name: typeof signals[number], delay: number, pause: number) => (running: Running) =>
   Effect.gen(function*() {
-    yield* Effect.sleep(delay)
+    yield* Effect.sleep(delay * running.startTime)
     const pid = yield* pidOf(victim, running)
     if (!isAlive(pid)) return
     const before = replies(running.app, pid)
@@ -104,13 +104,14 @@ const heard = (look: () => boolean) =>
 const anySignal = (draw: Draw, index: number): Case => {
   const victim = pick(draw, ["parent", "child"] as const)
   const name = pick(draw, signals)
-  const delay = whole(draw, 900)
+  // In start-up times, so that a run is the same on a faster machine.
+  const delay = whole(draw, 220) / 100
   const pause = 200 + whole(draw, 800)
   const probation = pick(draw, [0, 0, 300])
   const plan = delays(draw)
   return {
     name: `random: ${name} to the ${victim} at any moment`,
-    drawn: `#${index}: after ${delay} ms, probation ${probation} ms, ${JSON.stringify(plan)}`,
+    drawn: `#${index}: after ${delay} start-up times, probation ${probation} ms, ${JSON.stringify(plan)}`,
     plan,
     upgrader: { probation },
     disturb: strike(victim, name, delay, pause),

@@ -206,15 +206,18 @@ const attempt = (
     const pidPath = path.join(mount ?? dir, "app.pid")
     const port = yield* freePort
     yield* putBack(program, one.plan ?? {})
+    const begin = performance.now()
     const app = yield* start(executable === undefined ? program : undefined, {
       ...executable === undefined ? {} : { executable, args: [...args, program] },
       ...cwd === undefined ? {} : { cwd },
       env: { PLAN: `${program}.plan` },
       app: { listen: [{ host: "127.0.0.1", port }], upgrader: { pidFile: pidPath, ...one.upgrader } }
     })
+    const up = yield* app.up(1)
     const running: Running = {
       app,
-      up: yield* app.up(1),
+      up,
+      startTime: performance.now() - begin,
       dir,
       program,
       pidFile: (pid) => mount === undefined ? pidPath : `/proc/${pid}/root${pidPath}`
