@@ -131,6 +131,50 @@ describe.runIf(isLinux)("tableflip run", () => {
       yield* onlyAlive(app, [app.pid, pid])
     }))
 
+  it.scopedLive("refuses no connection, whenever the command is killed, also in the middle of a reload", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const app = yield* run({
+        options: [
+          "--listen",
+          `127.0.0.1:${port}`,
+          "--ready-http",
+          `http://127.0.0.1:${port}/health`,
+          "--restart-delay",
+          "0.02",
+          "--restart-max-delay",
+          "0.1"
+        ]
+      })
+      yield* ready(app, 1)
+      const clients = yield* load(port)
+      for (let n = 0; n < 25; n++) {
+        if (n % 3 === 0) yield* signal(app.pid, "SIGHUP")
+        // From the moment of its start to the moment in which it serves, which takes about a fifth of a second.
+        yield* Effect.sleep(`${(n * 37) % 250} millis`)
+        for (const pid of commands(app)) {
+          yield* Effect.sync(() => {
+            try {
+              process.kill(pid, "SIGKILL")
+            } catch {
+              // It ended in between.
+            }
+          })
+        }
+      }
+      yield* eventually("answers after the last kill", () => commands(app).length === 1)
+      const { pid } = yield* ask(port)
+      yield* clients.stop
+      // What a killed process was serving is lost with it.
+      const refused = clients.failures.filter((failure) => !/ECONNRESET|socket hang up|EPIPE/.test(failure))
+      assert.deepStrictEqual(refused, [])
+      yield* eventually("rest", () => commands(app).length === 1)
+      yield* signal(app.pid, "SIGTERM")
+      yield* app.exit
+      assert.isFalse(isAlive(pid))
+      yield* onlyAlive(app, [])
+    }))
+
   it.scopedLive("starts a command again that is killed before it was ever ready", () =>
     Effect.gen(function*() {
       const app = yield* run({ options: ["--warmup", "1.5"] })
@@ -307,8 +351,11 @@ describe.runIf(isLinux)("tableflip run", () => {
       const port = yield* freePort
       const app = yield* run({ options: ["--listen", `127.0.0.1:${port}`, ...soon] })
       const pid = yield* ready(app, 1)
+      const slow = yield* Effect.fork(ask(port, { path: "/?slow=700" }))
+      yield* app.waitFor(new RegExp(`^SERVING ${pid}`))
       yield* signal(app.pid, "SIGKILL")
-      // What it prints goes nowhere then, and must not hold it up.
+      // What it prints goes nowhere then, and must not end it or hold it up.
+      assert.strictEqual((yield* slow).pid, pid)
       yield* eventually("the end of the command", () => !isAlive(pid))
     }))
 

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
+import * as net from "node:net"
 import * as path from "node:path"
+import { accepterOf } from "../../src/internal/nodeProc.ts"
 import { ask, directory, fixture, isLinux, load, onlyAlive, signal } from "./harness.ts"
 import { commands, freePort, ready, run, server, soon } from "./tableflip.ts"
 
@@ -193,6 +195,30 @@ describe.runIf(isLinux)("the sockets of a command", () => {
       assert.strictEqual((yield* ask(ports[0]!)).pid, pid)
       assert.strictEqual((yield* ask({ host: "::1", port: ports[1] })).pid, pid)
       assert.strictEqual((yield* ask(unix)).pid, pid)
+    }))
+
+  it.scopedLive("queue connections that nobody accepts, least of all tableflip", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const unix = path.join(yield* directory, "s")
+      const app = yield* run({
+        options: ["--listen", `127.0.0.1:${port}`, "--listen", `unix:${unix}`, ...soon],
+        command: ["sleep", "60"]
+      })
+      yield* ready(app, 1)
+      for (const target of [{ host: "127.0.0.1", port }, { path: unix }]) {
+        const socket = yield* Effect.acquireRelease(
+          Effect.async<net.Socket, Error>((resume) => {
+            const socket = net.connect(target, () => resume(Effect.succeed(socket)))
+            socket.once("error", (error) => resume(Effect.fail(error)))
+          }),
+          (socket) => Effect.sync(() => socket.destroy())
+        )
+        yield* Effect.sleep("300 millis")
+        const { localPort, remotePort } = socket
+        if (localPort === undefined || remotePort === undefined) continue
+        assert.strictEqual(accepterOf({ localPort, remotePort }, app.pid), "nobody")
+      }
     }))
 
   it.scopedLive("are those that systemd has opened, too", () =>
