@@ -30,6 +30,8 @@ export interface Running {
   readonly dir: string
   /** Where the program is started from. */
   readonly program: string
+  /** The Unix socket that it serves beside the port. */
+  readonly socket: string
   /** The PID file as a process sees it, which may have mounts of its own. */
   readonly pidFile: (pid: number) => string
 }

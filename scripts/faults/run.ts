@@ -83,7 +83,11 @@ const settled = (running: Running) =>
   Effect.suspend(() => {
     let since = performance.now()
     let before: number | undefined | false = false
+    let nextLook = 0
     return eventually("one process to serve, or none", () => {
+      // It takes every process of the machine to find ours, and the clients are in this one.
+      if (performance.now() < nextLook) return undefined
+      nextLook = performance.now() + calm / 4
       const found = survivor(running)
       const now = found === undefined ? false : found.pid
       if (now === false || now !== before) since = performance.now()
@@ -147,10 +151,10 @@ const checkAll = (
 /** It alone answers, its PID file is true, it has no child left and nobody's zombie. */
 const serves = (running: Running, pid: number) =>
   Effect.gen(function*() {
-    const { app, pidFile, up } = running
-    for (let i = 0; i < 5; i++) {
-      const answer = yield* Effect.orDieWith(ask(up.port), (error) => new Error(`no answer: ${error.message}`))
-      if (answer.pid !== pid) yield* Effect.dieMessage(`process ${answer.pid} answers, not ${pid}`)
+    const { app, pidFile, socket, up } = running
+    for (const target of [up.port, up.port, up.port, socket, socket]) {
+      const answer = yield* Effect.orDieWith(ask(target), (error) => new Error(`no answer: ${error.message}`))
+      if (answer.pid !== pid) yield* Effect.dieMessage(`process ${answer.pid} answers at ${target}, not ${pid}`)
     }
     yield* eventually(`the PID file to name ${pid}`, () => pidIn(pidFile(pid)) === pid, {
       within: "5 seconds",
@@ -171,7 +175,7 @@ const putBack = (program: string, plan: Plan) =>
 /** The survivor can be upgraded, and its successor stopped; then nothing is left. */
 const goesOn = (one: Case, running: Running, pid: number) =>
   Effect.gen(function*() {
-    const { app, dir, pidFile, program } = running
+    const { app, dir, pidFile, program, socket } = running
     yield* one.repair?.(running) ?? Effect.void
     yield* putBack(program, {})
     const before = openDescriptors(pid)
@@ -189,6 +193,7 @@ const goesOn = (one: Case, running: Running, pid: number) =>
     yield* signal(next, "SIGTERM")
     yield* eventually("the end", () => app.alive().length === 0, { seen: app.dump })
     if (fs.existsSync(pidFile(next))) yield* Effect.dieMessage("the PID file is left behind")
+    if (fs.existsSync(socket)) yield* Effect.dieMessage("the Unix socket is left behind")
     const left = fs.readdirSync(dir).filter((name) => name.startsWith("."))
     if (left.length > (one.leavesTemporary === true ? 1 : 0)) {
       yield* Effect.dieMessage(`temporary files are left: ${left.join(" ")}`)
@@ -204,6 +209,7 @@ const attempt = (
     const program = path.join(dir, "main.mjs")
     const { args = [], cwd, executable, mount } = one.launch?.(dir) ?? {}
     const pidPath = path.join(mount ?? dir, "app.pid")
+    const socket = path.join(dir, "app.sock")
     const port = yield* freePort
     yield* putBack(program, one.plan ?? {})
     const begin = performance.now()
@@ -211,7 +217,7 @@ const attempt = (
       ...executable === undefined ? {} : { executable, args: [...args, program] },
       ...cwd === undefined ? {} : { cwd },
       env: { PLAN: `${program}.plan` },
-      app: { listen: [{ host: "127.0.0.1", port }], upgrader: { pidFile: pidPath, ...one.upgrader } }
+      app: { listen: [{ host: "127.0.0.1", port }, { path: socket }], upgrader: { pidFile: pidPath, ...one.upgrader } }
     })
     const up = yield* app.up(1)
     const running: Running = {
@@ -220,6 +226,7 @@ const attempt = (
       startTime: performance.now() - begin,
       dir,
       program,
+      socket,
       pidFile: (pid) => mount === undefined ? pidPath : `/proc/${pid}/root${pidPath}`
     }
     const before = yield* stateOf(app, running.up.pid)
