@@ -22,6 +22,7 @@ const once = async (count: number) => {
       const [next] = await server.line(/Process (\d+) has taken over/, { from })
       times.push(now() - begin)
       await server.line(new RegExp(`Process ${pid} exits with 0`), { from })
+      await server.line(new RegExp(`^ALONE ${next}$`), { from })
       pid = Number(next)
     }
     await server.stop(pid)

@@ -8,7 +8,7 @@ import { median, now } from "../../scripts/lib/statistics.ts"
 import { descriptors, isRunning, megabytes } from "../lib/processes.ts"
 import type { Figure } from "../lib/results.ts"
 
-const program = fileURLToPath(new URL("../../examples/http.js", import.meta.url))
+const program = fileURLToPath(new URL("../programs/http.js", import.meta.url))
 
 interface Look {
   readonly generation: number
@@ -19,7 +19,7 @@ interface Look {
 
 export const memory = async (quick: boolean): Promise<Figure> => {
   const upgrades = quick ? 4 : 200
-  const server = generations.start({ args: [program], environment: { PORT: "0" } })
+  const server = generations.start({ args: [program] })
   try {
     const [port] = await server.line(/Listening on http:\/\/127\.0\.0\.1:(\d+)/)
     await server.line(/is ready as generation 1/)
@@ -48,6 +48,7 @@ export const memory = async (quick: boolean): Promise<Figure> => {
         if (now() - begin > 60_000) throw new Error(`Process ${pid} does not end. It said:\n${server.tail()}`)
         await sleep(5)
       }
+      await server.line(new RegExp(`^ALONE ${next}$`), { from })
       pid = Number(next)
       pids.push(pid)
       if ((generation - 1) % Math.ceil(upgrades / 8) === 0) await look(generation, pid)

@@ -17,6 +17,8 @@ const main = Effect.gen(function*() {
   say("PORT", port)
   yield* upgrader.ready
   say("UP", process.pid)
+  // Until then it would refuse the next upgrade.
+  yield* Effect.forkScoped(Effect.zipRight(upgrader.waitForParent, Effect.sync(() => say("ALONE", process.pid))))
   yield* upgrader.exit
   // Before the scope is closed, which would drain.
   close()

@@ -8,7 +8,7 @@ import { createServer } from "../../scripts/proof/apps.ts"
 import * as Fds from "../../src/Fds.ts"
 
 // Synchronous, so that the last words of a process are not lost.
-export const say = (...words: ReadonlyArray<string | number>): void => void fs.writeSync(1, `${words.join(" ")}\n`)
+const say = (...words: ReadonlyArray<string | number>): void => void fs.writeSync(1, `${words.join(" ")}\n`)
 
 process.on("exit", (code) => say("EXIT", process.pid, code))
 

@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import * as net from "node:net"
 import * as Fds from "../../src/Fds.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
+import { sayAlone } from "./alone.ts"
 
 const count = Number(process.argv[2])
 
@@ -16,7 +17,7 @@ const Listeners = Layer.scopedDiscard(Effect.forEach(
 
 process.on("exit", (code) => console.log(`Process ${process.pid} exits with ${code}`))
 
-Upgrader.launch(Listeners).pipe(
+Upgrader.launch(Layer.merge(Listeners, sayAlone)).pipe(
   Effect.provide(Upgrader.layer()),
   NodeRuntime.runMain
 )

@@ -18,6 +18,7 @@ export const close: Subject = {
       const running = await processes(server, {
         port: Number(port),
         count: 1,
+        sayAlone: true,
         ask: () => process.kill(running.pids()[0]!, "SIGHUP")
       })
       return await use(running)

@@ -50,6 +50,7 @@ export const goTableflip: Subject = {
       const running = await processes(server, {
         port,
         count: 1,
+        sayAlone: true,
         ask: () => process.kill(running.pids()[0]!, "SIGHUP")
       })
       return await use(running)

@@ -34,6 +34,8 @@ export interface ProcessesOptions {
   readonly count: number
   /** Asks for the upgrade. */
   readonly ask: () => void
+  /** They also say `ALONE <pid>` when they know that the older one has ended. */
+  readonly sayAlone?: boolean
 }
 
 /**
@@ -42,7 +44,7 @@ export interface ProcessesOptions {
  */
 export const processes = async (
   server: generations.Generations,
-  { ask, count, port }: ProcessesOptions
+  { ask, count, port, sayAlone = false }: ProcessesOptions
 ): Promise<Running & { readonly pids: () => ReadonlyArray<number> }> => {
   const known: Array<number> = []
   const nextUp = async (from: number) => {
@@ -66,6 +68,7 @@ export const processes = async (
       ask()
       current = await generation(from)
       await Promise.all(older.map((pid) => server.line(new RegExp(`^EXIT ${pid}\\b`), { from })))
+      if (sayAlone) await Promise.all(current.map((pid) => server.line(new RegExp(`^ALONE ${pid}$`), { from })))
     }
   }
 }

@@ -53,6 +53,11 @@ func main() {
 	check(upgrader.Ready())
 	fmt.Println("Started process", os.Getpid())
 	fmt.Println("UP", os.Getpid())
+	go func() {
+		// Until then it would refuse the next upgrade.
+		check(upgrader.WaitForParent(context.Background()))
+		fmt.Println("ALONE", os.Getpid())
+	}()
 	<-upgrader.Exit()
 
 	limited, cancel := context.WithTimeout(context.Background(), grace)
