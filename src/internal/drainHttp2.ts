@@ -54,7 +54,7 @@ export const make = (connections: Connections): Http2 => {
       if (session === undefined || session.closed || session.destroyed) continue
       const sendAway = () => {
         connection.told = true
-        session.close()
+        Node.closeSession(session, connection.socket)
       }
       const watching = watched.get(session) ?? watch(session, sendAway)
       watching.settled ||= settle(session, watching)

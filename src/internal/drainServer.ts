@@ -133,7 +133,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       else {
         connection.ending = "timedOut"
         connection.idleSince = now
-        session.close()
+        Node.closeSession(session, connection.socket)
       }
     }
 
