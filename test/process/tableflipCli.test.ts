@@ -183,6 +183,8 @@ describe.runIf(isLinux)("a terminal", () => {
   const under = (options: ReadonlyArray<string>, command: ReadonlyArray<string>) =>
     start(fixture("commands/terminal.py"), {
       executable: "python3",
+      // Long enough to be told twice, if somebody does.
+      env: { STOP_TAKES: "700" },
       args: [process.execPath, bin, "run", ...options, "--", ...command],
       extra: ["pipe"]
     })
