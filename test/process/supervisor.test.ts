@@ -49,7 +49,9 @@ describe.runIf(isLinux)("tableflip run", () => {
       fs.writeFileSync(path.join(dir, "release"), `# ${"-".repeat(5_000)}\nVERSION=1\n`)
       fs.symlinkSync("release", file)
       const port = yield* freePort
-      const app = yield* run({ options: ["--listen", `127.0.0.1:${port}`, "--env-file", file, ...soon] })
+      // With a warm-up, one that is slow to fail would be taken for ready.
+      const health = `http://127.0.0.1:${port}/health`
+      const app = yield* run({ options: ["--listen", `127.0.0.1:${port}`, "--env-file", file, "--ready-http", health] })
       const first = yield* ready(app, 1)
       const before = openDescriptors(app.pid)
       const clients = yield* load(port)

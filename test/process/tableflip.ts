@@ -17,9 +17,14 @@ export interface RunOptions extends StartOptions {
   readonly command?: ReadonlyArray<string>
 }
 
+const withServer = new WeakSet<Handle>()
+
 /** Starts `tableflip run options -- command`. */
 export const run = ({ command = server, options = [], ...rest }: RunOptions) =>
-  start(bin, { ...rest, args: ["run", ...options, "--", ...command] })
+  Effect.tap(
+    start(bin, { ...rest, args: ["run", ...options, "--", ...command] }),
+    (handle) => Effect.sync(() => command[1] === server[1] && withServer.add(handle))
+  )
 
 /** A port that was free a moment ago: what must be named before it is bound. */
 export const freePort: Effect.Effect<number> = Effect.async((resume) => {
@@ -29,11 +34,14 @@ export const freePort: Effect.Effect<number> = Effect.async((resume) => {
   })
 })
 
-/** The process of a generation, once tableflip says that it is ready. */
+/**
+ * The process of a generation, once tableflip says that it is ready, and once it has set its handlers: a warm-up may be
+ * over before, on a machine that is busy with something else.
+ */
 export const ready = (handle: Handle, generation: number) =>
-  Effect.map(
-    handle.waitFor(new RegExp(`generation ${generation}: process (\\d+) is ready`), "30 seconds"),
-    (match) => Number(match[1])
+  handle.waitFor(new RegExp(`generation ${generation}: process (\\d+) is ready`), "30 seconds").pipe(
+    Effect.map((match) => Number(match[1])),
+    Effect.tap((pid) => withServer.has(handle) ? handle.waitFor(new RegExp(`^UP ${pid} `), "30 seconds") : Effect.void)
   )
 
 /** The processes that tableflip has started and that live. */

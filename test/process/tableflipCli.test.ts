@@ -165,7 +165,7 @@ describe.runIf(isLinux)("what tableflip says", () => {
 
   it.scopedLive("is little with --quiet, and more with -v", () =>
     Effect.gen(function*() {
-      const quiet = yield* run({ options: ["--quiet", ...soon], command: ["sh", "-c", "sleep 0.5"] })
+      const quiet = yield* run({ options: ["--quiet", ...soon], command: ["sh", "-c", "sleep 2"] })
       yield* quiet.exit
       assert.deepStrictEqual(quiet.lines(), [])
       const wrong = yield* run({ options: ["-q"], command: ["sh", "-c", "exit 3"] })
@@ -203,6 +203,7 @@ describe.runIf(isLinux)("a terminal", () => {
       }
       yield* terminal.waitFor(/generation 4 has taken over/)
       const last = yield* ready(terminal, 4)
+      yield* terminal.waitFor(new RegExp(`UP ${last} `))
       yield* type("\u0003")
       yield* terminal.waitFor(/^ENDED 0/)
       assert.strictEqual(terminal.count(new RegExp(`STOP ${last} `)), 1)
