@@ -1,15 +1,24 @@
 /** A command under `tableflip run`: the main process stays, and what it runs is replaced. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { root } from "../../test/process/harness.ts"
 import type { Service, Unit } from "./unit.ts"
 import { answer, until } from "./unit.ts"
 
-const unitOf = (listen: string) =>
-  `[Service]
-ExecStart=${process.execPath} /srv/package/dist/bin.js run ${listen} --ready-wire -- ${process.execPath} /srv/current/app.js
-ExecReload=/bin/kill -HUP $MAINPID
-KillMode=mixed
-TimeoutStopSec=40
-Restart=on-failure
-`
+/** The unit of the documentation, with other paths and another address. */
+const unitOf = (listen: string): string => {
+  const page = fs.readFileSync(path.join(root, "docs/supervisor.md"), "utf8")
+  const [, unit] = /^```ini app\.service\n(.*?)^\[Install\]/ms.exec(page) ?? []
+  const start = "ExecStart=/usr/bin/tableflip run --listen 8080 -- node server.mjs"
+  const directory = "WorkingDirectory=/srv/app"
+  if (unit?.includes(start) !== true || !unit.includes(directory)) {
+    throw new Error(`docs/supervisor.md has no unit with ${start} and ${directory} any more`)
+  }
+  const bin = `${process.execPath} /srv/package/dist/bin.js`
+  return unit
+    .replace(start, `ExecStart=${bin} run ${listen} -- ${process.execPath} /srv/current/app.js`)
+    .replace(directory, "WorkingDirectory=/srv/current")
+}
 
 const tryOut = (isActivated: boolean) => async (unit: Unit, reloads: number): Promise<void> => {
   const { mainPid, members, name, note, port, release, run, show } = unit
