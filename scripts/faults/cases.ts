@@ -7,7 +7,7 @@ import type { Case, Outcome, Running } from "./case.ts"
 import { environmentCases, withoutPrlimit } from "./environment.ts"
 
 /** Milliseconds; long enough for a start on a busy machine. */
-const patience = 5_000
+const patience = 10_000
 
 /** Requests of a process that is gone from one moment to the next. */
 const cut = /ECONNRESET|EPIPE|socket hang up/
@@ -78,7 +78,7 @@ const childStops = childSteps.filter((step) => !isReadyAt(step, "stop")).flatMap
     upgrader: { upgradeTimeout: patience, killGrace: 300 },
     outcome: ["parent"],
     ...isWriting(step) ? { leavesTemporary: true } : {},
-    error: /^UpgradeTimeoutError .*not ready within 5s and was ended/
+    error: /^UpgradeTimeoutError .*not ready within 10s and was ended/
   },
   {
     name: `child: stop, ${step}, continued after the timeout`,
@@ -91,7 +91,7 @@ const childStops = childSteps.filter((step) => !isReadyAt(step, "stop")).flatMap
         yield* continued(pid)
       }),
     outcome: ["parent"],
-    error: /^UpgradeTimeoutError .*not ready within 5s and was ended/
+    error: /^UpgradeTimeoutError .*not ready within 10s and was ended/
   }
 ])
 
