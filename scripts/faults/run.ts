@@ -230,7 +230,8 @@ const attempt = (
       pidFile: (pid) => mount === undefined ? pidPath : `/proc/${pid}/root${pidPath}`
     }
     const before = yield* stateOf(app, running.up.pid)
-    const clients = yield* load(port)
+    // A process that is stopped for a while keeps its clients waiting, and answers them after that.
+    const clients = yield* load(port, 3, 30_000)
     const judged = Effect.gen(function*() {
       yield* one.prepare?.(running) ?? Effect.void
       yield* one.ask?.(running) ?? signal(running.up.pid, "SIGHUP")

@@ -436,7 +436,7 @@ export interface Load {
 }
 
 /** Clients that ask all the time, each request over a new connection. */
-export const load = (target: Target, clients = 3): Effect.Effect<Load, never, Scope.Scope> =>
+export const load = (target: Target, clients = 3, within = 10_000): Effect.Effect<Load, never, Scope.Scope> =>
   Effect.gen(function*() {
     const answers = new Map<number, number>()
     const failures: Array<string> = []
@@ -444,7 +444,7 @@ export const load = (target: Target, clients = 3): Effect.Effect<Load, never, Sc
     let going = true
     const once = Effect.suspend(() => {
       const from = performance.now()
-      return Effect.match(ask(target), {
+      return Effect.match(ask(target, { within }), {
         onSuccess: ({ pid }) => {
           answers.set(pid, (answers.get(pid) ?? 0) + 1)
           slowest = Math.max(slowest, performance.now() - from)
