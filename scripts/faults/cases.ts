@@ -171,7 +171,10 @@ const parentStops = parentSteps.flatMap((step): ReadonlyArray<Case> =>
     disturb: (running) => Effect.flatMap(stoppedPid(running), (pid) => Effect.delay(continued(pid), time)),
     // Whoever looks at the clock first after a long sleep finds that time is up.
     outcome: time < patience ? ["child"] : ["child", "parent"],
-    error: /^UpgradeTimeoutError/
+    // A child that has not got the names by then has given up.
+    error: step === "after the spawn"
+      ? /^(UpgradeTimeoutError|ChildExitedError .*code 1 before)/
+      : /^UpgradeTimeoutError/
   }))
 )
 
