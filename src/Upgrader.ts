@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import type * as Drain from "./Drain.ts"
 import * as Env from "./Env.ts"
 import type { Fds } from "./Fds.ts"
+import { runUntil } from "./internal/runUntil.ts"
 import * as internal from "./internal/upgrader.ts"
 import type { BuildError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
 import type { DrainHook, DrainReport, ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
@@ -210,6 +211,6 @@ export const launch: <A, E, R>(
     }))
     // An app that is told to stop while it starts need not come up first.
     const stoppedEarly = Effect.flatMap(upgrader.exit, (reason) => isStarting ? Effect.succeed(reason) : Effect.never)
-    return yield* Effect.raceFirst(run, stoppedEarly)
+    return yield* runUntil(run, stoppedEarly)
   }
 )

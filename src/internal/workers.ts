@@ -14,6 +14,7 @@ import type { Options, Process, ProcessExit } from "../Workers.ts"
 import * as mainContext from "./mainContext.ts"
 import * as poolEvents from "./poolEvents.ts"
 import * as primary from "./primary.ts"
+import { runUntil } from "./runUntil.ts"
 import type { Begun } from "./upgrader.ts"
 import { begin } from "./upgrader.ts"
 import * as worker from "./worker.ts"
@@ -129,6 +130,5 @@ const runWork = (work: Work<any, any>): Effect.Effect<ExitReason, any, any> =>
     const upgrader = yield* Upgrader
     yield* Effect.addFinalizer(() => Effect.zipRight(upgrader.stop, upgrader.drain))
     yield* upgrader.ready
-    const finished = Effect.as(work.effect, ExitReason.Stopped())
-    return yield* Effect.raceFirst(finished, upgrader.exit)
+    return yield* runUntil(Effect.as(work.effect, ExitReason.Stopped()), upgrader.exit)
   }))

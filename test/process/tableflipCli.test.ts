@@ -6,6 +6,7 @@ import * as net from "node:net"
 import * as path from "node:path"
 import { ask, children, directory, eventually, fixture, isAlive, isLinux, onlyAlive, signal, start } from "./harness.ts"
 import { bin, commands, freePort, ready, run, server, soon } from "./tableflip.ts"
+import { isRoot, withoutOrdinaryUser } from "./users.ts"
 
 interface Ended {
   readonly status: number | null
@@ -124,7 +125,7 @@ describe.runIf(isLinux)("the exit code of tableflip", () => {
       const file = path.join(dir, "file")
       fs.writeFileSync(file, "")
       yield* fails(["--listen", `unix:${file}`, "--", "true"], 2, /a file is there that is not a socket/)
-      if (process.getuid?.() === 0) {
+      if (isRoot && withoutOrdinaryUser() === undefined) {
         fs.chmodSync(dir, 0o755)
         yield* fails(["--listen", `unix:${path.join(dir, "s")}`, "--", "true"], 77, /Could not listen on .*EACCES/, {
           uid: 65534
