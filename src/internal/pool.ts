@@ -283,13 +283,9 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         const oldOnesEnded = yield* Effect.mapError(
           launchAll(batch, next, succeeded),
           (cause) => new ReplaceError({ replaced, kept: all.length - replaced, cause })
-        ).pipe(
-          Effect.tapError((error) => publish(PoolEvent.ReplaceFailed({ generation: next, error }))),
-          Effect.tapError((error) => Effect.logError(error.message))
-        )
+        ).pipe(Effect.tapError((error) => publish(PoolEvent.ReplaceFailed({ generation: next, error }))))
         yield* oldOnesEnded
       }
-      yield* Effect.logInfo(`Replaced ${replaced} process(es) by generation ${next}`)
       yield* publish(PoolEvent.Replaced({ generation: next }))
     })
 
@@ -303,9 +299,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         yield* Effect.forEach(removed, stopKeeping, { concurrency: "unbounded", discard: true })
         yield* retireAll(removed.flatMap(({ current }) => current ?? []), resized)
       }
-      if (size === from) return
-      yield* Effect.logInfo(`Resized the pool from ${from} to ${size}`)
-      yield* publish(PoolEvent.Resized({ from, to: size }))
+      if (size !== from) yield* publish(PoolEvent.Resized({ from, to: size }))
     })
 
     const stopAll = Effect.fnUntraced(function*(why: Retirement) {

@@ -87,7 +87,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
     })),
     generation: workerRole.decodePool(ancestry.state) + 1,
     eldersGone: Effect.ignore(upgrader.waitForParent),
-    publish: given.publish
+    publish: (event) => Effect.zipRight(logOf(event), given.publish(event))
   })
   generation = workers.generation
 
@@ -109,6 +109,20 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
     upgrader.exit
   )
 })
+
+/** What was done to the pool as a whole. What becomes of each process, the process and the pool say themselves. */
+const logOf = (event: PoolEvent): Effect.Effect<void> => {
+  switch (event._tag) {
+    case "Replaced":
+      return Effect.logInfo(`Generation ${event.generation} has taken the place of every older process`)
+    case "ReplaceFailed":
+      return Effect.logError(event.error.message)
+    case "Resized":
+      return Effect.logInfo(`Resized the pool from ${event.from} to ${event.to}`)
+    default:
+      return Effect.void
+  }
+}
 
 /** A primary that cannot start its pool ends as the worker has that did not come up. */
 const exitCodeOf = (error: ProcessStartError): number => Math.max(1, ExitStatus.toExitCode(statusOf(error)))

@@ -18,6 +18,7 @@ import { WorkerInfo } from "../Workers.ts"
 import * as control from "./control.ts"
 import type { Word } from "./control.ts"
 import { make as makeDraining } from "./draining.ts"
+import type { Registry } from "./fds.ts"
 import * as fds from "./fds.ts"
 import * as stopSignals from "./stopSignals.ts"
 import type { Begun } from "./upgrader.ts"
@@ -32,20 +33,25 @@ const elders = (gone: Effect.Effect<void>): ByteReader => ({
 })
 
 /** Two workers cannot both bind what their primary has not bound for them. */
-const withHint = ({ listen, listener }: Fds["Type"]): Pick<Fds["Type"], "listen" | "listener"> => {
-  const explain = Effect.mapError((error: ListenError) =>
+const explain = <A, R>(effect: Effect.Effect<A, ListenError, R>): Effect.Effect<A, ListenError, R> =>
+  Effect.mapError(effect, (error) =>
     error.reason === "AddressInUse"
       ? new ListenError({
         ...error,
         detail: `${error.detail}. Name the address in the option listen of Workers.launch, and the workers share it`
       })
-      : error
-  )
-  return {
-    listen: (server, at) => explain(listen(server, at)),
-    listener: (at) => explain(listener(at))
-  }
-}
+      : error)
+
+const withHint = (registry: Registry): Registry => ({
+  ...registry,
+  service: {
+    ...registry.service,
+    listen: (server, at) => explain(registry.service.listen(server, at)),
+    listener: (at) => explain(registry.service.listener(at))
+  },
+  // Two may bind the same address as long as none of them listens (SO_REUSEADDR, socket(7)).
+  activate: explain(registry.activate)
+})
 
 /** A signal that is for the primary comes to every process of a terminal's group. */
 const leaveToPrimary = Effect.fnUntraced(function*(env: Env["Type"], signal: NodeJS.Signals) {
@@ -70,12 +76,11 @@ export const make: (
       draining,
       keepsPaths: false
     })
-    const shared = { ...registry.service, ...withHint(registry.service) }
     const { context, machine } = yield* assemble({
       env,
       settings: { ...settings, pidFile: undefined, signals: [] },
       ancestry: { ...ancestry, lifelines: [elders(Deferred.await(eldersGone))] },
-      registry: { ...registry, service: shared },
+      registry: withHint(registry),
       draining,
       isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
       tryUpgrade: () =>
