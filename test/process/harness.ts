@@ -73,6 +73,14 @@ const readOrEmpty = (file: string): string => {
   }
 }
 
+const linkOrEmpty = (file: string): string => {
+  try {
+    return fs.readlinkSync(file)
+  } catch {
+    return ""
+  }
+}
+
 interface Stat {
   readonly state: string
   readonly parent: number
@@ -102,16 +110,26 @@ export const children = (pid: number): ReadonlyArray<{ readonly pid: number; rea
 /** What the descriptors of a process are: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path. Sorted, without inodes. */
 export const openDescriptors = (pid: number): ReadonlyArray<string> =>
   sorted(
-    fs.readdirSync(`/proc/${pid}/fd`).flatMap((name) => {
-      try {
-        return [
-          fs.readlinkSync(`/proc/${pid}/fd/${name}`).replace(/:\[\d+\]$/, "").replace(/tableflip-\w+/, "tableflip")
-        ]
-      } catch {
-        return []
-      }
-    })
+    fs.readdirSync(`/proc/${pid}/fd`)
+      .map((name) => linkOrEmpty(`/proc/${pid}/fd/${name}`))
+      .filter((target) => target !== "")
+      .map((target) => target.replace(/:\[\d+\]$/, "").replace(/tableflip-\w+/, "tableflip"))
   )
+
+/** Inodes of the TCP sockets of this machine that are connections, whether their other end still is or not. */
+const connections = (): ReadonlySet<string> => {
+  const rows = ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((file) => readOrEmpty(file).trim().split("\n").slice(1))
+  const listening = "0A"
+  return new Set(rows.map((row) => row.trim().split(/\s+/)).filter((row) => row[3] !== listening).map((row) => row[9]!))
+}
+
+/** The same list once each client has been let go: a server closes a connection a moment after its client has the answer. */
+export const descriptorsAtRest = (pid: number): Effect.Effect<ReadonlyArray<string>> =>
+  eventually(`process ${pid} to have no connection`, () => {
+    const open = connections()
+    const targets = fs.readdirSync(`/proc/${pid}/fd`).map((name) => linkOrEmpty(`/proc/${pid}/fd/${name}`))
+    return !targets.some((target) => open.has(/^socket:\[(\d+)\]$/.exec(target)?.[1] ?? "")) && openDescriptors(pid)
+  })
 
 const withMarker = (marker: string): ReadonlyArray<number> =>
   pids().filter((pid) => isAlive(pid) && readOrEmpty(`/proc/${pid}/environ`).includes(marker))
@@ -309,7 +327,7 @@ export interface State {
 }
 
 export const stateOf = (handle: Handle, pid: number): Effect.Effect<State> =>
-  Effect.map(resources(handle, pid), (resources) => ({ descriptors: openDescriptors(pid), resources }))
+  Effect.all({ descriptors: descriptorsAtRest(pid), resources: resources(handle, pid) })
 
 /** No descriptor, timer or process has been left in it since, and none is missing. */
 export const sameState = (handle: Handle, pid: number, before: State): Effect.Effect<void> =>

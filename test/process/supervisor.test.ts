@@ -5,13 +5,13 @@ import * as path from "node:path"
 import {
   ask,
   children,
+  descriptorsAtRest,
   directory,
   eventually,
   isAlive,
   isLinux,
   load,
   onlyAlive,
-  openDescriptors,
   ours,
   pidIn,
   sameDescriptors,
@@ -53,7 +53,7 @@ describe.runIf(isLinux)("tableflip run", () => {
       const health = `http://127.0.0.1:${port}/health`
       const app = yield* run({ options: ["--listen", `127.0.0.1:${port}`, "--env-file", file, "--ready-http", health] })
       const first = yield* ready(app, 1)
-      const before = openDescriptors(app.pid)
+      const before = yield* descriptorsAtRest(app.pid)
       const clients = yield* load(port)
 
       for (const code of [3, 4]) {
@@ -87,7 +87,8 @@ describe.runIf(isLinux)("tableflip run", () => {
       yield* ready(app, 1)
       yield* signal(app.pid, "SIGHUP")
       yield* app.waitFor(/generation 2 has taken over/)
-      const before = openDescriptors(app.pid)
+      yield* onlyAlive(app, [app.pid, ...commands(app)])
+      const before = yield* descriptorsAtRest(app.pid)
       const clients = yield* load(port)
       for (let generation = 3; generation <= 22; generation++) {
         yield* signal(app.pid, "SIGHUP")

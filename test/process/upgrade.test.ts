@@ -4,12 +4,12 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import {
   ask,
+  descriptorsAtRest,
   directory,
   fixture,
   isLinux,
   load,
   onlyAlive,
-  openDescriptors,
   pidIn,
   sameDescriptors,
   signal,
@@ -52,8 +52,9 @@ describe.runIf(isLinux)("an upgrade", () => {
       const { port } = yield* app.up(1)
       yield* signal(app.pid, "SIGHUP")
       const second = yield* app.up(2)
+      yield* app.waitFor(new RegExp(`^ALONE ${second.pid}`))
       yield* onlyAlive(app, [second.pid])
-      const before = openDescriptors(second.pid)
+      const before = yield* descriptorsAtRest(second.pid)
       const clients = yield* load(port)
       let last = second
       for (let generation = 3; generation <= 52; generation++) {

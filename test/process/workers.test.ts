@@ -12,6 +12,7 @@ import type { Handle } from "./harness.ts"
 import {
   ask,
   children,
+  descriptorsAtRest,
   directory,
   eventually,
   fixture,
@@ -19,7 +20,6 @@ import {
   isLinux,
   load,
   onlyAlive,
-  openDescriptors,
   pidIn,
   sameDescriptors,
   signal,
@@ -166,7 +166,7 @@ describe.runIf(isLinux)("a pool", () => {
       const { port, primary, program, workers } = yield* startPool({ behaviour: { extra: true } })
       yield* Effect.exit(command(primary, "/replace"))
       yield* status(primary)
-      const before = openDescriptors(primary.pid)
+      const before = yield* descriptorsAtRest(primary.pid)
       const clients = yield* load(port, 4)
       for (let roll = 0; roll < 3; roll++) assert.strictEqual(yield* command(primary, "/replace"), "replaced")
       yield* clients.stop
@@ -311,7 +311,7 @@ describe.runIf(isLinux)("an upgrade of the primary", () => {
         pool: { pidFile },
         behaviour: { failIfExists: broken }
       })
-      const before = openDescriptors(primary.pid)
+      const before = yield* descriptorsAtRest(primary.pid)
       fs.writeFileSync(broken, "")
       yield* signal(primary.pid, "SIGHUP")
       yield* program.waitFor(new RegExp(`^UPGRADEFAILED ${primary.pid} ChildExitedError`))
