@@ -10,7 +10,7 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Queue from "effect/Queue"
 import type * as Schedule from "effect/Schedule"
@@ -34,6 +34,17 @@ import type {
 } from "./TableflipError.ts"
 import type * as Upgrader from "./Upgrader.ts"
 import type { ExitReason } from "./UpgraderEvent.ts"
+import type { WorkerInfo } from "./WorkerInfo.ts"
+
+export {
+  /**
+   * The place of this process in its pool.
+   *
+   * @since 0.1.0
+   * @category tags
+   */
+  WorkerInfo
+} from "./WorkerInfo.ts"
 
 export type {
   /**
@@ -226,45 +237,6 @@ export class Workers extends Context.Tag("effect-tableflip/Workers")<Workers, {
 }>() {}
 
 /**
- * The place of this process in its pool.
- *
- * @since 0.1.0
- * @category tags
- */
-export class WorkerInfo extends Context.Tag("effect-tableflip/WorkerInfo")<WorkerInfo, {
-  /** `worker`, or the name of an extra process. */
-  readonly name: string
-  /** From 0. A worker that takes the place of another has its index. */
-  readonly index: number
-  /** How many workers there were when this one was started. */
-  readonly size: number
-  /** 1 for the workers of the first start; each replacement and each upgrade of the primary counts one up. */
-  readonly generation: number
-  /** How often the process in this place has been started again after it had ended. */
-  readonly restarts: number
-  /**
-   * The signal that stops this process, whether it came from the pool or by itself; none before, and none if a newer
-   * process has taken its place. For finalizers that shut down in another way on SIGINT than on SIGTERM.
-   */
-  readonly stopSignal: Effect.Effect<Option.Option<NodeJS.Signals>>
-}>() {
-  /**
-   * For worker code that runs alone, under `Upgrader.launch`: worker 0 of 1.
-   *
-   * @since 0.1.0
-   * @category layers
-   */
-  static readonly layerAlone: Layer.Layer<WorkerInfo> = Layer.succeed(WorkerInfo, {
-    name: "worker",
-    index: 0,
-    size: 1,
-    generation: 1,
-    restarts: 0,
-    stopSignal: Effect.succeedNone
-  })
-}
-
-/**
  * Why a pool has ended otherwise than it was told to.
  *
  * @since 0.1.0
@@ -286,6 +258,9 @@ type ErrorsOf<P extends Processes> = [keyof P] extends [never] ? never
 type ContextOf<P extends Processes> = [keyof P] extends [never] ? never
   : P[keyof P] extends Process<any, infer R> ? R
   : never
+type Required<R, I, MR, P extends Processes> =
+  | Exclude<R | ContextOf<P>, Provided | I>
+  | Exclude<MR, Workers | Upgrader.Upgrader | Fds | Scope.Scope>
 
 /**
  * The same as `launch` on an `Env` of the caller's: `Testing.TestEnv` in tests.
@@ -299,7 +274,7 @@ export const launchWith: <A, E, R, I = never, ME = never, MR = never, P extends 
 ) => Effect.Effect<
   ExitReason,
   E | ME | ErrorsOf<P> | LaunchError,
-  Exclude<R | ContextOf<P>, Provided | I> | Exclude<MR, Workers | Upgrader.Upgrader | Fds | Scope.Scope> | Env.Env
+  Required<R, I, MR, P> | Env.Env
 > = (worker, options) => internal.launch({ _tag: "Server", layer: worker }, options ?? {}) as any
 
 /**
@@ -319,10 +294,7 @@ export const launch = <A, E, R, I = never, ME = never, MR = never, P extends Pro
 ): Effect.Effect<
   ExitReason,
   E | ME | ErrorsOf<P> | LaunchError,
-  Exclude<
-    Exclude<R | ContextOf<P>, Provided | I> | Exclude<MR, Workers | Upgrader.Upgrader | Fds | Scope.Scope> | Env.Env,
-    Env.Env
-  >
+  Exclude<Required<R, I, MR, P> | Env.Env, Env.Env>
 > => Effect.provide(launchWith(worker, options), Env.layer)
 
 /**
@@ -354,5 +326,5 @@ export const run = <A, E, R, I = never, ME = never, MR = never, P extends Proces
 ): Effect.Effect<
   ReadonlyArray<ProcessExit>,
   E | ME | ErrorsOf<P> | LaunchError,
-  Exclude<R | ContextOf<P>, Provided | I> | Exclude<MR, Workers | Upgrader.Upgrader | Fds | Scope.Scope>
+  Required<R, I, MR, P>
 > => Effect.provide(internal.run({ _tag: "Task", effect: work }, options ?? {}), Env.layer) as any

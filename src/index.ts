@@ -38,5 +38,7 @@ export * as UpgradableSocketServer from "./UpgradableSocketServer.ts"
 export * as Upgrader from "./Upgrader.ts"
 /** What happens in the life of an upgrader. @since 0.1.0 */
 export * as UpgraderEvent from "./UpgraderEvent.ts"
+/** What a process of a pool knows of its place in it. @since 0.1.0 */
+export * as WorkerInfo from "./WorkerInfo.ts"
 /** A pool of processes on the same sockets. @since 0.1.0 */
 export * as Workers from "./Workers.ts"

@@ -198,10 +198,9 @@ const finish = Effect.fnUntraced(function*(
   const why = reason._tag === "Upgraded"
     ? Word.Replaced({ pid: reason.pid, generation: reason.generation })
     : Word.Stopped({ signal })
-  const hastening = yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again))
+  yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })
   const [{ killed }] = yield* Effect.all([workers.stop(why), upgrader.drain], { concurrency: "unbounded" })
   if (killed > 0) yield* Effect.logWarning(`${killed} process(es) had to be killed`)
-  return hastening
 }, Effect.scoped)
 
 /** Who tells the primary to stop once more, means the workers too. */
