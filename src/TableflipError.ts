@@ -17,7 +17,7 @@ export class NotSupportedError extends Data.TaggedError("NotSupportedError")<{
   readonly reason: string
 }> {
   override get message(): string {
-    return `Upgrades are not supported here: ${this.reason}. Use Upgrader.layerStub to run without them`
+    return `Upgrades are not supported here: ${this.reason}`
   }
 }
 

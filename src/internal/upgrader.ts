@@ -57,7 +57,9 @@ export const begin: (options: Options) => Effect.Effect<Begun, BuildError, Env |
   function*(options) {
     const env = yield* Env
     const settings = yield* upgraderOptions.decode(options)
-    if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
+    if (Option.isSome(env.unsupported)) {
+      return yield* new NotSupportedError({ reason: `${env.unsupported.value}. Upgrader.layerStub runs without them` })
+    }
     yield* claim(env, settings)
     yield* env.holdStopSignals
     return { env, settings, ancestry: yield* parent.receive(env) }
@@ -66,7 +68,10 @@ export const begin: (options: Options) => Effect.Effect<Begun, BuildError, Env |
 
 /** The upgrader of a process that can be upgraded. `state` is what its successor should know besides. */
 export const makeUpgradable = Effect.fnUntraced(
-  function*({ ancestry, env, settings }: Begun, moreState: Effect.Effect<State>) {
+  function*({ ancestry, env, settings: asked }: Begun, moreState: Effect.Effect<State>) {
+    const isSupervised = Option.isSome(ancestry.supervisor)
+    const settings = isSupervised ? notUpgradable(asked) : asked
+    if (isSupervised) yield* Effect.forEach(asked.signals, (signal) => leaveToOthers(env, signal))
     const draining = makeDraining(env, settings)
     const { hasParent, inherited, state } = ancestry
     const registry = yield* fds.make({ env, inherited, state, hasParent, draining })
@@ -81,11 +86,24 @@ export const makeUpgradable = Effect.fnUntraced(
       registry: withState,
       draining,
       isFinal: (event) => event._tag === "Upgraded",
-      tryUpgrade: tryUpgrade(env, settings, ancestry, withState)
+      tryUpgrade: isSupervised ? refuse(supervised) : tryUpgrade(env, settings, ancestry, withState)
     })
     return context
   }
 )
+
+const supervised = "this process runs under tableflip, which starts the new one; reload that"
+
+/** The settings of a process whose successor another one starts. Asked for an upgrade, it is to say so and nothing else. */
+export const notUpgradable = (settings: Settings): Settings => ({ ...settings, signals: [], maxDraining: Infinity })
+
+export const refuse = (reason: string) => () => Effect.fail(new NotSupportedError({ reason }))
+
+/** A signal that is for another process comes to every process of a terminal's group. */
+export const leaveToOthers = Effect.fnUntraced(function*(env: Env["Type"], signal: NodeJS.Signals) {
+  const deliveries = yield* env.signals(signal)
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Queue.take(deliveries))))
+})
 
 export const make: (options: Options) => Effect.Effect<
   Context.Context<Upgrader | Fds>,

@@ -7,14 +7,13 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import type { ByteReader, Env } from "../Env.ts"
+import type { ByteReader } from "../Env.ts"
 import type { Fds } from "../Fds.ts"
 import type { BuildError } from "../TableflipError.ts"
-import { ListenError, NotSupportedError } from "../TableflipError.ts"
+import { ListenError } from "../TableflipError.ts"
 import { Upgrader } from "../Upgrader.ts"
-import { WorkerInfo } from "../Workers.ts"
+import { WorkerInfo } from "../WorkerInfo.ts"
 import * as control from "./control.ts"
 import type { Word } from "./control.ts"
 import { make as makeDraining } from "./draining.ts"
@@ -22,7 +21,7 @@ import type { Registry } from "./fds.ts"
 import * as fds from "./fds.ts"
 import * as stopSignals from "./stopSignals.ts"
 import type { Begun } from "./upgrader.ts"
-import { assemble } from "./upgrader.ts"
+import { assemble, leaveToOthers, notUpgradable, refuse } from "./upgrader.ts"
 import type { Role } from "./workerRole.ts"
 import type { PoolSettings } from "./workersOptions.ts"
 
@@ -53,12 +52,6 @@ const withHint = (registry: Registry): Registry => ({
   activate: explain(registry.activate)
 })
 
-/** A signal that is for the primary comes to every process of a terminal's group. */
-const leaveToPrimary = Effect.fnUntraced(function*(env: Env["Type"], signal: NodeJS.Signals) {
-  const deliveries = yield* env.signals(signal)
-  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Queue.take(deliveries))))
-})
-
 export const make: (
   begun: Begun,
   reader: ByteReader,
@@ -78,19 +71,18 @@ export const make: (
     })
     const { context, machine } = yield* assemble({
       env,
-      settings: { ...settings, pidFile: undefined, signals: [] },
+      settings: { ...notUpgradable(settings), pidFile: undefined },
       ancestry: { ...ancestry, lifelines: [elders(Deferred.await(eldersGone))] },
       registry: withHint(registry),
       draining,
       isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
-      tryUpgrade: () =>
-        Effect.fail(new NotSupportedError({ reason: "this is a process of a pool, whose primary is upgraded" }))
+      tryUpgrade: refuse("this is a process of a pool, whose primary is upgraded")
     })
 
     const signals = yield* stopSignals.listen(env, pool.stopSignals)
     let told = Option.none<NodeJS.Signals>()
     yield* signals.first.pipe(Effect.zipRight(machine.stop), Effect.interruptible, Effect.forkScoped)
-    yield* Effect.forEach(pool.upgradeSignals, (signal) => leaveToPrimary(env, signal))
+    yield* Effect.forEach(pool.upgradeSignals, (signal) => leaveToOthers(env, signal))
 
     const handle = (word: Word): Effect.Effect<void> => {
       switch (word._tag) {

@@ -160,6 +160,27 @@ describe.runIf(isLinux)("a program on this library under tableflip", () => {
     240_000
   )
 
+  it.scopedLive("leaves the signal that comes to the whole group to tableflip", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const app = yield* run({
+        options: ["--listen", String(port)],
+        command: [process.execPath, fixture("app.mjs")],
+        // An upgrader that would go ahead although an older process lives.
+        app: { listen: [{ port }], upgrader: { maxDraining: 2 } },
+        detached: true
+      })
+      const first = yield* app.up(1)
+      yield* ready(app, 1)
+      for (const whom of [first.pid, -app.pid]) process.kill(whom, "SIGHUP")
+      const second = yield* app.up(2)
+      yield* app.waitFor(/generation 2 has taken over/)
+      yield* app.waitFor(new RegExp(`^EXIT ${first.pid} 0`))
+      assert.strictEqual(app.count(/Started process|No upgrade/), 0, app.dump())
+      assert.strictEqual((yield* ask(port)).pid, second.pid)
+      yield* onlyAlive(app, [app.pid, second.pid])
+    }))
+
   it.scopedLive("starts alone behind a program that closes what it inherits", () =>
     Effect.gen(function*() {
       // As npm does: variables are passed on, descriptors are not.
