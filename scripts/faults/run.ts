@@ -10,12 +10,12 @@ import type { Load } from "../../test/process/harness.ts"
 import {
   ask,
   children,
+  descriptorsAtRest,
   directory,
   eventually,
   fixture,
   isAlive,
   load,
-  openDescriptors,
   pidIn,
   sameDescriptors,
   sameState,
@@ -178,7 +178,7 @@ const goesOn = (one: Case, running: Running, pid: number) =>
     const { app, dir, pidFile, program, socket } = running
     yield* one.repair?.(running) ?? Effect.void
     yield* putBack(program, {})
-    const before = openDescriptors(pid)
+    const before = yield* descriptorsAtRest(pid)
     const known = new Set(app.lines().flatMap((line) => /^UP (\d+)/.exec(line)?.[1] ?? []))
     yield* signal(pid, "SIGHUP")
     const next = yield* eventually("the next upgrade", () => {
