@@ -26,7 +26,7 @@ export type Readiness = Data.TaggedEnum<{
   Tcp: { readonly host: string; readonly port: number } & Probing
   /**
    * It is still alive after that time. One that says in time that it speaks this library's protocol is waited for until
-   * it says that it is ready.
+   * it says that it is ready, and so is each one after it, however long it takes to load.
    */
   Warmup: { readonly duration: Duration.DurationInput }
 }>

@@ -95,6 +95,32 @@ describe("a supervisor", () => {
       assert.strictEqual(describeFailure(yield* Fiber.join(reload)), "ReplaceError")
     }).pipe(Effect.provide(TestEnv.layer)))
 
+  it.scoped("expects a word from the next one, if it has had one, however long that takes to load", () =>
+    Effect.gen(function*() {
+      const { child, supervisor } = yield* running({
+        readiness: Readiness.Warmup({ duration: "1 second" }),
+        readyTimeout: "10 seconds"
+      })
+      yield* child.silent
+      const reload = yield* Effect.fork(Effect.exit(supervisor.reload))
+      const second = yield* nextChild
+      yield* settle
+      yield* TestClock.adjust("9 seconds")
+      assert.isNull(reload.unsafePoll())
+      yield* second.notifyReady
+      yield* settle
+      assert.strictEqual(yield* child.signalled.take, "SIGTERM")
+      yield* child.exit(0)
+      assert.isTrue(Exit.isSuccess(yield* Fiber.join(reload)))
+
+      const again = yield* Effect.fork(Effect.exit(supervisor.reload))
+      yield* nextChild
+      yield* settle
+      yield* TestClock.adjust("10 seconds")
+      const exit = yield* Fiber.join(again)
+      assert.match(String(Exit.isFailure(exit) && exit.cause), /its word that it is ready/)
+    }).pipe(Effect.provide(TestEnv.layer)))
+
   it.scoped("stops the old one when the new one is ready, and kills it if it does not go", () =>
     Effect.gen(function*() {
       const { child, events, supervisor } = yield* running({ stopTimeout: "4 seconds", stopSignal: "SIGQUIT" })

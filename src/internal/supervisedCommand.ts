@@ -10,7 +10,7 @@ import * as ChildProcess from "../ChildProcess.ts"
 import type { Command, Leading } from "../Env.ts"
 import { Env } from "../Env.ts"
 import { EnvironmentFileError } from "../PoolError.ts"
-import type { Readiness } from "../Readiness.ts"
+import * as Readiness from "../Readiness.ts"
 import { encode, Word } from "./control.ts"
 import type { Member, SlotSpec } from "./poolMember.ts"
 import { waitUntilReady } from "./readiness.ts"
@@ -26,6 +26,8 @@ export interface CommandOptions {
   /** Whether it has heard of the stop from its terminal, so that it is not told twice. */
   readonly hasHeard: (pid: number) => Effect.Effect<boolean>
   readonly onStart: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
+  /** Whether an older one has said by this library's protocol that it was ready. */
+  readonly hasSpoken: () => boolean
 }
 
 type Variables = Readonly<Record<string, string | undefined>>
@@ -63,7 +65,7 @@ const toCommand = (line: ReadonlyArray<string>, directory: string): Command => {
 }
 
 /** The sockets, and behind them the descriptor of the notification at the number that the command expects. */
-const leadingOf = (sockets: ReadonlyArray<Socket>, readiness: Readiness) => {
+const leadingOf = (sockets: ReadonlyArray<Socket>, readiness: Readiness.Readiness) => {
   const leading: Array<NonNullable<ChildProcess.Options["leading"]>[number]> = sockets.map((
     { aliases, descriptor }
   ) => ({
@@ -102,6 +104,10 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
   })
 })
 
+/** A program that takes longer to load than the warm-up must not be taken for one that will never say a word. */
+const readinessOf = ({ hasSpoken, settings: { readiness } }: CommandOptions) =>
+  readiness._tag === "Warmup" && hasSpoken() ? Readiness.Wire : readiness
+
 /** A place in the pool for the command. */
 export const slot = (
   env: Env["Type"],
@@ -119,7 +125,7 @@ export const slot = (
         yield* options.onStart(child)
         const member: Member = {
           pid: child.pid,
-          ready: waitUntilReady(child, settings.readiness, settings.readyTimeout),
+          ready: waitUntilReady(child, readinessOf(options), settings.readyTimeout),
           exit: child.exit,
           retire: () =>
             Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid)).pipe(Effect.asVoid),

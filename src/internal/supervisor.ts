@@ -127,7 +127,8 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
         heardByTerminal
           ? Effect.map(env.terminalOf(pid), (terminal) => terminal === "foreground")
           : Effect.succeed(false),
-      onStart: children.add
+      onStart: children.add,
+      hasSpoken: children.hasSpoken
     }
     const processes = yield* pool.make({
       size: settings.workers,
