@@ -16,10 +16,12 @@ export const canRun = (...command: ReadonlyArray<string>): boolean => {
 }
 
 /** Why there can be no ordinary user here who runs this package. */
-export const withoutOrdinaryUser = (): string | undefined =>
-  canRun(...asOrdinaryUser, "test", "-r", path.join(root, "dist/index.js"))
-    ? undefined
-    : "the user nobody cannot read this package"
+export const withoutOrdinaryUser = (): string | undefined => {
+  // What changes the user still has the rights of root when it starts the next program; a shell in between has not.
+  const can = (script: string, file: string) => canRun(...asOrdinaryUser, "sh", "-c", script, "sh", file)
+  if (!can("test -r \"$1\"", path.join(root, "dist/index.js"))) return "the user nobody cannot read this package"
+  return can("\"$1\" --version", process.execPath) ? undefined : "the user nobody cannot run this Node"
+}
 
 /** Arguments of `start` for a script that an ordinary user runs. */
 export const ordinarily = (script: string): { readonly executable: string; readonly args: ReadonlyArray<string> } => {
