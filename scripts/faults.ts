@@ -9,12 +9,10 @@
 import * as Effect from "effect/Effect"
 import * as os from "node:os"
 import { parseArgs } from "node:util"
-import type { Case } from "./faults/case.ts"
-import { cases } from "./faults/cases.ts"
-import { randomCase } from "./faults/random.ts"
+import { trials } from "./faults/all.ts"
+import { randomTrial } from "./faults/random.ts"
 import * as report from "./faults/report.ts"
-import type { Result } from "./faults/run.ts"
-import { run } from "./faults/run.ts"
+import type { Result, Trial } from "./faults/trial.ts"
 
 const { positionals: names, values } = parseArgs({
   allowPositionals: true,
@@ -38,12 +36,12 @@ const number = (name: "jobs" | "minutes" | "runs" | "seed"): number => {
 
 const seed = number("seed")
 
-const chosen = (): ReadonlyArray<Case> => {
-  if (values.run.length > 0) return values.run.map((index) => randomCase(seed, Number(index)))
-  const named = cases.filter(({ name }) => names.length === 0 || names.some((part) => name.includes(part)))
+const chosen = (): ReadonlyArray<Trial> => {
+  if (values.run.length > 0) return values.run.map((index) => randomTrial(seed, Number(index)))
+  const named = trials.filter(({ name }) => names.length === 0 || names.some((part) => name.includes(part)))
   const drawn = names.length > 0 && !names.includes("random")
     ? []
-    : Array.from({ length: number("runs") }, (_, index) => randomCase(seed, index))
+    : Array.from({ length: number("runs") }, (_, index) => randomTrial(seed, index))
   return [...named, ...drawn]
 }
 
@@ -77,7 +75,7 @@ const tell = ({ drawn = "", name, outcome, problems, said, took }: Result) => {
   if (problems.length > 0) console.log(`${problems.map((problem) => `  ${problem}`).join("\n")}\n${said}`)
 }
 
-const job = Effect.suspend(() => run(left[next++]!)).pipe(
+const job = Effect.suspend(() => left[next++]!.run).pipe(
   Effect.tap((result) => {
     results.push(result)
     tell(result)

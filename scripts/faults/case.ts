@@ -19,8 +19,8 @@ export interface Fault {
   readonly wait?: number
 }
 
-/** By the generation that does it. */
-export type Plan = Readonly<Record<number, Fault>>
+/** By the generation that does it; in a pool also by `worker` and generation. */
+export type Plan = Readonly<Record<string, Fault>>
 
 export interface Running {
   readonly app: Handle

@@ -4,15 +4,11 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { isAlive, signal } from "../../test/process/harness.ts"
 import type { Case, Outcome, Running } from "./case.ts"
+import { cut, nobodyElse } from "./disturbances.ts"
 import { environmentCases, withoutPrlimit } from "./environment.ts"
 
 /** Milliseconds; long enough for a start on a busy machine. */
 const patience = 10_000
-
-/** Requests of a process that is gone from one moment to the next. */
-const cut = /ECONNRESET|EPIPE|socket hang up/
-
-const nobodyElse = /ECONNRESET|EPIPE|socket hang up|ECONNREFUSED/
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The new process
@@ -183,9 +179,7 @@ const parentBreaks: ReadonlyArray<Case> = [
     name: "parent: close its end of the ready stream, started",
     plan: { 1: { step: "started", fault: "close parent's end of ready" } },
     outcome: ["parent"],
-    error: /^ProtocolError .*the ready stream ended without a word/,
-    // The child is ready all the same, and is told to end in that moment.
-    loses: cut
+    error: /^ProtocolError .*the ready stream ended without a word/
   },
   {
     name: "parent: close its end of the names stream, started",

@@ -5,23 +5,13 @@ import type { Handle } from "../../test/process/harness.ts"
 import { eventually, isAlive, signal } from "../../test/process/harness.ts"
 import type { Case, Outcome, Plan, Running } from "./case.ts"
 import { cases } from "./cases.ts"
-
-type Draw = () => number
-
-/** Mulberry32: small, and good enough to choose what to break. */
-const generator = (seed: number): Draw => {
-  let state = seed | 0
-  return () => {
-    state = state + 0x6d2b79f5 | 0
-    let mixed = Math.imul(state ^ state >>> 15, 1 | state)
-    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed
-    return ((mixed ^ mixed >>> 14) >>> 0) / 2 ** 32
-  }
-}
-
-const whole = (draw: Draw, below: number) => Math.floor(draw() * below)
-
-const pick = <A>(draw: Draw, items: ReadonlyArray<A>): A => items[whole(draw, items.length)]!
+import * as crew from "./crew.ts"
+import { randomCrewCase } from "./crewRandom.ts"
+import { nobodyElse } from "./disturbances.ts"
+import type { Draw } from "./draw.ts"
+import { generator, pick, whole } from "./draw.ts"
+import { trialOf } from "./run.ts"
+import type { Trial } from "./trial.ts"
 
 const parentSteps = [
   "before the spawn",
@@ -118,7 +108,7 @@ const anySignal = (draw: Draw, index: number): Case => {
     outcome: expected(victim, name),
     error: /^ChildExitedError .*(was killed by SIG|exited with code [01])/,
     ...name === "SIGKILL" || name === "SIGTERM" || name === "SIGINT"
-      ? { loses: /ECONNRESET|EPIPE|socket hang up|ECONNREFUSED/ }
+      ? { loses: nobodyElse }
       : {},
     leavesTemporary: true,
     isOptional: true
@@ -146,7 +136,10 @@ const slowedDown = (draw: Draw, index: number): Case => {
   }
 }
 
-export const randomCase = (seed: number, index: number): Case => {
+export const randomTrial = (seed: number, index: number): Trial => {
   const draw = generator(Math.imul(seed, 0x9e3779b1) + index)
-  return draw() < 0.65 ? anySignal(draw, index) : slowedDown(draw, index)
+  const kind = draw()
+  if (kind < 0.45) return trialOf(anySignal(draw, index))
+  if (kind < 0.7) return trialOf(slowedDown(draw, index))
+  return crew.trialOf(randomCrewCase(draw, index))
 }

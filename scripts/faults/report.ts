@@ -2,16 +2,18 @@
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import type { Result } from "./run.ts"
+import type { Result } from "./trial.ts"
 
 const distinct = (items: ReadonlyArray<string>) => [...new Set(items)].join(", ")
 
 const sum = (results: ReadonlyArray<Result>, of: (result: Result) => number) =>
   results.reduce((total, result) => total + of(result), 0)
 
+const outcomesOf = (results: ReadonlyArray<Result>) => [...new Set(results.flatMap(({ outcome }) => outcome ?? []))]
+
 const rowOf = (name: string, results: ReadonlyArray<Result>): ReadonlyArray<string> => {
   const failed = results.filter(({ problems }) => problems.length > 0)
-  const outcomes = ["parent", "child", "nobody"].flatMap((outcome) => {
+  const outcomes = outcomesOf(results).flatMap((outcome) => {
     const count = results.filter((result) => result.outcome === outcome).length
     return count === 0 ? [] : [results.length === 1 ? outcome : `${outcome} ${count}`]
   })

@@ -1,19 +1,13 @@
-/** One run of one case: the fault, and everything that has to hold after it. */
-import * as Cause from "effect/Cause"
+/** One run of one case: the fault in an upgrade, and everything that has to hold after it. */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
-import * as net from "node:net"
 import * as path from "node:path"
 import type { Load } from "../../test/process/harness.ts"
 import {
-  ask,
   children,
   descriptorsAtRest,
   directory,
   eventually,
-  fixture,
   isAlive,
   load,
   pidIn,
@@ -23,33 +17,9 @@ import {
   start,
   stateOf
 } from "../../test/process/harness.ts"
-import type { Case, Outcome, Plan, Running } from "./case.ts"
-
-export interface Result {
-  readonly name: string
-  readonly drawn: string | undefined
-  /** Who served in the end; none if the run did not get that far. */
-  readonly outcome: Outcome | undefined
-  /** Tags of the errors that were told. */
-  readonly errors: ReadonlyArray<string>
-  readonly requests: number
-  readonly lost: number
-  /** Milliseconds. */
-  readonly took: number
-  /** What does not hold. */
-  readonly problems: ReadonlyArray<string>
-  /** What the processes said, if there is a problem. */
-  readonly said: string
-}
-
-// Below the ports that the system gives to clients, so that a successor that has to bind anew finds it free.
-let nextPort = 20_000 + process.pid % 10_000
-
-const freePort: Effect.Effect<number> = Effect.async<number | undefined>((resume) => {
-  const port = nextPort++
-  const probe = net.createServer().once("error", () => resume(Effect.succeed(undefined)))
-  probe.listen(port, "127.0.0.1", () => probe.close(() => resume(Effect.succeed(port))))
-}).pipe(Effect.repeat({ until: (port) => port !== undefined }), Effect.map((port) => port as number))
+import type { Case, Outcome, Running } from "./case.ts"
+import type { Trial } from "./trial.ts"
+import { answersOf, check, checkAlways, freePort, putBack, seen, settled, trial } from "./trial.ts"
 
 /** A process that is being started, or one that is to end, is not the last word. */
 const isBusy = ({ app }: Running, pid: number): boolean =>
@@ -76,39 +46,8 @@ const survivor = (running: Running): { readonly pid: number | undefined } | unde
   return isSettled && !isBusy(running, pid) ? { pid } : undefined
 }
 
-/** A process shows no environment, by which it is found, for a moment while it is started. */
-const calm = 100
-
-const settled = (running: Running) =>
-  Effect.suspend(() => {
-    let since = performance.now()
-    let before: number | undefined | false = false
-    let nextLook = 0
-    return eventually("one process to serve, or none", () => {
-      // It takes every process of the machine to find ours, and the clients are in this one.
-      if (performance.now() < nextLook) return undefined
-      nextLook = performance.now() + calm / 4
-      const found = survivor(running)
-      const now = found === undefined ? false : found.pid
-      if (now === false || now !== before) since = performance.now()
-      before = now
-      return performance.now() - since >= calm && found
-    }, {
-      within: "60 seconds",
-      seen: () => `alive: ${running.app.alive().join(", ")}\n${running.app.dump()}`
-    })
-  })
-
 const outcomeOf = (running: Running, pid: number | undefined): Outcome =>
   pid === undefined ? "nobody" : isFirst(running, pid) ? "parent" : "child"
-
-const check = (problems: Array<string>, holds: boolean, what: () => string) => {
-  if (!holds) problems.push(what())
-}
-
-const requestsOf = (clients: Load) => [...clients.answers.values()].reduce((sum, count) => sum + count, 0)
-
-const sound = /ended by a defect|failed to answer a message|nhandled|Warning:|FATAL/
 
 /** What has to hold whoever serves. */
 const checkAll = (
@@ -137,25 +76,15 @@ const checkAll = (
     one.cutsLifeline === true || exit < 0 || alone < 0 || exit < alone,
     () => "the child was told of the end of the parent before it"
   )
-  const strange = app.lines().filter((line) => sound.test(line))
-  check(problems, strange.length === 0, () => `said: ${strange.join("; ")}`)
-  const lost = clients.failures.filter((failure) => one.loses?.test(failure) !== true)
-  const kinds = [...new Set(lost)].map((kind) => `${lost.filter((other) => other === kind).length} x ${kind}`)
-  check(problems, lost.length === 0, () => `requests were lost: ${kinds.join(", ")}`)
-  for (const { fault, step } of one.isOptional === true ? [] : Object.values(one.plan ?? {})) {
-    const line = new RegExp(`^FAULT \\d+ ${step.replaceAll(" ", "-")} ${fault}`)
-    check(problems, app.count(line) > 0, () => `the fault did not happen: ${fault}, ${step}`)
-  }
+  checkAlways(problems, { app, clients, loses: one.loses, plan: one.plan, isOptional: one.isOptional })
 }
 
 /** It alone answers, its PID file is true, it has no child left and nobody's zombie. */
 const serves = (running: Running, pid: number) =>
   Effect.gen(function*() {
     const { app, pidFile, socket, up } = running
-    for (const target of [up.port, up.port, up.port, socket, socket]) {
-      const answer = yield* Effect.orDieWith(ask(target), (error) => new Error(`no answer: ${error.message}`))
-      if (answer.pid !== pid) yield* Effect.dieMessage(`process ${answer.pid} answers at ${target}, not ${pid}`)
-    }
+    const others = (yield* answersOf([up.port, up.port, up.port, socket, socket])).filter((other) => other !== pid)
+    if (others.length > 0) yield* Effect.dieMessage(`${others.join(", ")} answer, and not only ${pid}`)
     yield* eventually(`the PID file to name ${pid}`, () => pidIn(pidFile(pid)) === pid, {
       within: "5 seconds",
       seen: () => `it names ${pidIn(pidFile(pid))}`
@@ -164,12 +93,6 @@ const serves = (running: Running, pid: number) =>
       yield* Effect.dieMessage(`process ${pid} has children: ${JSON.stringify(children(pid))}`)
     }
     if (String(app.alive()) !== String(pid)) yield* Effect.dieMessage(`alive: ${app.alive().join(", ")}`)
-  })
-
-const putBack = (program: string, plan: Plan) =>
-  Effect.sync(() => {
-    fs.writeFileSync(program, `import ${JSON.stringify(fixture("faulty.mjs"))}\n`)
-    fs.writeFileSync(`${program}.plan`, JSON.stringify(plan))
   })
 
 /** The survivor can be upgraded, and its successor stopped; then nothing is left. */
@@ -200,10 +123,7 @@ const goesOn = (one: Case, running: Running, pid: number) =>
     }
   })
 
-const attempt = (
-  one: Case,
-  problems: Array<string>
-): Effect.Effect<Omit<Result, "name" | "drawn" | "took" | "problems">, never, Scope.Scope> =>
+const attempt = (one: Case, problems: Array<string>) =>
   Effect.gen(function*() {
     const dir = yield* directory
     const program = path.join(dir, "main.mjs")
@@ -236,7 +156,7 @@ const attempt = (
       yield* one.prepare?.(running) ?? Effect.void
       yield* one.ask?.(running) ?? signal(running.up.pid, "SIGHUP")
       yield* one.disturb?.(running) ?? Effect.void
-      const { pid } = yield* settled(running)
+      const { pid } = yield* settled("one process to serve, or none", app, () => survivor(running))
       yield* clients.stop
       const outcome = outcomeOf(running, pid)
       checkAll(problems, one, running, outcome, clients)
@@ -251,25 +171,7 @@ const attempt = (
       }
       return outcome
     })
-    const exit = yield* Effect.exit(judged)
-    if (Exit.isFailure(exit)) problems.push(Cause.pretty(exit.cause).split("\n")[0]!)
-    return {
-      outcome: Exit.isSuccess(exit) ? exit.value : undefined,
-      errors: failures(running).map((failure) => failure.split(" ")[0]!),
-      requests: requestsOf(clients) + clients.failures.length,
-      lost: clients.failures.length,
-      said: problems.length > 0 ? app.dump() : ""
-    }
+    return yield* seen({ app, clients, problems, errors: () => failures(running) }, judged)
   })
 
-export const run = (one: Case): Effect.Effect<Result> =>
-  Effect.gen(function*() {
-    const begin = performance.now()
-    const problems: Array<string> = []
-    const exit = yield* Effect.exit(Effect.scoped(attempt(one, problems)))
-    if (Exit.isFailure(exit)) problems.push(Cause.pretty(exit.cause).split("\n")[0]!)
-    const seen = Exit.isSuccess(exit)
-      ? exit.value
-      : { outcome: undefined, errors: [], requests: 0, lost: 0, said: Cause.pretty(exit.cause) }
-    return { name: one.name, drawn: one.drawn, took: performance.now() - begin, problems, ...seen }
-  })
+export const trialOf = (one: Case): Trial => trial(one, (problems) => attempt(one, problems))

@@ -3,10 +3,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type { Case } from "../../scripts/faults/case.ts"
-import { cases } from "../../scripts/faults/cases.ts"
-import { randomCase } from "../../scripts/faults/random.ts"
-import { run } from "../../scripts/faults/run.ts"
+import { trials } from "../../scripts/faults/all.ts"
+import { randomTrial } from "../../scripts/faults/random.ts"
+import type { Trial } from "../../scripts/faults/trial.ts"
 import { isLinux } from "./harness.ts"
 
 const names = [
@@ -25,24 +24,33 @@ const names = [
   "program: its working directory removed",
   "system: no room for the PID file",
   "system: no descriptors left in the parent",
-  "system: no processes left"
+  "system: no processes left",
+  "pool: new primary: kill, before the ready byte",
+  "pool: worker of the new primary: stop, bound",
+  "pool: old primary: kill, handed over",
+  "pool: replacement: exit1, bound",
+  "pool: all workers are killed",
+  "supervisor: new generation: kill, bound",
+  "supervisor: new generation: exit1, after the ready byte",
+  "supervisor: tableflip is stopped for 2 s during a reload",
+  "supervisor: the command is killed"
 ]
 
-const named = (name: string): Case => {
-  const found = cases.find((one) => one.name === name)
+const named = (name: string): Trial => {
+  const found = trials.find((one) => one.name === name)
   if (found === undefined) throw new Error(`there is no case ${name}`)
   return found
 }
 
-const drawn = [1, 2, 3, 4, 5, 6].map((index) => randomCase(1, index))
+const drawn = [1, 2, 3, 4, 5, 6].map((index) => randomTrial(1, index))
 
 describe.runIf(isLinux)("a fault", () => {
   for (const one of [...names.map(named), ...drawn]) {
-    const { drawn = "", name, skipped } = one
+    const { drawn = "", name, run, skipped } = one
     const reason = skipped?.()
     it.live.skipIf(reason !== undefined)(`${name} ${drawn || reason || ""}`.trim(), () =>
       Effect.gen(function*() {
-        const { problems, said } = yield* run(one)
+        const { problems, said } = yield* run
         assert.deepStrictEqual(problems, [], said)
       }))
   }

@@ -27,6 +27,9 @@ export const root: string = (() => {
 
 export const fixture = (name: string): string => path.join(root, "test/fixtures", name)
 
+/** The command `tableflip`, as it was built. */
+export const bin = path.join(root, "dist/bin.js")
+
 /** Everything here reads /proc. */
 export const isLinux = process.platform === "linux"
 

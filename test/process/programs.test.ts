@@ -4,8 +4,20 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Handle } from "./harness.ts"
-import { ask, directory, eventually, fixture, isAlive, isLinux, load, onlyAlive, signal, start } from "./harness.ts"
-import { bin, commands, freePort, ready, run, server } from "./tableflip.ts"
+import {
+  ask,
+  bin,
+  directory,
+  eventually,
+  fixture,
+  isAlive,
+  isLinux,
+  load,
+  onlyAlive,
+  signal,
+  start
+} from "./harness.ts"
+import { commands, freePort, ready, run, server } from "./tableflip.ts"
 
 /** Whether a program is there. Those that are not are named as skipped, and `.ci/run` installs them. */
 const has = (program: string) => isLinux && spawnSync("sh", ["-c", `command -v ${program}`]).status === 0

@@ -3,11 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as net from "node:net"
-import { fileURLToPath } from "node:url"
 import type { Handle, StartOptions } from "./harness.ts"
-import { children, fixture, start } from "./harness.ts"
-
-export const bin = fileURLToPath(new URL("../../dist/bin.js", import.meta.url))
+import { bin, children, fixture, start } from "./harness.ts"
 
 /** A server for LISTEN_FDS that does what variables say. */
 export const server = [process.execPath, fixture("commands/server.mjs")]

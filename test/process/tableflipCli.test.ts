@@ -4,8 +4,20 @@ import { execFile, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import { ask, children, directory, eventually, fixture, isAlive, isLinux, onlyAlive, signal, start } from "./harness.ts"
-import { bin, commands, freePort, ready, run, server, soon } from "./tableflip.ts"
+import {
+  ask,
+  bin,
+  children,
+  directory,
+  eventually,
+  fixture,
+  isAlive,
+  isLinux,
+  onlyAlive,
+  signal,
+  start
+} from "./harness.ts"
+import { commands, freePort, ready, run, server, soon } from "./tableflip.ts"
 import { isRoot, withoutOrdinaryUser } from "./users.ts"
 
 interface Ended {

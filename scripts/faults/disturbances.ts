@@ -1,0 +1,31 @@
+/** What is done to processes from outside. */
+import * as Effect from "effect/Effect"
+import { eventually, isAlive, signal } from "../../test/process/harness.ts"
+import type { CrewRunning } from "./crew.ts"
+
+/** Requests of a process that is gone from one moment to the next. */
+export const cut = /ECONNRESET|EPIPE|socket hang up/
+
+/** The same where there is no other process. */
+export const nobodyElse = /ECONNRESET|EPIPE|socket hang up|ECONNREFUSED/
+
+/** Sends a signal that ends the process, and waits until it has. */
+export const end = (pid: number, name: NodeJS.Signals): Effect.Effect<void> =>
+  Effect.zipRight(
+    signal(pid, name),
+    Effect.asVoid(eventually(`process ${pid} to end`, () => !isAlive(pid), { within: "40 seconds" }))
+  )
+
+/** Processes that do nothing for a while. */
+export const freeze = (pids: ReadonlyArray<number>, milliseconds: number): Effect.Effect<void> =>
+  Effect.forEach(pids, (pid) => signal(pid, "SIGSTOP")).pipe(
+    Effect.zipRight(Effect.sleep(milliseconds)),
+    Effect.zipRight(Effect.forEach(pids, (pid) => isAlive(pid) ? signal(pid, "SIGCONT") : Effect.void)),
+    Effect.asVoid
+  )
+
+/** Signals to the process in charge, without a pause. */
+export const flood = (...names: ReadonlyArray<NodeJS.Signals>) => ({ first }: CrewRunning): Effect.Effect<void> =>
+  Effect.sync(() => {
+    for (const name of names) process.kill(first.lead, name)
+  })
