@@ -20,7 +20,7 @@ const headings: Record<string, string> = {
 }
 
 const perUpgrade = (cell: Summary | undefined) =>
-  cell === undefined ? "" : cell.upgrades === 0 ? "broken" : String(Number((cell.failed / cell.upgrades).toFixed(1)))
+  cell === undefined ? "–" : cell.upgrades === 0 ? "broken" : String(Number((cell.failed / cell.upgrades).toFixed(1)))
 
 const section = ({ figures, machine }: Results): string => {
   const data = figures.find(({ name }) => name === "load")?.data as LoadData | undefined
@@ -38,6 +38,7 @@ const section = ({ figures, machine }: Results): string => {
     `![Latency through upgrades, failed requests marked](${picture})`,
     "Median (blue) and slowest (grey) answer in each twentieth of a second, upgrades shaded, failed requests in red.",
     table,
+    "–: this server does not speak that protocol, or has no reload for it.",
     `Measured by \`npm run bench\`: ${describeMachine(machine)}. Everything it has found, latencies too, is in ` +
     "[bench/results/results.md](bench/results/results.md).",
     ...missing.map(({ subject }) => `Not there to compare with: ${subject}.`)
