@@ -9,6 +9,17 @@ import type { Handle, Up } from "../../test/process/harness.ts"
  */
 export type Outcome = "parent" | "child" | "nobody"
 
+/** How far the process that is asked to upgrade can get while it still has something to do. */
+export const parentSteps = [
+  "before the spawn",
+  "after the spawn",
+  "started",
+  "ready byte read",
+  "handed over",
+  "draining",
+  "released"
+] as const
+
 /** What a process of the fixture does to itself, and at which step. */
 export interface Fault {
   readonly step: string

@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { isAlive, signal } from "../../test/process/harness.ts"
 import type { Case, Outcome, Running } from "./case.ts"
+import { parentSteps } from "./case.ts"
 import { cut, nobodyElse } from "./disturbances.ts"
 import { environmentCases, withoutPrlimit } from "./environment.ts"
 
@@ -134,18 +135,9 @@ const childBreaks: ReadonlyArray<Case> = [
 // The old process
 // ---------------------------------------------------------------------------------------------------------------------
 
-const parentSteps = [
-  "before the spawn",
-  "after the spawn",
-  "started",
-  "ready byte read",
-  "handed over",
-  "draining",
-  "released",
-  "exiting"
-] as const
+const everyParentStep = [...parentSteps, "exiting"] as const
 
-const parentEnds = parentSteps.flatMap((step) =>
+const parentEnds = everyParentStep.flatMap((step) =>
   Object.keys(ends).map((fault): Case => {
     // Nothing had been started: that is the end of a process, without an upgrade. An exception is not noticed that soon.
     const alone = step === "before the spawn" && fault !== "throw"
@@ -159,7 +151,7 @@ const parentEnds = parentSteps.flatMap((step) =>
   })
 )
 
-const parentStops = parentSteps.flatMap((step): ReadonlyArray<Case> =>
+const parentStops = everyParentStep.flatMap((step): ReadonlyArray<Case> =>
   [1_000, patience + 2_000].map((time): Case => ({
     name: `parent: stop, ${step}, continued after ${time / 1000} s`,
     plan: { 1: { step, fault: "stop" } },

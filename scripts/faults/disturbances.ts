@@ -1,7 +1,6 @@
 /** What is done to processes from outside. */
 import * as Effect from "effect/Effect"
 import { eventually, isAlive, signal } from "../../test/process/harness.ts"
-import type { CrewRunning } from "./crew.ts"
 
 /** Requests of a process that is gone from one moment to the next. */
 export const cut = /ECONNRESET|EPIPE|socket hang up/
@@ -23,9 +22,3 @@ export const freeze = (pids: ReadonlyArray<number>, milliseconds: number): Effec
     Effect.zipRight(Effect.forEach(pids, (pid) => isAlive(pid) ? signal(pid, "SIGCONT") : Effect.void)),
     Effect.asVoid
   )
-
-/** Signals to the process in charge, without a pause. */
-export const flood = (...names: ReadonlyArray<NodeJS.Signals>) => ({ first }: CrewRunning): Effect.Effect<void> =>
-  Effect.sync(() => {
-    for (const name of names) process.kill(first.lead, name)
-  })

@@ -1,8 +1,10 @@
 /** A pool of two workers, and what can go wrong with it. */
 import * as Effect from "effect/Effect"
 import { ask, eventually, isAlive, signal, start } from "../../test/process/harness.ts"
+import { parentSteps } from "./case.ts"
 import type { CrewCase, CrewRunning, Kind } from "./crew.ts"
-import { cut, end, flood, freeze, nobodyElse } from "./disturbances.ts"
+import { shared } from "./crewShared.ts"
+import { cut, end, nobodyElse } from "./disturbances.ts"
 
 const answers = /^REPLACE (.*)/
 
@@ -78,15 +80,7 @@ const newWorker = (["first line", "bound", "before the ready byte"] as const).fl
   }))
 )
 
-const oldPrimary = ([
-  "before the spawn",
-  "after the spawn",
-  "started",
-  "ready byte read",
-  "handed over",
-  "draining",
-  "released"
-] as const).flatMap((step) =>
+const oldPrimary = parentSteps.flatMap((step) =>
   ["kill", "exit1", "throw"].map((fault): CrewCase => ({
     kind,
     name: `pool: old primary: ${fault}, ${step}`,
@@ -179,34 +173,11 @@ const atRest: ReadonlyArray<CrewCase> = [
   },
   {
     kind,
-    name: "pool: all workers are killed",
-    isAtRest: true,
-    disturb: ({ first }) => Effect.forEach(first.members, (pid) => end(pid, "SIGKILL"), { discard: true }),
-    outcome: ["old"],
-    isRestarted: true,
-    loses: cut
-  },
-  {
-    kind,
     name: "pool: a worker gets TERM from somebody else",
     isAtRest: true,
     disturb: ({ first }) => end(first.members[0]!, "SIGTERM"),
     outcome: ["old"],
     isRestarted: true
-  },
-  {
-    kind,
-    name: "pool: all workers are stopped for 2 s",
-    isAtRest: true,
-    disturb: ({ first }) => freeze(first.members, 2_000),
-    outcome: ["old"]
-  },
-  {
-    kind,
-    name: "pool: the primary is stopped for 2 s",
-    isAtRest: true,
-    disturb: ({ first }) => freeze([first.lead], 2_000),
-    outcome: ["old"]
   },
   {
     kind,
@@ -220,27 +191,7 @@ const atRest: ReadonlyArray<CrewCase> = [
     outcome: ["nobody"],
     loses: nobodyElse
   },
-  { kind, name: "pool: 50 HUP in one tick", ask: flood(...Array<"SIGHUP">(50).fill("SIGHUP")), outcome: ["new"] },
-  {
-    kind,
-    name: "pool: HUP to the whole group",
-    ask: ({ first }) => Effect.sync(() => process.kill(-first.lead, "SIGHUP")),
-    outcome: ["new"]
-  },
-  {
-    kind,
-    name: "pool: HUP and TERM in one tick",
-    ask: flood("SIGHUP", "SIGTERM"),
-    outcome: ["new", "nobody"],
-    loses: nobodyElse
-  },
-  {
-    kind,
-    name: "pool: TERM to the whole group",
-    ask: ({ first }) => Effect.sync(() => process.kill(-first.lead, "SIGTERM")),
-    outcome: ["nobody"],
-    loses: nobodyElse
-  }
+  ...shared(kind, { service: "pool", lead: "the primary", members: "all workers", afterHupAndTerm: ["new", "nobody"] })
 ]
 
 export const poolCases: ReadonlyArray<CrewCase> = [

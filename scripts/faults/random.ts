@@ -4,6 +4,7 @@ import * as Schedule from "effect/Schedule"
 import type { Handle } from "../../test/process/harness.ts"
 import { eventually, isAlive, signal } from "../../test/process/harness.ts"
 import type { Case, Outcome, Plan, Running } from "./case.ts"
+import { parentSteps } from "./case.ts"
 import { cases } from "./cases.ts"
 import * as crew from "./crew.ts"
 import { randomCrewCase } from "./crewRandom.ts"
@@ -13,15 +14,6 @@ import { generator, pick, whole } from "./draw.ts"
 import { trialOf } from "./run.ts"
 import type { Trial } from "./trial.ts"
 
-const parentSteps = [
-  "before the spawn",
-  "after the spawn",
-  "started",
-  "ready byte read",
-  "handed over",
-  "draining",
-  "released"
-]
 const childSteps = [
   "first line",
   "bound",

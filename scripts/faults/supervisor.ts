@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import { eventually, isAlive, signal } from "../../test/process/harness.ts"
 import { run } from "../../test/process/tableflip.ts"
 import type { CrewCase, Kind } from "./crew.ts"
-import { cut, end, flood, freeze, nobodyElse } from "./disturbances.ts"
+import { shared } from "./crewShared.ts"
+import { cut, freeze, nobodyElse } from "./disturbances.ts"
 
 const kind: Kind = {
   size: 1,
@@ -107,29 +108,6 @@ const others: ReadonlyArray<CrewCase> = [
   },
   {
     kind,
-    name: "supervisor: the command is killed",
-    isAtRest: true,
-    disturb: ({ first }) => end(first.members[0]!, "SIGKILL"),
-    outcome: ["old"],
-    isRestarted: true,
-    loses: cut
-  },
-  {
-    kind,
-    name: "supervisor: the command is stopped for 2 s",
-    isAtRest: true,
-    disturb: ({ first }) => freeze(first.members, 2_000),
-    outcome: ["old"]
-  },
-  {
-    kind,
-    name: "supervisor: tableflip is stopped for 2 s",
-    isAtRest: true,
-    disturb: ({ first }) => freeze([first.lead], 2_000),
-    outcome: ["old"]
-  },
-  {
-    kind,
     name: "supervisor: tableflip is stopped for 2 s during a reload",
     disturb: ({ app, first }) => Effect.zipRight(app.waitFor(/^SPAWNED \d+ 2/), freeze([first.lead], 2_000)),
     outcome: ["new"]
@@ -146,27 +124,7 @@ const others: ReadonlyArray<CrewCase> = [
     outcome: ["nobody"],
     loses: nobodyElse
   })),
-  { kind, name: "supervisor: 50 HUP in one tick", ask: flood(...Array<"SIGHUP">(50).fill("SIGHUP")), outcome: ["new"] },
-  {
-    kind,
-    name: "supervisor: HUP to the whole group",
-    ask: ({ first }) => Effect.sync(() => process.kill(-first.lead, "SIGHUP")),
-    outcome: ["new"]
-  },
-  {
-    kind,
-    name: "supervisor: HUP and TERM in one tick",
-    ask: flood("SIGHUP", "SIGTERM"),
-    outcome: ["nobody"],
-    loses: nobodyElse
-  },
-  {
-    kind,
-    name: "supervisor: TERM to the whole group",
-    ask: ({ first }) => Effect.sync(() => process.kill(-first.lead, "SIGTERM")),
-    outcome: ["nobody"],
-    loses: nobodyElse
-  }
+  ...shared(kind, { service: "supervisor", lead: "tableflip", members: "the command", afterHupAndTerm: ["nobody"] })
 ]
 
 export const supervisorCases: ReadonlyArray<CrewCase> = [

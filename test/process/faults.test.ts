@@ -29,11 +29,11 @@ const names = [
   "pool: worker of the new primary: stop, bound",
   "pool: old primary: kill, handed over",
   "pool: replacement: exit1, bound",
-  "pool: all workers are killed",
+  "pool: at rest: all workers killed",
   "supervisor: new generation: kill, bound",
   "supervisor: new generation: exit1, after the ready byte",
   "supervisor: tableflip is stopped for 2 s during a reload",
-  "supervisor: the command is killed"
+  "supervisor: at rest: the command killed"
 ]
 
 const named = (name: string): Trial => {
