@@ -20,7 +20,8 @@ export const cluster: Subject = {
     })
     try {
       const ask = () => process.kill(server.pid, "SIGHUP")
-      return await use(await processes(server, { port, count: 2, ask }))
+      const workers = await processes(server, { port, count: 2, ask })
+      return await use({ ...workers, everyPid: () => [server.pid, ...workers.pids()] })
     } finally {
       await server.end()
     }

@@ -9,6 +9,8 @@ export interface Running {
   readonly port: number
   /** Replaces the server and returns when nothing of the older one is left. */
   readonly upgrade: () => Promise<void>
+  /** Every process that works for it, if that can be told. */
+  readonly everyPid?: () => ReadonlyArray<number>
 }
 
 export interface Subject {

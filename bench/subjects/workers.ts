@@ -25,6 +25,7 @@ export const workers: Subject = {
       })
       const result = await use({
         ...pool,
+        everyPid: () => [primary, ...pool.pids()],
         upgrade: async () => {
           const from = server.position()
           await pool.upgrade()
