@@ -258,7 +258,7 @@ type ErrorsOf<P extends Processes> = [keyof P] extends [never] ? never
 type ContextOf<P extends Processes> = [keyof P] extends [never] ? never
   : P[keyof P] extends Process<any, infer R> ? R
   : never
-type Required<R, I, MR, P extends Processes> =
+type Requirements<R, I, MR, P extends Processes> =
   | Exclude<R | ContextOf<P>, Provided | I>
   | Exclude<MR, Workers | Upgrader.Upgrader | Fds | Scope.Scope>
 
@@ -274,7 +274,7 @@ export const launchWith: <A, E, R, I = never, ME = never, MR = never, P extends 
 ) => Effect.Effect<
   ExitReason,
   E | ME | ErrorsOf<P> | LaunchError,
-  Required<R, I, MR, P> | Env.Env
+  Requirements<R, I, MR, P> | Env.Env
 > = (worker, options) => internal.launch({ _tag: "Server", layer: worker }, options ?? {}) as any
 
 /**
@@ -294,7 +294,7 @@ export const launch = <A, E, R, I = never, ME = never, MR = never, P extends Pro
 ): Effect.Effect<
   ExitReason,
   E | ME | ErrorsOf<P> | LaunchError,
-  Exclude<Required<R, I, MR, P> | Env.Env, Env.Env>
+  Exclude<Requirements<R, I, MR, P> | Env.Env, Env.Env>
 > => Effect.provide(launchWith(worker, options), Env.layer)
 
 /**
@@ -326,5 +326,5 @@ export const run = <A, E, R, I = never, ME = never, MR = never, P extends Proces
 ): Effect.Effect<
   ReadonlyArray<ProcessExit>,
   E | ME | ErrorsOf<P> | LaunchError,
-  Required<R, I, MR, P>
+  Requirements<R, I, MR, P>
 > => Effect.provide(internal.run({ _tag: "Task", effect: work }, options ?? {}), Env.layer) as any
