@@ -71,7 +71,12 @@ export const makeUpgradable = Effect.fnUntraced(
   function*({ ancestry, env, settings: asked }: Begun, moreState: Effect.Effect<State>) {
     const isSupervised = Option.isSome(ancestry.supervisor)
     const settings = isSupervised ? notUpgradable(asked) : asked
-    if (isSupervised) yield* Effect.forEach(asked.signals, (signal) => leaveToOthers(env, signal))
+    if (isSupervised) {
+      yield* Effect.forEach(
+        asked.signals,
+        (signal) => leaveToOthers(env, signal, Effect.logInfo(`${signal} is left alone: ${supervised}`))
+      )
+    }
     const draining = makeDraining(env, settings)
     const { hasParent, inherited, state } = ancestry
     const registry = yield* fds.make({ env, inherited, state, hasParent, draining })
@@ -100,10 +105,12 @@ export const notUpgradable = (settings: Settings): Settings => ({ ...settings, s
 export const refuse = (reason: string) => () => Effect.fail(new NotSupportedError({ reason }))
 
 /** A signal that is for another process comes to every process of a terminal's group. */
-export const leaveToOthers = Effect.fnUntraced(function*(env: Env["Type"], signal: NodeJS.Signals) {
-  const deliveries = yield* env.signals(signal)
-  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Queue.take(deliveries))))
-})
+export const leaveToOthers = Effect.fnUntraced(
+  function*(env: Env["Type"], signal: NodeJS.Signals, say: Effect.Effect<void> = Effect.void) {
+    const deliveries = yield* env.signals(signal)
+    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(Queue.take(deliveries), say))))
+  }
+)
 
 export const make: (options: Options) => Effect.Effect<
   Context.Context<Upgrader | Fds>,

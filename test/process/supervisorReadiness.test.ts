@@ -177,6 +177,7 @@ describe.runIf(isLinux)("a program on this library under tableflip", () => {
       yield* app.waitFor(/generation 2 has taken over/)
       yield* app.waitFor(new RegExp(`^EXIT ${first.pid} 0`))
       assert.strictEqual(app.count(/Started process|No upgrade/), 0, app.dump())
+      assert.isAbove(app.count(new RegExp(`^LOG ${first.pid} INFO SIGHUP is left alone: .*runs under tableflip`)), 0)
       assert.strictEqual((yield* ask(port)).pid, second.pid)
       yield* onlyAlive(app, [app.pid, second.pid])
     }))
