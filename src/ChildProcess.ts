@@ -13,6 +13,7 @@ import type { ByteReader, Command, Leading } from "./Env.ts"
 import { Env } from "./Env.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
 import * as protocol from "./internal/protocol.ts"
+import { fromResult } from "./internal/seam.ts"
 import type { ProtocolError, SpawnError } from "./TableflipError.ts"
 import { ChildExitedError } from "./TableflipError.ts"
 
@@ -203,7 +204,9 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const word = Effect.gen(function*() {
         const chunk = yield* process.ready.read
         const status = Option.isSome(chunk) ? Option.none() : yield* within(exitDelay)
-        return Option.isSome(status) ? yield* exited(status.value) : yield* protocol.decodeReady(chunk)
+        return Option.isSome(status)
+          ? yield* Effect.fail(exited(status.value))
+          : yield* fromResult(protocol.decodeReady(chunk))
       })
       const outcome = yield* Deferred.make<void, ChildExitedError | ProtocolError>()
       yield* Effect.raceFirst(word, Effect.flatMap(process.exit, exited)).pipe(

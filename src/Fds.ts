@@ -9,12 +9,13 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as dgram from "node:dgram"
 import type * as net from "node:net"
 import type { Address, PortAddress } from "./Address.ts"
+import { serviceFunctions } from "./internal/seam.ts"
 import type { DescriptorError, ListenError } from "./TableflipError.ts"
 
 /**
@@ -70,8 +71,9 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
   readonly addFile: (name: string, descriptor: number) => Effect.Effect<void, DescriptorError, Scope.Scope>
 }>() {}
 
-const { addConnection, addFile, addListener, addPacket, connection, file, listen, listener, packet } = Effect
-  .serviceFunctions(Fds)
+const { addConnection, addFile, addListener, addPacket, connection, file, listen, listener, packet } = serviceFunctions(
+  Fds
+)
 
 export {
   /**

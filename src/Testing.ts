@@ -10,7 +10,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Mailbox from "effect/Mailbox"
+import type * as Mailbox from "effect/Mailbox"
 import * as Scope from "effect/Scope"
 import type { Address, FdName } from "./Address.ts"
 import { format } from "./Address.ts"
@@ -18,6 +18,7 @@ import { Env } from "./Env.ts"
 import * as ExitStatus from "./ExitStatus.ts"
 import * as control from "./internal/control.ts"
 import * as parent from "./internal/parent.ts"
+import { offerUnsafe, stream, take } from "./internal/seam.ts"
 import * as testEnv from "./internal/testEnv.ts"
 import type { Kernel, SimulatedProcess } from "./internal/testKernel.ts"
 import * as testKernel from "./internal/testKernel.ts"
@@ -126,7 +127,7 @@ const fakeProcess = (
   garbage: (bytes) =>
     Effect.sync(() => {
       const open = process.descriptors.get(readyDescriptor)
-      if (open?._tag === "WriteEnd") open.pipe.bytes.unsafeOffer(bytes)
+      if (open?._tag === "WriteEnd") offerUnsafe(open.pipe.bytes, bytes)
     }),
   closeReady: env.closeDescriptor(readyDescriptor),
   silent: Effect.sync(() => {
@@ -136,7 +137,7 @@ const fakeProcess = (
   kill: (signal) => Effect.asVoid(testKernel.send(kernel, process, signal, testEnv.killed)),
   nextWord: Effect.suspend(() => {
     const open = process.descriptors.get(Number(environment["TABLEFLIP_CONTROL"]))
-    return open?._tag === "ReadEnd" ? Effect.orDie(open.pipe.bytes.take) : Effect.dieMessage("it has no pool")
+    return open?._tag === "ReadEnd" ? Effect.orDie(take(open.pipe.bytes)) : Effect.dieMessage("it has no pool")
   }).pipe(Effect.map(control.decode)),
   signalled: process.signalled,
   status: Deferred.await(process.exit),
@@ -145,13 +146,14 @@ const fakeProcess = (
 
 const makeMachine = Effect.fnUntraced(function*(variables: Readonly<Record<string, string | undefined>>) {
   const kernel = testKernel.makeKernel()
-  const started = yield* Mailbox.make<FakeProcess>()
+  const started = yield* stream<FakeProcess>()
 
   const envOf = (process: SimulatedProcess): Env["Type"] =>
     testEnv.make(
       kernel,
       process,
-      (child, environment) => Effect.asVoid(started.offer(fakeProcess(kernel, child, environment, envOf(child))))
+      (child, environment) =>
+        Effect.asVoid(Effect.sync(() => offerUnsafe(started, fakeProcess(kernel, child, environment, envOf(child)))))
     )
 
   const process = yield* testKernel.makeProcess(kernel, variables)
@@ -161,7 +163,7 @@ const makeMachine = Effect.fnUntraced(function*(variables: Readonly<Record<strin
   )
   const machine = TestEnv.of({
     self: fakeProcess(kernel, process, variables, env),
-    nextChild: Effect.orDie(started.take),
+    nextChild: Effect.orDie(take(started)),
     processes: Effect.sync(() => kernel.processes.size),
     files: Effect.sync(() => new Map(kernel.files)),
     accepting: (address) =>

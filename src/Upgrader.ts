@@ -18,6 +18,7 @@ import type * as Drain from "./Drain.ts"
 import * as Env from "./Env.ts"
 import type { Fds } from "./Fds.ts"
 import { runUntil } from "./internal/runUntil.ts"
+import { endWell } from "./internal/seam.ts"
 import * as internal from "./internal/upgrader.ts"
 import type { BuildError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
 import type { DrainHook, DrainReport, ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
@@ -211,6 +212,6 @@ export const launch: <A, E, R>(
     }))
     // An app that is told to stop while it starts need not come up first.
     const stoppedEarly = Effect.flatMap(upgrader.exit, (reason) => isStarting ? Effect.succeed(reason) : Effect.never)
-    return yield* runUntil(run, stoppedEarly)
+    return yield* Effect.onInterrupt(runUntil(run, stoppedEarly), () => endWell)
   }
 )

@@ -49,6 +49,8 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
       yield* env.setExitCode(settings.forcedExitCode)
     }
     yield* publish(UpgraderEvent.Drained({ generation, report }))
+    // Whoever listens is interrupted by what follows.
+    yield* Effect.yieldNow()
     return report
   }).pipe(Effect.annotateLogs("state", `draining (generation ${generation})`))
 

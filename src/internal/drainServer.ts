@@ -18,6 +18,7 @@ import * as Http1 from "./drainHttp1.ts"
 import * as Http2 from "./drainHttp2.ts"
 import * as WebSockets from "./drainWebSocket.ts"
 import * as Node from "./nodeInternals.ts"
+import { disconnect } from "./seam.ts"
 
 /** How often connections are looked at: the precision of every limit but the deadline. */
 const sweepInterval = Duration.millis(50)
@@ -156,7 +157,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       ? Effect.void
       : Effect.suspend(() => hook({ server, sockets: connections.sockets() })).pipe(
         // lets go of a hook that cannot be interrupted
-        Effect.disconnect,
+        disconnect,
         Effect.timeoutTo({
           duration: settings.hookTimeout,
           onSuccess: () => Effect.void,

@@ -13,6 +13,7 @@ import * as Drain from "../Drain.ts"
 import type { Env } from "../Env.ts"
 import type { DrainHook, DrainReport, ExitReason } from "../UpgraderEvent.ts"
 import { samePress } from "./samePress.ts"
+import { disconnect, drain as clear } from "./seam.ts"
 import type { Settings } from "./upgraderOptions.ts"
 
 export interface Draining {
@@ -56,7 +57,7 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
         const ignored = reason._tag === "Stopped"
           ? Effect.sleep(samePress)
           : Effect.zipRight(next, Effect.sleep(samePress))
-        return Effect.zipRight(ignored, Effect.zipRight(Queue.takeAll(deliveries), next)).pipe(
+        return Effect.zipRight(ignored, Effect.zipRight(clear(deliveries), next)).pipe(
           Effect.zipRight(hasten),
           Effect.interruptible,
           Effect.forkScoped
@@ -98,7 +99,7 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
 const runHook = (hook: DrainHook, reason: ExitReason, timeout: Duration.Duration) =>
   Effect.suspend(() => hook(reason)).pipe(
     // A hook that cannot be interrupted is left behind.
-    Effect.disconnect,
+    disconnect,
     Effect.timeoutTo({
       duration: timeout,
       onSuccess: () => Effect.void,

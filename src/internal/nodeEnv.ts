@@ -21,6 +21,7 @@ import { spawn } from "./nodeSpawn.ts"
 import { startCommand, startDirectory, startExecutable } from "./nodeStart.ts"
 import * as stopSignals from "./nodeStopSignals.ts"
 import * as streams from "./nodeStreams.ts"
+import { fromResult } from "./seam.ts"
 
 const unsupported: Option.Option<string> = process.platform === "win32"
   ? Option.some("Windows does not pass sockets to another process by descriptor")
@@ -65,7 +66,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     unsupported,
     directory,
     executable,
-    start: Effect.suspend(() => start),
+    start: Effect.suspend(() => fromResult(start)),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),
     setTitle: (title) =>

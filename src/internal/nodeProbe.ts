@@ -6,6 +6,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as http from "node:http"
 import * as https from "node:https"
 import * as net from "node:net"
@@ -91,10 +92,10 @@ export const probeHttp = ({ pid, url }: { readonly url: URL; readonly pid: numbe
     if (accepter === "nobody") {
       const after = yield* Effect.raceFirst(
         isOurs(socket, pid, Number.POSITIVE_INFINITY),
-        Effect.as(answer.await, "nobody")
+        Effect.as(Fiber.await(answer), "nobody" as const)
       )
       if (after !== "family") return after === "other" ? byAnother : notAccepted
     }
-    const status = yield* answer
+    const status = yield* Fiber.join(answer)
     return status >= 200 && status < 400 ? undefined : `the answer has the status ${status}`
   }).pipe(Effect.scoped, Effect.catchAll(Effect.succeed))

@@ -19,6 +19,7 @@ import type { ServerHandle } from "./nodeInternals.ts"
 import { closeDescriptor } from "./nodeStreams.ts"
 import { bindPath, fileIdentity, isAbstract, unlinkOwn } from "./nodeUnixPath.ts"
 import type { FileIdentity } from "./nodeUnixPath.ts"
+import { fromResult } from "./seam.ts"
 
 const reasonOf = (code: string): ListenError["reason"] => {
   switch (code) {
@@ -158,11 +159,11 @@ export const bind = (address: Address): Effect.Effect<BoundListener, ListenError
 
 const bindHost = Effect.fnUntraced(function*(address: PortAddress) {
   yield* checkPort(address)
-  if (address.host !== undefined) return yield* bindPort(address, yield* lookup(address, address.host))
+  if (address.host !== undefined) return yield* fromResult(bindPort(address, yield* lookup(address, address.host)))
   // As Node does it: one socket for both families, and IPv4 alone where the machine has no IPv6.
   const both = bindPort(address, "::")
   const noIpv6 = Either.isLeft(both) && !["AddressInUse", "PermissionDenied"].includes(both.left.reason)
-  return yield* noIpv6 ? bindPort(address, "0.0.0.0") : both
+  return yield* fromResult(noIpv6 ? bindPort(address, "0.0.0.0") : both)
 })
 
 const bindUnix = (address: PathAddress): Effect.Effect<Listening, ListenError> =>

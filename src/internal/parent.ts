@@ -16,6 +16,7 @@ import type { ByteReader, Env } from "../Env.ts"
 import { ProtocolError } from "../TableflipError.ts"
 import { greeting } from "./control.ts"
 import * as protocol from "./protocol.ts"
+import { fromResult } from "./seam.ts"
 
 /** The older generations, as this process sees them. */
 export interface Ancestry {
@@ -58,7 +59,7 @@ const namesTimeout = Duration.seconds(10)
  */
 const receiveNames = (reader: ByteReader): Effect.Effect<Option.Option<protocol.DecodedNames>, ProtocolError> => {
   const collect = (received: Uint8Array): Effect.Effect<Option.Option<Uint8Array>, ProtocolError> =>
-    Effect.flatMap(protocol.missingNames(received), (missing) =>
+    Effect.flatMap(fromResult(protocol.missingNames(received)), (missing) =>
       missing === 0
         ? Effect.succeedSome(received)
         : Effect.flatMap(readAtLeast(reader, missing), (chunk) =>
@@ -69,7 +70,7 @@ const receiveNames = (reader: ByteReader): Effect.Effect<Option.Option<protocol.
   return collect(new Uint8Array(0)).pipe(
     Effect.flatMap(Option.match({
       onNone: () => Effect.succeedNone,
-      onSome: (message) => Effect.asSome(protocol.decodeNames(message))
+      onSome: (message) => Effect.asSome(fromResult(protocol.decodeNames(message)))
     })),
     Effect.timeoutFail({
       duration: namesTimeout,
@@ -91,7 +92,11 @@ const receiveState = (
     Effect.mapError(namedByVariable),
     Effect.flatMap((reader) => readAll(reader, protocol.maxStateLength)),
     Effect.map(Option.flatMap(protocol.decodeState)),
-    Effect.timeoutTo({ duration: namesTimeout, onSuccess: (state) => state, onTimeout: () => Option.none() }),
+    Effect.timeoutTo({
+      duration: namesTimeout,
+      onSuccess: (state) => state,
+      onTimeout: () => Option.none<protocol.State>()
+    }),
     Effect.tap((state) =>
       Option.isNone(state)
         ? Effect.logWarning("The state that the older process sent did not arrive whole; going on without it")
@@ -166,7 +171,7 @@ const checkStreams = (env: Env["Type"], { control, lifelines, names, ready, stat
       Effect.flatMap(env.isStream(descriptor), (isStream) =>
         isStream
           ? Effect.void
-          : namedByVariable(`descriptor ${descriptor} is not a stream from another process`)),
+          : Effect.fail(namedByVariable(`descriptor ${descriptor} is not a stream from another process`))),
     { discard: true }
   )
 
@@ -184,11 +189,11 @@ export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolErro
   function*(env) {
     const decoded = protocol.decodeHandOff(yield* env.variables)
     yield* env.removeVariables(protocol.variables)
-    const handOff = yield* decoded
+    const handOff = yield* fromResult(decoded)
     if (Option.isNone(handOff)) return none
     const checked = yield* Effect.either(checkStreams(env, handOff.value))
     if (Either.isLeft(checked) && Option.isSome(handOff.value.supervisor)) return yield* lostOnTheWay
-    yield* checked
+    yield* fromResult(checked)
     return yield* receiveFrom(env, handOff.value).pipe(
       Effect.onError(() => Effect.forEach(handOff.value.descriptors, env.closeDescriptor, { discard: true }))
     )

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as ExitStatus from "../ExitStatus.ts"
 import type { PoolError } from "../PoolError.ts"
@@ -30,6 +30,7 @@ import { describe, launch, retire } from "./poolMember.ts"
 import { hasFailed, isStartedAgain, noneHasEnded, statusOf } from "./poolPolicy.ts"
 import type { ProcessStatus } from "./poolStatus.ts"
 import { ofRetired, ofSlot } from "./poolStatus.ts"
+import { driver } from "./seam.ts"
 
 export interface PoolOptions {
   readonly size: number
@@ -92,7 +93,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     const makeSlot = Effect.fnUntraced(function*(spec: SlotSpec) {
       const slot: Slot = {
         spec,
-        driver: yield* Schedule.driver(options.restart),
+        driver: yield* driver(options.restart),
         state: "starting",
         since: yield* Clock.currentTimeMillis,
         restarts: 0,
@@ -260,7 +261,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
 
     const whenStarted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
       Effect.suspend((): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
-        isStarted ? command(effect) : new NotReadyError()
+        isStarted ? command(effect) : Effect.fail(new NotReadyError())
       )
 
     const start = Effect.gen(function*() {

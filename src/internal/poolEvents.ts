@@ -3,14 +3,7 @@
  *
  * @internal
  */
-import * as Effect from "effect/Effect"
-import * as PubSub from "effect/PubSub"
 import type { PoolEvent } from "../PoolEvent.ts"
+import { broadcast } from "./seam.ts"
 
-export const make = Effect.map(
-  Effect.acquireRelease(PubSub.unbounded<PoolEvent>(), PubSub.shutdown),
-  (events) => ({
-    publish: (event: PoolEvent) => Effect.asVoid(PubSub.publish(events, event)),
-    events: PubSub.subscribe(events)
-  })
-)
+export const make = broadcast<PoolEvent>()

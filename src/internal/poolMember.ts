@@ -11,7 +11,6 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { ScheduleDriver } from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { ExitStatus } from "../ExitStatus.ts"
 import type { StartFailure } from "../PoolError.ts"
@@ -19,6 +18,7 @@ import { ProcessStartError, ReadyTimeoutError } from "../PoolError.ts"
 import type { ProcessName } from "../PoolEvent.ts"
 import { PoolEvent } from "../PoolEvent.ts"
 import type { Retirement } from "./control.ts"
+import { type Driver, forkHereIn } from "./seam.ts"
 
 /** A started process, as a pool sees it. The scope it was started in ends it. */
 export interface Member {
@@ -52,7 +52,7 @@ export type SlotState = "starting" | "serving" | "restarting" | "done"
 
 export interface Slot {
   readonly spec: SlotSpec
-  readonly driver: ScheduleDriver<unknown, ExitStatus>
+  readonly driver: Driver<ExitStatus>
   state: SlotState
   /** Milliseconds since the epoch. */
   since: number
@@ -139,7 +139,7 @@ export const launch = (
           options.publish(PoolEvent.Exited({ ...nameOf(running), status, expected: running.retiredAt !== undefined }))
         ),
         Effect.flatMap((status) => onExit(running, status)),
-        Effect.forkIn(options.scope)
+        forkHereIn(options.scope)
       )
     })
   )

@@ -31,6 +31,7 @@ import type { Member, SlotSpec } from "./poolMember.ts"
 import { statusOf } from "./poolPolicy.ts"
 import type { State } from "./protocol.ts"
 import { samePress } from "./samePress.ts"
+import { drain, fromResult } from "./seam.ts"
 import * as stopSignals from "./stopSignals.ts"
 import * as tlsTickets from "./tlsTickets.ts"
 import type { Begun } from "./upgrader.ts"
@@ -179,7 +180,7 @@ const buildMain = Effect.fnUntraced(function*(main: PrimaryOptions["options"]["m
 
 const makeService = (workers: Pool, { events }: PrimaryOptions): Workers["Type"] => ({
   size: workers.size,
-  resize: (size) => Effect.flatMap(decodeCount("size", size), workers.resize),
+  resize: (size) => Effect.flatMap(fromResult(decodeCount("size", size)), workers.resize),
   replace: workers.replace,
   status: workers.status,
   events
@@ -207,7 +208,7 @@ const finish = Effect.fnUntraced(function*(
 const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, signal: NodeJS.Signals) {
   const deliveries = yield* env.signals(signal)
   yield* Effect.sleep(samePress).pipe(
-    Effect.zipRight(Queue.takeAll(deliveries)),
+    Effect.zipRight(drain(deliveries)),
     Effect.zipRight(Effect.forever(Effect.zipRight(Queue.take(deliveries), workers.signal(signal)))),
     Effect.interruptible,
     Effect.forkScoped

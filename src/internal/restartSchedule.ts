@@ -46,3 +46,9 @@ export const restartSchedule = ({ delay, max, maxDelay }: RestartLimits): Schedu
     return Effect.succeed([next, undefined, Decision.continueWith(Interval.after(now + pause))])
   })
 }
+
+/** Of a worker: pauses that double up to 30 seconds, for ever. */
+export const defaultRestart: Schedule.Schedule<unknown> = Schedule.exponential("100 millis").pipe(
+  Schedule.modifyDelay((_, delay) => Duration.min(delay, "30 seconds")),
+  Schedule.jittered
+)

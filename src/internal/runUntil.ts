@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import { forkHere, inheritAll } from "./seam.ts"
 
 /**
  * Runs the effect until it ends, or until the other one completes, which then gives the result. Whatever ends it, an
@@ -20,20 +21,20 @@ export const runUntil = <A, E, R, B, R2>(
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       let ended = Option.none<B>()
-      const fiber = yield* Effect.fork(restore(effect))
+      const fiber = yield* forkHere(restore(effect))
       const watcher = yield* restore(end).pipe(
         Effect.flatMap((reason) => {
           ended = Option.some(reason)
           return Fiber.interruptFork(fiber)
         }),
-        Effect.fork
+        forkHere
       )
       const exit = yield* restore(Fiber.await(fiber)).pipe(
         Effect.onInterrupt(() => Fiber.interrupt(fiber)),
         Effect.ensuring(Fiber.interrupt(watcher))
       )
       if (Option.isSome(ended) && Exit.isInterrupted(exit)) return ended.value
-      yield* Fiber.inheritAll(fiber)
+      yield* inheritAll(fiber)
       return yield* exit
     })
   )

@@ -8,7 +8,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as path from "node:path"
 import { Env } from "../Env.ts"
@@ -26,6 +25,7 @@ import * as poolEvents from "./poolEvents.ts"
 import { hasFailed, statusOf } from "./poolPolicy.ts"
 import type { ProcessStatus } from "./poolStatus.ts"
 import { restartSchedule } from "./restartSchedule.ts"
+import * as seam from "./seam.ts"
 import * as supervisedCommand from "./supervisedCommand.ts"
 import type { Settings } from "./supervisorOptions.ts"
 import * as supervisorOptions from "./supervisorOptions.ts"
@@ -78,7 +78,7 @@ const startUntilReady = Effect.fnUntraced(function*(
   settings: Settings,
   name: string
 ) {
-  const driver = yield* Schedule.driver(restartSchedule(settings.limits))
+  const driver = yield* seam.driver(restartSchedule(settings.limits))
   let restarts = 0
   const attempt: Effect.Effect<void, ProcessStartError | RestartsExhaustedError | TerminatingError> = Effect.catchTag(
     start,
@@ -101,7 +101,7 @@ const startUntilReady = Effect.fnUntraced(function*(
 export const make: (options: Options) => Effect.Effect<Supervisor["Type"], BuildError, Env | Scope.Scope> = Effect
   .fnUntraced(function*(options) {
     const env = yield* Env
-    const settings = yield* supervisorOptions.decode(options)
+    const settings = yield* seam.fromResult(supervisorOptions.decode(options))
     if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
     const scope = yield* Effect.scope
     let isLeft = false

@@ -83,7 +83,9 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
     const readiness = options.readiness ?? Readiness.Warmup({ duration: "1 second" })
     yield* checkReadiness(readiness)
     const readyTimeout = yield* decodeDuration("readyTimeout", options.readyTimeout ?? "1 minute", false)
-    if (readiness._tag === "Warmup" && Duration.greaterThanOrEqualTo(readiness.duration, readyTimeout)) {
+    if (
+      readiness._tag === "Warmup" && Duration.greaterThanOrEqualTo(Duration.decode(readiness.duration), readyTimeout)
+    ) {
       return yield* invalid("readyTimeout", Duration.format(readyTimeout), "longer than the warm-up")
     }
     const listen = options.listen ?? []

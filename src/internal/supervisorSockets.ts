@@ -12,6 +12,7 @@ import type { Env } from "../Env.ts"
 import type { Listen } from "../Supervisor.ts"
 import type { ListenError } from "../TableflipError.ts"
 import { ProtocolError } from "../TableflipError.ts"
+import { fromResult } from "./seam.ts"
 import * as socketActivation from "./socketActivation.ts"
 import type { Settings } from "./supervisorOptions.ts"
 
@@ -44,7 +45,7 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
   const decoded = isWanted ? socketActivation.decode(environment, env.pid) : undefined
   yield* env.removeVariables(socketActivation.variables)
   return yield* Effect.forEach(
-    decoded === undefined ? [] : yield* decoded,
+    decoded === undefined ? [] : yield* fromResult(decoded),
     ({ descriptor, name }) =>
       Effect.gen(function*() {
         if (!(yield* env.isStream(descriptor))) {

@@ -14,6 +14,7 @@ import { format, isPath } from "../Address.ts"
 import type { BoundListener, BoundPacket, ByteReader, Env } from "../Env.ts"
 import * as ExitStatus from "../ExitStatus.ts"
 import { DescriptorError, ListenError } from "../TableflipError.ts"
+import { end, offerUnsafe, take } from "./seam.ts"
 import type { Kernel, Open, SimulatedProcess, Socket } from "./testKernel.ts"
 import * as kernelOf from "./testKernel.ts"
 
@@ -74,7 +75,7 @@ const packetOf = (kernel: Kernel, process: SimulatedProcess, descriptor: number)
 }
 
 const readerOf = (process: SimulatedProcess, descriptor: number, pipe: kernelOf.Pipe): ByteReader => ({
-  read: Effect.option(pipe.bytes.take),
+  read: Effect.option(take(pipe.bytes)),
   descriptor: Effect.sync(() => process.descriptors.has(descriptor) ? Option.some(descriptor) : Option.none())
 })
 
@@ -104,15 +105,15 @@ const spawn = (
     if (Option.isSome(request.state)) {
       const state = yield* kernelOf.makePipe
       kernelOf.allocate(child, { _tag: "ReadEnd", pipe: state })
-      state.bytes.unsafeOffer(request.state.value)
-      yield* state.bytes.end
+      offerUnsafe(state.bytes, request.state.value)
+      yield* end(state.bytes)
     }
     const control = request.control ? yield* kernelOf.makePipe : undefined
     const controlEnd = control && kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: control })
     if (control !== undefined) kernelOf.allocate(child, { _tag: "ReadEnd", pipe: control })
     const readyEnd = kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: ready })
     const namesEnd = kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: names })
-    names.bytes.unsafeOffer(request.names)
+    offerUnsafe(names.bytes, request.names)
     yield* onStart(child, request.environment)
     return {
       pid: child.pid,
@@ -120,7 +121,7 @@ const spawn = (
       signal: (signal: NodeJS.Signals) => kernelOf.send(kernel, child, signal, killed),
       ready: readerOf(parent, readyEnd, ready),
       answers: Option.none(),
-      tell: (bytes) => Effect.sync(() => control !== undefined && control.read && control.bytes.unsafeOffer(bytes)),
+      tell: (bytes) => Effect.sync(() => control !== undefined && control.read && offerUnsafe(control.bytes, bytes)),
       notification: request.leading?.includes("notification") === true
         ? Option.some(
           readerOf(parent, kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: notification }), notification)
@@ -197,14 +198,14 @@ export const make = (
     writeAndClose: (descriptor, bytes) =>
       Effect.sync(() => {
         const open = self.descriptors.get(descriptor)
-        const taken = open?._tag === "WriteEnd" && open.pipe.read && open.pipe.bytes.unsafeOffer(bytes)
+        const taken = open?._tag === "WriteEnd" && open.pipe.read && offerUnsafe(open.pipe.bytes, bytes)
         kernelOf.close(kernel, self, descriptor)
         return taken
       }),
     write: (descriptor, bytes) =>
       Effect.sync(() => {
         const open = self.descriptors.get(descriptor)
-        return open?._tag === "WriteEnd" && open.pipe.read && open.pipe.bytes.unsafeOffer(bytes)
+        return open?._tag === "WriteEnd" && open.pipe.read && offerUnsafe(open.pipe.bytes, bytes)
       }),
     closeDescriptor: (descriptor) => Effect.sync(() => kernelOf.close(kernel, self, descriptor)),
     bind: (address) =>

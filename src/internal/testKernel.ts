@@ -5,16 +5,15 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Mailbox from "effect/Mailbox"
 import type * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { ExitStatus } from "../ExitStatus.ts"
 import type { SpawnError } from "../TableflipError.ts"
+import { end as endStream, offerUnsafe, type Stream, stream } from "./seam.ts"
 
 /** One direction of a stream between two processes. */
 export interface Pipe {
-  readonly bytes: Mailbox.Mailbox<Uint8Array>
+  readonly bytes: Stream<Uint8Array>
   /** False once nobody can read it any more. */
   read: boolean
 }
@@ -47,7 +46,7 @@ export interface SimulatedProcess {
   readonly descriptors: Map<number, Open>
   readonly handlers: Map<NodeJS.Signals, Set<Queue.Enqueue<NodeJS.Signals>>>
   /** Signals as they arrive. */
-  readonly signalled: Mailbox.Mailbox<NodeJS.Signals>
+  readonly signalled: Stream<NodeJS.Signals>
   readonly exit: Deferred.Deferred<ExitStatus>
   /** Whatever runs inside this process. */
   readonly scope: Scope.CloseableScope
@@ -80,7 +79,7 @@ export const makeKernel = (): Kernel => ({
   freePort: 40_000
 })
 
-export const makePipe: Effect.Effect<Pipe> = Effect.map(Mailbox.make<Uint8Array>(), (bytes) => ({ bytes, read: true }))
+export const makePipe: Effect.Effect<Pipe> = Effect.map(stream<Uint8Array>(), (bytes) => ({ bytes, read: true }))
 
 export const makeProcess = Effect.fnUntraced(function*(
   kernel: Kernel,
@@ -91,7 +90,7 @@ export const makeProcess = Effect.fnUntraced(function*(
     variables: { ...variables },
     descriptors: new Map(),
     handlers: new Map(),
-    signalled: yield* Mailbox.make<NodeJS.Signals>(),
+    signalled: yield* stream<NodeJS.Signals>(),
     exit: yield* Deferred.make<ExitStatus>(),
     scope: yield* Scope.make(),
     ended: false,
@@ -125,7 +124,7 @@ export const close = (kernel: Kernel, process: SimulatedProcess, descriptor: num
   }
   switch (open._tag) {
     case "WriteEnd":
-      open.pipe.bytes.unsafeDone(Exit.void)
+      Effect.runSync(endStream(open.pipe.bytes))
       return
     case "ReadEnd":
       open.pipe.read = false
@@ -143,7 +142,7 @@ export const end = (kernel: Kernel, process: SimulatedProcess, status: ExitStatu
     kernel.processes.delete(process)
     for (const descriptor of process.descriptors.keys()) close(kernel, process, descriptor)
     return Deferred.succeed(process.exit, status).pipe(
-      Effect.zipRight(process.signalled.end)
+      Effect.zipRight(endStream(process.signalled))
     )
   })
 
@@ -155,7 +154,7 @@ export const send = (
 ): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     if (process.ended) return Effect.succeed(false)
-    process.signalled.unsafeOffer(signal)
+    offerUnsafe(process.signalled, signal)
     const handlers = process.handlers.get(signal)
     if (handlers !== undefined && handlers.size > 0) {
       for (const handler of handlers) handler.unsafeOffer(signal)

@@ -9,7 +9,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { Env } from "../Env.ts"
@@ -30,6 +29,7 @@ import * as fds from "./fds.ts"
 import type { Ancestry } from "./parent.ts"
 import * as parent from "./parent.ts"
 import type { State } from "./protocol.ts"
+import { broadcast, fromResult } from "./seam.ts"
 import type { Successor } from "./upgraderMachine.ts"
 import * as upgraderMachine from "./upgraderMachine.ts"
 import type { Settings } from "./upgraderOptions.ts"
@@ -56,7 +56,7 @@ export interface Begun {
 export const begin: (options: Options) => Effect.Effect<Begun, BuildError, Env | Scope.Scope> = Effect.fnUntraced(
   function*(options) {
     const env = yield* Env
-    const settings = yield* upgraderOptions.decode(options)
+    const settings = yield* fromResult(upgraderOptions.decode(options))
     if (Option.isSome(env.unsupported)) {
       return yield* new NotSupportedError({ reason: `${env.unsupported.value}. Upgrader.layerStub runs without them` })
     }
@@ -180,8 +180,7 @@ interface Parts {
 export const assemble = Effect.fnUntraced(
   function*({ ancestry, draining, env, isFinal, registry, settings, tryUpgrade }: Parts) {
     const { generation } = ancestry
-    const events = yield* Effect.acquireRelease(PubSub.unbounded<UpgraderEvent>(), PubSub.shutdown)
-    const publish = (event: UpgraderEvent) => Effect.asVoid(PubSub.publish(events, event))
+    const { events, publish } = yield* broadcast<UpgraderEvent>()
     const pidFile = settings.pidFile === undefined
       ? undefined
       : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
@@ -263,7 +262,7 @@ export const assemble = Effect.fnUntraced(
         publish
       }),
       onDrain: draining.onDrain,
-      events: PubSub.subscribe(events)
+      events
     })
     return { machine, context: Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service)) }
   },
@@ -302,7 +301,7 @@ const upgradeOn = Effect.fnUntraced(function*(
 export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env | Scope.Scope> = Effect.gen(
   function*() {
     const env = yield* Env
-    const settings = yield* Effect.orDie(upgraderOptions.decode({ signals: false }))
+    const settings = yield* Effect.orDie(fromResult(upgraderOptions.decode({ signals: false })))
     const draining = makeDraining(env, settings)
     const registry = yield* fds.make({ env, inherited: [], state: new Map(), hasParent: false, draining })
     const { context } = yield* assemble({

@@ -22,6 +22,7 @@ import {
   UpgradeInProgressError
 } from "../TableflipError.ts"
 import { ExitReason, UpgraderEvent } from "../UpgraderEvent.ts"
+import { forkToTheEnd } from "./seam.ts"
 
 /** What a successful upgrade tells. */
 export interface Successor {
@@ -92,8 +93,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       Effect.exit(options.attempt).pipe(
         Effect.flatMap((exit) => send(Message.AttemptEnded({ exit }))),
         Effect.asVoid,
-        Effect.uninterruptible,
-        Effect.forkDaemon,
+        forkToTheEnd,
         Effect.map((attempt) => {
           state = State.Upgrading({ reply, attempt })
         })
@@ -240,8 +240,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       Effect.tap(answer),
       Effect.repeat({ until: ({ _tag }) => _tag === "Close" }),
       Effect.zipRight(settle),
-      Effect.uninterruptible,
-      Effect.forkDaemon
+      forkToTheEnd
     )
 
     const stop = Effect.zipRight(send(Message.Stop()), Effect.asVoid(Deferred.await(exit)))

@@ -15,6 +15,7 @@ import * as mainContext from "./mainContext.ts"
 import * as poolEvents from "./poolEvents.ts"
 import * as primary from "./primary.ts"
 import { runUntil } from "./runUntil.ts"
+import { fromResult } from "./seam.ts"
 import type { Begun } from "./upgrader.ts"
 import { begin } from "./upgrader.ts"
 import * as worker from "./worker.ts"
@@ -31,7 +32,7 @@ export type Work<E, R> =
 type AnyOptions = Options<any, any, any, any>
 
 const beginPool = Effect.fnUntraced(function*(options: AnyOptions) {
-  const settings = yield* workersOptions.decode(options)
+  const settings = yield* fromResult(workersOptions.decode(options))
   const begun = yield* begin({ ...options, signals: settings.upgradeSignals })
   return { settings, begun }
 })

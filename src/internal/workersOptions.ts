@@ -3,14 +3,15 @@
  *
  * @internal
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as os from "node:os"
 import type { Address } from "../Address.ts"
 import type { ExitStatus } from "../ExitStatus.ts"
 import type { InvalidOptionError } from "../TableflipError.ts"
 import type { Options } from "../Workers.ts"
+import { defaultRestart } from "./restartSchedule.ts"
 import { decodeDuration, invalid } from "./upgraderOptions.ts"
 
 export interface PoolSettings {
@@ -24,11 +25,6 @@ export interface PoolSettings {
   readonly stopSignals: ReadonlyArray<NodeJS.Signals>
   readonly upgradeSignals: ReadonlyArray<NodeJS.Signals>
 }
-
-const defaultRestart: Schedule.Schedule<unknown, ExitStatus> = Schedule.exponential("100 millis").pipe(
-  Schedule.modifyDelay((_, delay) => Duration.min(delay, "30 seconds")),
-  Schedule.jittered
-)
 
 export const decodeCount = (option: string, value: number): Either.Either<number, InvalidOptionError> =>
   Number.isSafeInteger(value) && value >= 1 ? Either.right(value) : invalid(option, value, "a whole number from 1")

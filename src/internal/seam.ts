@@ -1,0 +1,78 @@
+/**
+ * What Effect 3 and Effect 4 do not share under any name.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Mailbox from "effect/Mailbox"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+
+export const disconnect = Effect.disconnect
+
+export const serviceFunctions = Effect.serviceFunctions
+
+export const fromResult = <A, E>(result: Either.Either<A, E>): Effect.Effect<A, E> => result
+
+/** What is there, without waiting. */
+export const drain = Queue.takeAll
+
+/** Runs to its end, whatever happens to whoever started it. */
+export const forkToTheEnd = <A, E, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R> => Effect.forkDaemon(Effect.uninterruptible(self))
+
+/** As uninterruptible as the place where it is forked. */
+export const forkHere = Effect.fork
+
+/** As uninterruptible as the place where it is forked. */
+export const forkHereIn = Effect.forkIn
+
+export const inheritAll = Fiber.inheritAll
+
+/** Whether an interruption by a signal counts as a failure of the process. */
+export const endWell: Effect.Effect<void> = Effect.void
+
+/** A schedule that is asked step by step. */
+export interface Driver<In> {
+  /** Sleeps until the next step; fails where the schedule ends. */
+  readonly next: (input: In) => Effect.Effect<void, unknown>
+  readonly reset: Effect.Effect<void>
+}
+
+export const driver = <In>(schedule: Schedule.Schedule<unknown, In>): Effect.Effect<Driver<In>> =>
+  Effect.map(
+    Schedule.driver(schedule),
+    (self) => ({ next: (input) => Effect.asVoid(self.next(input)), reset: self.reset })
+  )
+
+export interface Broadcast<A> {
+  readonly publish: (event: A) => Effect.Effect<void>
+  readonly events: Effect.Effect<Queue.Dequeue<A>, never, Scope.Scope>
+}
+
+/** Everybody who has subscribed hears everything from then on. */
+export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => new Set<Queue.Queue<A>>()),
+      (queues) => Effect.forEach(queues, Queue.shutdown, { discard: true })
+    ),
+    (queues) => ({
+      publish: (event) => Effect.sync(() => queues.forEach((queue) => queue.unsafeOffer(event))),
+      events: Effect.acquireRelease(
+        Effect.tap(Queue.unbounded<A>(), (queue) => Effect.sync(() => queues.add(queue))),
+        (queue) => Effect.zipRight(Effect.sync(() => queues.delete(queue)), Queue.shutdown(queue))
+      )
+    })
+  )
+
+/** A queue that ends. */
+export type Stream<A> = Mailbox.Mailbox<A>
+export const stream = <A>(): Effect.Effect<Stream<A>> => Mailbox.make<A>()
+export const take = <A>(self: Mailbox.ReadonlyMailbox<A>): Effect.Effect<A, unknown> => self.take
+export const end = <A>(self: Stream<A>): Effect.Effect<boolean> => self.end
+export const offerUnsafe = <A>(self: Stream<A>, value: A): boolean => self.unsafeOffer(value)
