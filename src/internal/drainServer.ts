@@ -101,7 +101,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
 
     const sendAway = (now: number) => {
       http1.begin()
-      http2.begin()
+      http2.look(now)
       webSockets.begin(now)
     }
 
@@ -130,16 +130,16 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       const session = connections.session(connection)
       if (session === undefined) connections.destroy(connection, "timedOut")
       // a client that has been told and does not hang up
-      else if (session.closed) connections.destroy(connection, "sentAway")
+      else if (session.closed || connection.told) connections.destroy(connection, "sentAway")
       else {
         connection.ending = "timedOut"
         connection.idleSince = now
-        Node.closeSession(session, connection.socket)
+        Node.goAway(session, connection.socket, () => session.close())
       }
     }
 
     const sweep = Effect.map(Clock.currentTimeMillis, (now) => {
-      http2.sweep(now)
+      http2.look(now)
       webSockets.sweep(now)
       http1.look()
       for (const connection of connections.all.values()) closeIfIdle(connection, now)
@@ -148,7 +148,9 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
     const force = () => {
       for (const connection of connections.all.values()) {
         // these have had all that they asked for: only the client's side of the connection is missing
-        const over = connection.lingering || connections.session(connection)?.destroyed === true
+        const session = connections.session(connection)
+        const over = connection.lingering ||
+          session !== undefined && (session.destroyed || connection.told && http2.state(session) !== "inFlight")
         connections.destroy(connection, over ? connection.ending ?? "sentAway" : "forced")
       }
     }

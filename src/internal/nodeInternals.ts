@@ -250,22 +250,24 @@ export const lingerOnClose = (socket: net.Socket, patience: number, onLinger: ()
 const longestGoAway = 1_000
 
 /**
- * Sends a session away. Node gives the GOAWAY to nghttp2 at once and has it written a moment later. A request that is read
- * in between is refused by Node from within nghttp2's own callback, which writes the GOAWAY there and then, and frees the
- * stream that is being worked on: the process ends with a corrupted heap (seen on Node 20). So nothing is read until the
- * GOAWAY is written; after that nghttp2 leaves such requests alone.
+ * Sends a GOAWAY and leaves the session open, so that the client hangs up when it has read all answers; `written` is
+ * called when it is on its way. Nothing is read until then: the GOAWAY names the last stream as of now, and a later one
+ * would be executed although the client takes it for refused.
  */
-export const closeSession = (session: ServerHttp2Session, socket: net.Socket): void => {
+export const goAway = (session: ServerHttp2Session, socket: net.Socket, written: () => void): void => {
   const handle = readingHandle(socket)
   const begin = performance.now()
   const goOn = () => {
     if (session.destroyed || socket.destroyed) return
     const isWritten = (session.state.outboundQueueSize ?? 0) === 0
-    if (isWritten || performance.now() - begin >= longestGoAway) handle?.readStart()
-    else setTimeout(goOn, 5).unref()
+    if (!isWritten && performance.now() - begin < longestGoAway) return void setTimeout(goOn, 5).unref()
+    // Node refuses new streams of a session that has been closed.
+    if (!isWritten) session.close()
+    handle?.readStart()
+    written()
   }
   handle?.readStop()
-  session.close()
+  session.goaway(0)
   // What is to be written is written before this runs, unless an earlier write is still under way.
   setImmediate(goOn)
 }
