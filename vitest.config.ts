@@ -6,8 +6,9 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/*.test.ts"],
-          setupFiles: ["test/setup.ts"],
+          include: ["test/*/*.test.ts", "test/*.test.ts"],
+          exclude: ["test/process/**"],
+          setupFiles: ["test/kit/setup.ts"],
           sequence: { concurrent: true },
           // What hangs, hangs for ever; this is long enough for a machine that is busy with something else.
           testTimeout: 30_000
@@ -17,8 +18,8 @@ export default defineConfig({
         test: {
           name: "process",
           include: ["test/process/*.test.ts"],
-          globalSetup: ["test/process/buildOnce.ts"],
-          setupFiles: ["test/setup.ts"],
+          globalSetup: ["test/kit/buildOnce.ts"],
+          setupFiles: ["test/kit/setup.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Figures such as open descriptors and time limits want a machine of their own.

@@ -7,10 +7,10 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
-import * as generations from "./lib/generations.ts"
-import type { Sample } from "./lib/load.ts"
-import * as load from "./lib/load.ts"
-import { now, percentile } from "./lib/statistics.ts"
+import * as generations from "../test/kit/generations.ts"
+import type { Sample } from "../test/kit/load.ts"
+import * as load from "../test/kit/load.ts"
+import { now, percentile } from "../test/kit/statistics.ts"
 
 const { values: options } = parseArgs({
   options: {

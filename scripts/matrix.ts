@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { table } from "./lib/table.ts"
+import { table } from "../test/kit/table.ts"
 
 const versions = process.argv.length > 2 ? process.argv.slice(2) : ["20", "22", "24", "26"]
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "matrix-"))

@@ -6,8 +6,8 @@
  */
 import { parseArgs } from "node:util"
 
-import { median } from "./lib/statistics.ts"
-import { table } from "./lib/table.ts"
+import { median } from "../test/kit/statistics.ts"
+import { table } from "../test/kit/table.ts"
 import type { Counts } from "./proof/crowd.ts"
 import { total } from "./proof/crowd.ts"
 import type { Outcome, Scenario } from "./proof/scenarios.ts"

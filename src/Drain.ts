@@ -20,8 +20,8 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as dgram from "node:dgram"
 import type * as net from "node:net"
-import * as internalPacket from "./internal/drainPacket.ts"
-import * as internalServer from "./internal/drainServer.ts"
+import * as internalPacket from "./internal/drain/packet.ts"
+import * as internalServer from "./internal/drain/server.ts"
 
 /**
  * How a server is drained.

@@ -15,7 +15,7 @@ import type * as dgram from "node:dgram"
 import type * as net from "node:net"
 import type { Address, PortAddress } from "./Address.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
-import * as internal from "./internal/nodeEnv.ts"
+import * as internal from "./internal/node/env.ts"
 import type { DescriptorError, ListenError, SpawnError } from "./TableflipError.ts"
 
 /**

@@ -19,7 +19,7 @@ import * as Env from "./Env.ts"
 import type { Fds } from "./Fds.ts"
 import { runUntil } from "./internal/runUntil.ts"
 import { endWell } from "./internal/seam.ts"
-import * as internal from "./internal/upgrader.ts"
+import * as internal from "./internal/upgrade/upgrader.ts"
 import type { BuildError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
 import type { DrainHook, DrainReport, ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
 

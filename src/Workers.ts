@@ -20,8 +20,8 @@ import type { Address } from "./Address.ts"
 import * as Env from "./Env.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
 import type { Fds } from "./Fds.ts"
-import type { ProcessStatus } from "./internal/poolStatus.ts"
-import * as internal from "./internal/workers.ts"
+import type { ProcessStatus } from "./internal/pool/status.ts"
+import * as internal from "./internal/workers/workers.ts"
 import type { MainContextError, PoolError, ProcessStartError, ReplaceError } from "./PoolError.ts"
 import type { PoolEvent } from "./PoolEvent.ts"
 import type {
@@ -54,7 +54,7 @@ export type {
    * @category models
    */
   ProcessStatus
-} from "./internal/poolStatus.ts"
+} from "./internal/pool/status.ts"
 
 /**
  * How many processes are replaced at a time. With `all`, every new process is ready before any old one stops.

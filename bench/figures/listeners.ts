@@ -1,8 +1,8 @@
 /** How much longer an upgrade takes with many inherited listeners than with one. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import * as generations from "../../scripts/lib/generations.ts"
-import { alternating, median, now } from "../../scripts/lib/statistics.ts"
+import * as generations from "../../test/kit/generations.ts"
+import { alternating, median, now } from "../../test/kit/statistics.ts"
 import type { Figure } from "../lib/results.ts"
 
 const program = fileURLToPath(new URL("../programs/manyListeners.js", import.meta.url))

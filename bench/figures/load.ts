@@ -1,9 +1,9 @@
 /** Failed requests and latency through upgrades: every subject under every kind of load. */
 import { setTimeout as sleep } from "node:timers/promises"
-import { alternating, median, percentile } from "../../scripts/lib/statistics.ts"
 import type { Counts, Crowd, Tally } from "../../scripts/proof/crowd.ts"
 import { total } from "../../scripts/proof/crowd.ts"
 import { isInstalled } from "../../scripts/proof/wrk.ts"
+import { alternating, median, percentile } from "../../test/kit/statistics.ts"
 import type { Clients } from "../lib/clients.ts"
 import { clients } from "../lib/clients.ts"
 import type { Figure } from "../lib/results.ts"

@@ -1,10 +1,10 @@
 /** Many upgrades in a row under light load: what is left of each, and what grows. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import * as generations from "../../scripts/lib/generations.ts"
-import type { Sample } from "../../scripts/lib/load.ts"
-import * as load from "../../scripts/lib/load.ts"
-import { median, now } from "../../scripts/lib/statistics.ts"
+import * as generations from "../../test/kit/generations.ts"
+import type { Sample } from "../../test/kit/load.ts"
+import * as load from "../../test/kit/load.ts"
+import { median, now } from "../../test/kit/statistics.ts"
 import { descriptors, isRunning, megabytes } from "../lib/processes.ts"
 import type { Figure } from "../lib/results.ts"
 

@@ -4,9 +4,9 @@
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import * as generations from "../../scripts/lib/generations.ts"
-import { answers, freePort } from "../../scripts/lib/ports.ts"
-import { alternating, median, now, percentile } from "../../scripts/lib/statistics.ts"
+import * as generations from "../../test/kit/generations.ts"
+import { answers, freePort } from "../../test/kit/ports.ts"
+import { alternating, median, now, percentile } from "../../test/kit/statistics.ts"
 import type { Figure } from "../lib/results.ts"
 
 const once = async (program: string) => {

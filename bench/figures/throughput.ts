@@ -1,7 +1,7 @@
 /** What the app on UpgradableHttpServer can answer, over the same app on NodeHttpServer. */
 import { fileURLToPath } from "node:url"
-import * as generations from "../../scripts/lib/generations.ts"
 import { isInstalled } from "../../scripts/proof/wrk.ts"
+import * as generations from "../../test/kit/generations.ts"
 import type { Figure } from "../lib/results.ts"
 import { compare, withoutWrk } from "../lib/wrkThroughput.ts"
 

@@ -1,8 +1,8 @@
 /** Latency over time through a few upgrades, request by request: what the picture of the README is drawn from. */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Sample } from "../../scripts/lib/load.ts"
-import * as load from "../../scripts/lib/load.ts"
-import { now, percentile } from "../../scripts/lib/statistics.ts"
+import type { Sample } from "../../test/kit/load.ts"
+import * as load from "../../test/kit/load.ts"
+import { now, percentile } from "../../test/kit/statistics.ts"
 import type { Figure } from "../lib/results.ts"
 import { close } from "../subjects/close.ts"
 import { cluster } from "../subjects/cluster.ts"

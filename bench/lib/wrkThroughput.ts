@@ -1,7 +1,7 @@
 /** How much several servers can answer, one after the other in alternating order, as wrk counts it. */
 import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
-import { alternating, median } from "../../scripts/lib/statistics.ts"
+import { alternating, median } from "../../test/kit/statistics.ts"
 
 export interface Contestant {
   readonly name: string

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url"
-import * as generations from "../../scripts/lib/generations.ts"
+import * as generations from "../../test/kit/generations.ts"
 import type { Subject } from "./subject.ts"
 import { processes } from "./subject.ts"
 

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url"
-import * as generations from "../../scripts/lib/generations.ts"
-import { freePort } from "../../scripts/lib/ports.ts"
+import * as generations from "../../test/kit/generations.ts"
+import { freePort } from "../../test/kit/ports.ts"
 import type { Subject } from "./subject.ts"
 import { processes } from "./subject.ts"
 

@@ -6,7 +6,7 @@ import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
-import { freePort, isListening } from "../../scripts/lib/ports.ts"
+import { freePort, isListening } from "../../test/kit/ports.ts"
 import type { Subject } from "./subject.ts"
 
 const program = fileURLToPath(new URL("../peers/worker.js", import.meta.url))

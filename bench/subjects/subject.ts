@@ -1,6 +1,6 @@
 /** What is measured: a way to run a server and to replace it by a newer one while it is under load. */
-import type * as generations from "../../scripts/lib/generations.ts"
 import type { Crowd } from "../../scripts/proof/crowd.ts"
+import type * as generations from "../../test/kit/generations.ts"
 
 /** What a subject is asked to speak. `http2` is over TLS. */
 export type Protocol = "http" | "https" | "http2" | "ws"

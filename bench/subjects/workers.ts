@@ -1,6 +1,6 @@
 /** A pool of this package, whose primary is upgraded, and with it every worker. */
 import { fileURLToPath } from "node:url"
-import * as generations from "../../scripts/lib/generations.ts"
+import * as generations from "../../test/kit/generations.ts"
 import type { Subject } from "./subject.ts"
 import { processes } from "./subject.ts"
 

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { isAlive, signal } from "../../test/process/harness.ts"
+import { isAlive, signal } from "../../test/kit/harness.ts"
 import type { Case, Outcome, Running } from "./case.ts"
 import { parentSteps } from "./case.ts"
 import { cut, nobodyElse } from "./disturbances.ts"

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Handle, Load } from "../../test/process/harness.ts"
+import type { Handle, Load } from "../../test/kit/harness.ts"
 import {
   children,
   descriptorsAtRest,
@@ -15,7 +15,7 @@ import {
   pidIn,
   sameDescriptors,
   signal
-} from "../../test/process/harness.ts"
+} from "../../test/kit/harness.ts"
 import type { Plan } from "./case.ts"
 import type { Trial } from "./trial.ts"
 import { answersOf, check, checkAlways, freePort, putBack, seen, settled, trial } from "./trial.ts"

@@ -1,6 +1,6 @@
 /** A signal at any moment of an upgrade, a roll or a reload, to any of the processes. */
 import * as Effect from "effect/Effect"
-import { isAlive, signal } from "../../test/process/harness.ts"
+import { isAlive, signal } from "../../test/kit/harness.ts"
 import type { Plan } from "./case.ts"
 import type { CrewCase, CrewOutcome, CrewRunning } from "./crew.ts"
 import { end, freeze, nobodyElse } from "./disturbances.ts"

@@ -1,6 +1,6 @@
 /** What is done to processes from outside. */
 import * as Effect from "effect/Effect"
-import { eventually, isAlive, signal } from "../../test/process/harness.ts"
+import { eventually, isAlive, signal } from "../../test/kit/harness.ts"
 
 /** Requests of a process that is gone from one moment to the next. */
 export const cut = /ECONNRESET|EPIPE|socket hang up/

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { asOrdinaryUser, canRun, isRoot, withoutOrdinaryUser } from "../../test/process/users.ts"
+import { asOrdinaryUser, canRun, isRoot, withoutOrdinaryUser } from "../../test/kit/users.ts"
 import type { Case, Running } from "./case.ts"
 
 const orDie = (command: string, ...args: ReadonlyArray<string>): Effect.Effect<void> =>

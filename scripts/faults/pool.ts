@@ -1,6 +1,6 @@
 /** A pool of two workers, and what can go wrong with it. */
 import * as Effect from "effect/Effect"
-import { ask, eventually, isAlive, signal, start } from "../../test/process/harness.ts"
+import { ask, eventually, isAlive, signal, start } from "../../test/kit/harness.ts"
 import { parentSteps } from "./case.ts"
 import type { CrewCase, CrewRunning, Kind } from "./crew.ts"
 import { shared } from "./crewShared.ts"

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Load } from "../../test/process/harness.ts"
+import type { Load } from "../../test/kit/harness.ts"
 import {
   children,
   descriptorsAtRest,
@@ -16,7 +16,7 @@ import {
   signal,
   start,
   stateOf
-} from "../../test/process/harness.ts"
+} from "../../test/kit/harness.ts"
 import type { Case, Outcome, Running } from "./case.ts"
 import type { Trial } from "./trial.ts"
 import { answersOf, check, checkAlways, freePort, putBack, seen, settled, trial } from "./trial.ts"

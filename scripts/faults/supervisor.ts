@@ -1,7 +1,7 @@
 /** A program under the command tableflip, and what can go wrong with both. */
 import * as Effect from "effect/Effect"
-import { eventually, isAlive, signal } from "../../test/process/harness.ts"
-import { run } from "../../test/process/tableflip.ts"
+import { eventually, isAlive, signal } from "../../test/kit/harness.ts"
+import { run } from "../../test/kit/tableflip.ts"
 import type { CrewCase, Kind } from "./crew.ts"
 import { shared } from "./crewShared.ts"
 import { cut, freeze, nobodyElse } from "./disturbances.ts"

@@ -5,8 +5,8 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as net from "node:net"
-import type { Handle, Load } from "../../test/process/harness.ts"
-import { ask, eventually, fixture } from "../../test/process/harness.ts"
+import type { Handle, Load } from "../../test/kit/harness.ts"
+import { ask, eventually, fixture } from "../../test/kit/harness.ts"
 import type { Plan } from "./case.ts"
 
 export interface Result {

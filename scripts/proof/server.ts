@@ -16,7 +16,7 @@ import * as net from "node:net"
 import * as Fds from "../../src/Fds.ts"
 import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
-import { certificate } from "../../test/fixtures/certificate.ts"
+import { certificate } from "../../test/kit/certificate.ts"
 import { createServer } from "./apps.ts"
 import type { Drained, Settings } from "./settings.ts"
 

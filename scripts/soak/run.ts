@@ -3,21 +3,12 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Handle } from "../../test/process/harness.ts"
-import {
-  ask,
-  children,
-  directory,
-  eventually,
-  isAlive,
-  openDescriptors,
-  pidIn,
-  start
-} from "../../test/process/harness.ts"
-import type { Sample } from "../lib/load.ts"
-import * as load from "../lib/load.ts"
-import { freePort } from "../lib/ports.ts"
-import { median } from "../lib/statistics.ts"
+import type { Handle } from "../../test/kit/harness.ts"
+import { ask, children, directory, eventually, isAlive, openDescriptors, pidIn, start } from "../../test/kit/harness.ts"
+import type { Sample } from "../../test/kit/load.ts"
+import * as load from "../../test/kit/load.ts"
+import { freePort } from "../../test/kit/ports.ts"
+import { median } from "../../test/kit/statistics.ts"
 import type { Subject } from "./subjects.ts"
 
 export interface Look {

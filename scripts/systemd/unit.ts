@@ -2,8 +2,8 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Load, Sample } from "../lib/load.ts"
-import * as load from "../lib/load.ts"
+import type { Load, Sample } from "../../test/kit/load.ts"
+import * as load from "../../test/kit/load.ts"
 import type { Machine } from "./machine.ts"
 
 export interface Service {

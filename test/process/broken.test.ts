@@ -14,7 +14,7 @@ import {
   signal,
   start,
   stateOf
-} from "./harness.ts"
+} from "../kit/harness.ts"
 
 interface Version {
   readonly code: string

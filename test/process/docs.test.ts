@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import type { Block } from "../pages.ts"
-import { blocksOf, pages, root } from "../pages.ts"
-import { directory, isLinux, start } from "./harness.ts"
+import { directory, isLinux, start } from "../kit/harness.ts"
+import type { Block } from "../kit/pages.ts"
+import { blocksOf, pages, root } from "../kit/pages.ts"
 
 const freePort = Effect.async<number>((resume) => {
   const server = net.createServer().listen(0, "127.0.0.1", () => {

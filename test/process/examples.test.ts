@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as net from "node:net"
 import { fileURLToPath } from "node:url"
-import { ask, freePort, isLinux, onlyAlive, signal, start } from "./harness.ts"
+import { ask, freePort, isLinux, onlyAlive, signal, start } from "../kit/harness.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 

@@ -6,7 +6,7 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
-import type { Handle } from "./harness.ts"
+import type { Handle } from "../kit/harness.ts"
 import {
   ask,
   deploy,
@@ -20,7 +20,7 @@ import {
   openDescriptors,
   signal,
   start
-} from "./harness.ts"
+} from "../kit/harness.ts"
 
 const hasIpv6 = Object.values(os.networkInterfaces()).some((all) => all?.some(({ family }) => family === "IPv6"))
 

@@ -3,8 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { certificate } from "../fixtures/certificate.ts"
-import { fixture, isLinux, start } from "./harness.ts"
+import { certificate } from "../kit/certificate.ts"
+import { fixture, isLinux, start } from "../kit/harness.ts"
 
 describe.runIf(isLinux)("requests that arrive while the GOAWAY is being written", () => {
   for (const [how, behaviour] of [["in clear", {}], ["over TLS", { certificate }]] as const) {

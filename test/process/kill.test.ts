@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Up } from "./harness.ts"
+import type { Up } from "../kit/harness.ts"
 import {
   ask,
   deploy,
@@ -19,7 +19,7 @@ import {
   start,
   stateOf,
   waitForPid
-} from "./harness.ts"
+} from "../kit/harness.ts"
 
 /** A version that waits for the test at two places: before it has read anything, and before it is ready. */
 const stopsTwice = (dir: string) => `

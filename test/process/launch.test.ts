@@ -18,7 +18,7 @@ import {
   start,
   stateOf,
   waitForPid
-} from "./harness.ts"
+} from "../kit/harness.ts"
 
 const app = fixture("app.mjs")
 

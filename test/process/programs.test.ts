@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Handle } from "./harness.ts"
+import type { Handle } from "../kit/harness.ts"
 import {
   ask,
   bin,
@@ -16,8 +16,8 @@ import {
   onlyAlive,
   signal,
   start
-} from "./harness.ts"
-import { commands, freePort, ready, run, server } from "./tableflip.ts"
+} from "../kit/harness.ts"
+import { commands, freePort, ready, run, server } from "../kit/tableflip.ts"
 
 /** Whether a program is there. Those that are not are named as skipped, and `.ci/run` installs them. */
 const has = (program: string) => isLinux && spawnSync("sh", ["-c", `command -v ${program}`]).status === 0

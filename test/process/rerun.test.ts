@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Handle } from "./harness.ts"
+import type { Handle } from "../kit/harness.ts"
 import {
   ask,
   deploy,
@@ -16,7 +16,7 @@ import {
   signal,
   start,
   stateOf
-} from "./harness.ts"
+} from "../kit/harness.ts"
 
 const app = fixture("app.mjs")
 

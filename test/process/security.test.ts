@@ -7,9 +7,9 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import type { StartOptions } from "./harness.ts"
-import { ask, directory, eventually, fixture, isLinux, onlyAlive, ours, pidIn, signal, start } from "./harness.ts"
-import { asOrdinaryUser, canRun, isRoot, ordinarily, withoutOrdinaryUser } from "./users.ts"
+import type { StartOptions } from "../kit/harness.ts"
+import { ask, directory, eventually, fixture, isLinux, onlyAlive, ours, pidIn, signal, start } from "../kit/harness.ts"
+import { asOrdinaryUser, canRun, isRoot, ordinarily, withoutOrdinaryUser } from "../kit/users.ts"
 
 /** Everybody may write there, and take away what belongs to others unless it is sticky. */
 const sharedDirectory = (mode: number) => Effect.tap(directory, (dir) => fs.chmodSync(dir, mode))
@@ -277,7 +277,7 @@ for (const { run, who } of users) {
         }`
         const dir = yield* sharedDirectory(0o777)
         const { args = [], executable = process.execPath } = run(fixture("servers.mjs"))
-        const { certificate } = yield* Effect.promise(() => import("../fixtures/certificate.ts"))
+        const { certificate } = yield* Effect.promise(() => import("../kit/certificate.ts"))
         const app = yield* start(undefined, {
           executable,
           args: [...args.slice(0, -1), "--import", tellKeys, ...args.slice(-1)],

@@ -10,9 +10,9 @@ import * as https from "node:https"
 import * as net from "node:net"
 import * as tls from "node:tls"
 import { WebSocket } from "ws"
-import { certificate } from "../fixtures/certificate.ts"
-import type { Handle, Up } from "./harness.ts"
-import { ask, eventually, fixture, isLinux, signal, start } from "./harness.ts"
+import { certificate } from "../kit/certificate.ts"
+import type { Handle, Up } from "../kit/harness.ts"
+import { ask, eventually, fixture, isLinux, signal, start } from "../kit/harness.ts"
 
 const startServer = (server: string, app: object = {}) =>
   Effect.gen(function*() {

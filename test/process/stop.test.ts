@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { ask, directory, eventually, fixture, isLinux, signal, start } from "./harness.ts"
+import { ask, directory, eventually, fixture, isLinux, signal, start } from "../kit/harness.ts"
 
 const serving = (slow: number, upgrader: object = {}) =>
   Effect.gen(function*() {

@@ -17,8 +17,8 @@ import {
   sameDescriptors,
   signal,
   waitForPid
-} from "./harness.ts"
-import { commands, freePort, ready, run, server, soon } from "./tableflip.ts"
+} from "../kit/harness.ts"
+import { commands, freePort, ready, run, server, soon } from "../kit/tableflip.ts"
 
 describe.runIf(isLinux)("tableflip run", () => {
   it.scopedLive("reloads on SIGHUP, and keeps its process id", () =>

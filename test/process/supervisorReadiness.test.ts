@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import { accepterOf } from "../../src/internal/nodeProc.ts"
-import { ask, directory, fixture, isLinux, load, onlyAlive, signal } from "./harness.ts"
-import { commands, freePort, ready, run, server, soon } from "./tableflip.ts"
+import { accepterOf } from "../../src/internal/node/proc.ts"
+import { ask, directory, fixture, isLinux, load, onlyAlive, signal } from "../kit/harness.ts"
+import { commands, freePort, ready, run, server, soon } from "../kit/tableflip.ts"
 
 /** A server that shares its port by SO_REUSEPORT or its own means is not needed here: all share one socket. */
 const shared = (port: number) => ["--listen", `127.0.0.1:${port}`]

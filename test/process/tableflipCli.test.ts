@@ -16,9 +16,9 @@ import {
   onlyAlive,
   signal,
   start
-} from "./harness.ts"
-import { commands, freePort, ready, run, server, soon } from "./tableflip.ts"
-import { isRoot, withoutOrdinaryUser } from "./users.ts"
+} from "../kit/harness.ts"
+import { commands, freePort, ready, run, server, soon } from "../kit/tableflip.ts"
+import { isRoot, withoutOrdinaryUser } from "../kit/users.ts"
 
 interface Ended {
   readonly status: number | null

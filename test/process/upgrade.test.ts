@@ -14,7 +14,7 @@ import {
   sameDescriptors,
   signal,
   start
-} from "./harness.ts"
+} from "../kit/harness.ts"
 
 describe.runIf(isLinux)("an upgrade", () => {
   it.scopedLive("puts a new process in the place of the old one on SIGHUP", () =>

@@ -4,8 +4,8 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import type { Handle, StartOptions } from "./harness.ts"
-import { ask, directory, eventually, fixture, isLinux, onlyAlive, ours, signal, start } from "./harness.ts"
+import type { Handle, StartOptions } from "../kit/harness.ts"
+import { ask, directory, eventually, fixture, isLinux, onlyAlive, ours, signal, start } from "../kit/harness.ts"
 
 const hasPython = spawnSync("python3", ["--version"]).status === 0
 

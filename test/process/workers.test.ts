@@ -7,8 +7,8 @@ import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as tls from "node:tls"
-import { certificate } from "../fixtures/certificate.ts"
-import type { Handle } from "./harness.ts"
+import { certificate } from "../kit/certificate.ts"
+import type { Handle } from "../kit/harness.ts"
 import {
   ask,
   children,
@@ -25,7 +25,7 @@ import {
   signal,
   start,
   waitForPid
-} from "./harness.ts"
+} from "../kit/harness.ts"
 
 interface PoolOptions {
   readonly pool?: object

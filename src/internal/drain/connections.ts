@@ -1,0 +1,121 @@
+/**
+ * The connections of one server, from the moment it is followed: a Map entry per connection, nothing per request.
+ *
+ * @internal
+ */
+import type { ServerHttp2Session } from "node:http2"
+import type * as net from "node:net"
+import { isTlsServer, plainSocketOf } from "../node/internals.ts"
+
+/**
+ * How a connection came to its end.
+ *
+ * @internal
+ */
+export type Ending = "finished" | "sentAway" | "timedOut" | "forced"
+
+/** @internal */
+export interface Connection {
+  /** What the application sees: the TLS socket once there is one. */
+  socket: net.Socket
+  /** The client has been told, in its protocol, to go elsewhere. */
+  told: boolean
+  /** All has been said; only the client's own end is awaited. */
+  lingering: boolean
+  /** Why we destroyed it, if we did. */
+  ending: Ending | undefined
+  /** Since when a drain has seen it without anything to do, and how many bytes had come by then. */
+  idleSince: number | undefined
+}
+
+/** @internal */
+export interface Connections {
+  readonly all: ReadonlyMap<net.Socket, Connection>
+  /** The entry of a socket that the application sees. */
+  readonly of: (socket: net.Socket) => Connection | undefined
+  readonly session: (connection: Connection) => ServerHttp2Session | undefined
+  /** The TLS handshake has not ended. */
+  readonly handshaking: (connection: Connection) => boolean
+  /** The sockets as the application sees them. */
+  readonly sockets: () => ReadonlySet<net.Socket>
+  readonly destroy: (connection: Connection, ending: Ending) => void
+  /** From now on: how connections end, new ones, and that none is left. */
+  observe: Observer | undefined
+  readonly unfollow: () => void
+}
+
+/** @internal */
+export interface Observer {
+  readonly opened: (connection: Connection) => void
+  readonly closed: (ending: Ending) => void
+  readonly empty: () => void
+}
+
+const kSession = Symbol("effect-tableflip/Drain/session")
+
+// a session hides its socket behind a proxy that passes unknown properties on: so the real socket learns its session
+const onSession = (session: ServerHttp2Session) => {
+  if (session.socket !== undefined) Object.assign(session.socket, { [kSession]: session })
+}
+
+/** @internal */
+export const follow = (server: net.Server): Connections => {
+  const all = new Map<net.Socket, Connection>()
+  const secure = isTlsServer(server)
+
+  const endingOf = (connection: Connection): Ending => connection.ending ?? (connection.told ? "sentAway" : "finished")
+
+  function onClose(this: net.Socket) {
+    const connection = all.get(this)
+    if (connection === undefined) return
+    all.delete(this)
+    const observer = self.observe
+    if (observer === undefined) return
+    observer.closed(endingOf(connection))
+    if (all.size === 0) observer.empty()
+  }
+
+  const onConnection = (socket: net.Socket) => {
+    if (socket.destroyed || all.has(socket)) return
+    const connection = { socket, told: false, lingering: false, ending: undefined, idleSince: undefined }
+    all.set(socket, connection)
+    socket.on("close", onClose)
+    self.observe?.opened(connection)
+  }
+
+  const onSecureConnection = (socket: net.Socket) => {
+    const connection = all.get(plainSocketOf(socket) ?? socket)
+    if (connection === undefined) onConnection(socket)
+    else connection.socket = socket
+  }
+
+  server.on("connection", onConnection)
+  if (secure) server.on("secureConnection", onSecureConnection)
+  server.on("session", onSession)
+
+  const session = (connection: Connection): ServerHttp2Session | undefined =>
+    (connection.socket as { readonly [kSession]?: ServerHttp2Session })[kSession]
+
+  const self: Connections = {
+    all,
+    of: (socket) => all.get(socket) ?? all.get(plainSocketOf(socket) ?? socket),
+    session,
+    handshaking: (connection) => secure && plainSocketOf(connection.socket) === undefined,
+    sockets: () => new Set(Array.from(all.values(), (connection) => connection.socket)),
+    destroy: (connection, ending) => {
+      connection.ending ??= ending
+      session(connection)?.destroy()
+      connection.socket.destroy()
+    },
+    observe: undefined,
+    unfollow: () => {
+      server.off("connection", onConnection)
+      server.off("secureConnection", onSecureConnection)
+      server.off("session", onSession)
+      for (const socket of all.keys()) socket.off("close", onClose)
+      all.clear()
+      self.observe = undefined
+    }
+  }
+  return self
+}

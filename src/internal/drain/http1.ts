@@ -1,0 +1,158 @@
+/**
+ * HTTP/1 while draining (RFC 9112 9.6): every connection is ended by a response that says so, never between two
+ * responses, because the next request may already be on its way when an idle connection is closed.
+ *
+ * @internal
+ */
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http"
+import type * as net from "node:net"
+import * as Node from "../node/internals.ts"
+import type { Connection, Connections } from "./connections.ts"
+
+/** @internal */
+export interface Http1 {
+  /** Synchronous, once. */
+  readonly begin: () => void
+  /** Puts back what `begin` changed about the server. */
+  readonly end: () => void
+  readonly state: (connection: Connection) => "idle" | "fresh" | "inFlight"
+  /** A reading of the server's list of idle connections, to be used within one tick. */
+  readonly look: () => void
+  /** Requests that came behind a response which had said close: never given to the application. */
+  readonly dropped: () => number
+}
+
+interface Mark {
+  readonly response: ServerResponse
+  active: boolean
+}
+
+type HeadersArgument = OutgoingHttpHeaders | ReadonlyArray<unknown>
+
+const isConnection = (name: unknown): boolean => typeof name === "string" && name.toLowerCase() === "connection"
+
+/** A copy of the headers that a handler passes to writeHead (object, flat list, list of pairs) that says close. */
+const overrideConnection = (headers: HeadersArgument): HeadersArgument => {
+  if (!Array.isArray(headers)) {
+    const name = Object.keys(headers).find(isConnection)
+    return name === undefined ? headers : { ...headers, [name]: "close" }
+  }
+  return Array.isArray(headers[0])
+    ? headers.map((pair) => isConnection(pair[0]) ? [pair[0], "close"] : pair)
+    : headers.map((item, index) => index % 2 === 1 && isConnection(headers[index - 1]) ? "close" : item)
+}
+
+/** @internal */
+export const make = (server: net.Server, connections: Connections, lingerMillis: number): Http1 => {
+  const newest = new WeakMap<net.Socket, Mark>()
+  let betweenMessages: ReadonlySet<unknown> | undefined
+  let dropped = 0
+  let restore: (() => void) | undefined
+
+  const mark = (response: ServerResponse, socket: net.Socket): void => {
+    const mark: Mark = { response, active: true }
+    newest.set(socket, mark)
+    // decided as late as the headers are written: by then a request queued behind may have taken the mark over
+    const writeHead = response.writeHead as (...args: Array<unknown>) => ServerResponse
+    response.writeHead = (...args: Array<unknown>) => {
+      if (!mark.active) return writeHead.apply(response, args)
+      response.shouldKeepAlive = false
+      if (response.hasHeader("connection")) response.setHeader("Connection", "close")
+      Node.forgetRemovedConnectionHeader(response)
+      const connection = connections.of(socket)
+      if (connection !== undefined) connection.told = true
+      return writeHead.apply(
+        response,
+        args.map((arg) => typeof arg === "object" && arg !== null ? overrideConnection(arg as HeadersArgument) : arg)
+      )
+    }
+    Node.lingerOnClose(socket, lingerMillis, () => {
+      const connection = connections.of(socket)
+      if (connection !== undefined) connection.lingering = true
+    })
+  }
+
+  /** Whether the request may be executed; if so its response is the one that says close. */
+  const admit = (request: IncomingMessage, response: ServerResponse): boolean => {
+    const previous = newest.get(request.socket)
+    if (previous !== undefined) {
+      if (previous.active && previous.response.headersSent) {
+        dropped++
+        request.resume()
+        return false
+      }
+      previous.active = false
+    }
+    mark(response, request.socket)
+    return true
+  }
+
+  const intercept = () => {
+    const own = Object.hasOwn(server, "emit")
+    const emit: (this: net.Server, event: string | symbol, ...args: Array<any>) => boolean = server.emit
+    const intercepted = (event: string | symbol, ...args: Array<any>): boolean => {
+      if (event !== "request" && event !== "checkContinue" && event !== "checkExpectation") {
+        return emit.call(server, event, ...args)
+      }
+      const [request, response] = args as [IncomingMessage, ServerResponse]
+      if (request.httpVersionMajor !== 1) return emit.call(server, event, ...args)
+      // One chunk may bring several requests, and the parser hands them over synchronously. A handler that answers at
+      // once would have said close before the next one is seen: so handlers run when the parser is through.
+      if (admit(request, response)) process.nextTick(() => emit.call(server, event, ...args))
+      return true
+    }
+    server.emit = intercepted
+    return () => {
+      if (server.emit !== intercepted) return
+      if (own) server.emit = emit
+      else delete (server as { emit?: unknown }).emit
+    }
+  }
+
+  /** Node closes a connection that has been idle for keepAliveTimeout: the same race that the drain avoids. */
+  const suspendKeepAliveTimeout = () => {
+    const target = server as { keepAliveTimeout?: number }
+    const before = target.keepAliveTimeout
+    target.keepAliveTimeout = 0
+    return () => {
+      if (before === undefined) delete target.keepAliveTimeout
+      else target.keepAliveTimeout = before
+    }
+  }
+
+  const state = ({ socket }: Connection) => {
+    if (Node.currentResponse(socket) !== undefined || Node.newestRequest(socket) !== undefined) return "inFlight"
+    if (socket.bytesRead === 0) return "fresh"
+    return betweenMessages === undefined || betweenMessages.has(socket) ? "idle" : "inFlight"
+  }
+
+  const look = () => {
+    betweenMessages = Node.betweenMessages(server)
+  }
+
+  return {
+    begin: () => {
+      look()
+      const release = intercept()
+      const resume = suspendKeepAliveTimeout()
+      restore = () => {
+        release()
+        resume()
+      }
+      for (const connection of connections.all.values()) {
+        const { socket } = connection
+        if (!Node.speaksHttp1(socket)) continue
+        if (state(connection) === "idle") socket.setTimeout(0)
+        const response = Node.currentResponse(socket)
+        if (response === undefined || response.headersSent) continue
+        const request = Node.newestRequest(socket)
+        // with another request queued behind, this response is not the last; the one after those will be
+        if (request === undefined || request === response.req) mark(response, socket)
+      }
+    },
+    end: () => restore?.(),
+    state,
+    look,
+    dropped: () => dropped
+  }
+}

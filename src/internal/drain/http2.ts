@@ -1,0 +1,176 @@
+/**
+ * HTTP/2 while draining: GOAWAY (RFC 9113 6.8). Node offers only the one with the last stream that it has seen, so that a
+ * stream which crosses it is refused: not executed, and the client may send it again, but not every client does. The ways
+ * around that cannot be had. A first GOAWAY without a limit: `session.goaway(0, 2 ** 31 - 1)` makes nghttp2 ignore new
+ * streams all the same, and a frame written below the session aborts the process. SETTINGS_MAX_CONCURRENT_STREAMS 0:
+ * nghttp2 refuses what crosses that, and ends the session if a client is late by one stream after its acknowledgement.
+ *
+ * What can be chosen is the moment. A client that waits for answers sends nothing: so new requests are kept from the app
+ * until some round trips of silence tell that the client has no more of them to send. Then comes the GOAWAY, and then the
+ * app gets them. A session without requests is held for its next.
+ *
+ * @internal
+ */
+import { AsyncResource } from "node:async_hooks"
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2"
+import * as Node from "../node/internals.ts"
+import type { Connections } from "./connections.ts"
+
+/** @internal */
+export interface Http2 {
+  readonly state: (session: ServerHttp2Session) => "idle" | "fresh" | "inFlight"
+  /** To be called again and again, for the sessions that have come since and those that can be closed. */
+  readonly look: (now: number) => void
+}
+
+/** A client is taken to wait for answers after so many round trips, and milliseconds, without a request. */
+const silentRounds = 2
+const silence = 20
+
+/** Milliseconds, and round trips, after the last answer from which on a client that still sends waits for none. */
+const patience = 100
+const patientRounds = 2
+
+/** Milliseconds for which a request is kept from the app at the longest. */
+const longestHold = 1_000
+
+/** Milliseconds between two round trips. */
+const betweenRounds = 5
+
+/**
+ * Milliseconds, and round trips, in which a client can read the last answer. Some (undici 8) take a request for lost if
+ * the connection ends in the moment in which its answer comes.
+ */
+const farewell = 100
+const farewellRounds = 2
+
+/** Keeps new requests from the app until `release`. */
+const holdRequests = (session: ServerHttp2Session, onRequest: () => void) => {
+  const held: Array<{ readonly stream: ServerHttp2Stream; readonly deliver: () => void }> = []
+  const { emit } = session
+  // An error of a stream that the app has not seen would be nobody's, and end the process.
+  const ignore = () => {}
+  const hold = (event: string, ...details: ReadonlyArray<unknown>): boolean => {
+    if (event !== "stream") return Reflect.apply(emit, session, [event, ...details])
+    const stream = details[0] as ServerHttp2Stream
+    stream.on("error", ignore)
+    const deliver = AsyncResource.bind(() => {
+      if (stream.destroyed) return
+      stream.off("error", ignore)
+      Reflect.apply(emit, session, [event, ...details])
+    })
+    held.push({ stream, deliver })
+    onRequest()
+    return true
+  }
+  const release = () => {
+    Object.assign(session, { emit })
+    // One by one, as Node does it: what a handler throws must not keep the others from running.
+    for (const { deliver } of held.splice(0)) process.nextTick(deliver)
+  }
+  Object.assign(session, { emit: hold })
+  return { count: () => held.filter(({ stream }) => !stream.destroyed).length, release }
+}
+
+interface Watched {
+  roundTrip: number
+  /** Since when it has had no request, once the client has been told. */
+  doneSince: number | undefined
+}
+
+/** @internal */
+export const make = (connections: Connections): Http2 => {
+  const watched = new WeakMap<ServerHttp2Session, Watched>()
+
+  const watch = (session: ServerHttp2Session, sendAway: (release: () => void) => void) => {
+    const watching: Watched = { roundTrip: 0, doneSince: undefined }
+    watched.set(session, watching)
+    let listening = false
+    let told = false
+    const { count, release } = holdRequests(session, () => {
+      if (!listening && !told) listen()
+    })
+
+    const isBusy = () => count() > 0 || Node.openStreams(session) > 0
+
+    /** Sends the client away when it waits for answers, or if it turns out not to wait for any. */
+    const listen = () => {
+      listening = true
+      const begin = performance.now()
+      let changedAt = begin
+      let answeredAt = begin
+      let held = count()
+      let running = Node.openStreams(session) - held
+      let rounds = 0
+
+      const look = (now: number) => {
+        const heldNow = count()
+        const runningNow = Node.openStreams(session) - heldNow
+        if (runningNow < running) answeredAt = now
+        if (heldNow !== held || runningNow !== running) {
+          changedAt = now
+          rounds = 0
+        }
+        held = heldNow
+        running = runningNow
+      }
+
+      const end = () => {
+        clearTimeout(limit)
+        if (!listening) return
+        listening = false
+        if (session.closed || session.destroyed) return release()
+        // All has been answered, and the next request may be on its way.
+        if (!isBusy()) return
+        told = true
+        sendAway(release)
+      }
+      const limit = setTimeout(end, longestHold)
+
+      const round = () => {
+        if (!listening) return
+        const sentAt = performance.now()
+        look(sentAt)
+        if (session.closed || session.destroyed || !isBusy()) return end()
+        const acknowledged = () => {
+          const roundTrip = performance.now() - sentAt
+          watching.roundTrip = roundTrip
+          // What came before the acknowledgement is emitted before this runs.
+          setImmediate(() => {
+            const now = performance.now()
+            rounds++
+            look(now)
+            const isSilent = rounds >= silentRounds && now - changedAt >= silence
+            if (isSilent || now - answeredAt >= patience + patientRounds * roundTrip) end()
+            else setTimeout(round, betweenRounds)
+          })
+        }
+        if (!session.ping(acknowledged)) end()
+      }
+      round()
+    }
+    if (isBusy()) listen()
+  }
+
+  return {
+    state: (session) =>
+      Node.openStreams(session) > 0 ? "inFlight" : (session.state.lastProcStreamID ?? 0) > 0 ? "idle" : "fresh",
+    look: (now) => {
+      for (const connection of connections.all.values()) {
+        const session = connections.session(connection)
+        if (session === undefined || session.closed || session.destroyed) continue
+        const watching = watched.get(session)
+        if (watching === undefined) {
+          watch(session, (release) => {
+            connection.told = true
+            Node.goAway(session, connection.socket, release)
+          })
+        } else if (!connection.told || Node.openStreams(session) > 0) watching.doneSince = undefined
+        else {
+          watching.doneSince ??= now
+          if (now - watching.doneSince >= farewell + farewellRounds * watching.roundTrip) session.close()
+        }
+      }
+    }
+  }
+}

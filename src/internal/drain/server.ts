@@ -1,0 +1,239 @@
+/**
+ * The course of a drain: stop accepting, the app's hook, every protocol's goodbye, the wait, the force, the report.
+ *
+ * @internal
+ */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type * as net from "node:net"
+import type { Drainable, Options, ServerReport } from "../../Drain.ts"
+import * as Node from "../node/internals.ts"
+import { disconnect } from "../seam.ts"
+import type { Connection, Ending } from "./connections.ts"
+import { follow } from "./connections.ts"
+import * as Http1 from "./http1.ts"
+import * as Http2 from "./http2.ts"
+import * as WebSockets from "./webSocket.ts"
+
+/** How often connections are looked at: the precision of every limit but the deadline. */
+const sweepInterval = Duration.millis(50)
+
+/** What `destroy` takes until the 'close' event; a stream in user land may never emit it. */
+const destroyTimeout = Duration.seconds(1)
+
+const settle = (options: Options | undefined) => {
+  const drainTimeout = Duration.decode(options?.drainTimeout ?? "30 seconds")
+  return {
+    drainTimeout,
+    idleMillis: Duration.toMillis(Duration.min(Duration.decode(options?.idleTimeout ?? "10 seconds"), drainTimeout)),
+    hookTimeout: Duration.min(Duration.decode(options?.hookTimeout ?? "5 seconds"), drainTimeout),
+    lingerMillis: Duration.toMillis(Duration.decode(options?.lingerTimeout ?? "2 seconds")),
+    spreadMillis: Duration.toMillis(Duration.decode(options?.webSocketSpread ?? "1 second")),
+    webSocketCode: options?.webSocketCloseCode ?? 1012
+  }
+}
+
+const log = Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" })
+
+const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(Effect.logWarning(message, cause))
+
+type State = "idle" | "fresh" | "inFlight" | "opaque"
+
+type Counts = Record<State | Ending | "open", number>
+
+/** @internal */
+export const make: (server: net.Server, options?: Options) => Effect.Effect<Drainable, never, Scope.Scope> = Effect
+  .fnUntraced(function*(server, options) {
+    const settings = settle(options)
+    const hook = options?.onDrain
+    const report = yield* Deferred.make<ServerReport>()
+    const hurried = yield* Deferred.make<void>()
+    const empty = yield* Deferred.make<void>()
+
+    let stopped = false
+    let started = false
+    const onListening = () => Node.closeListener(server)
+    const stop = () => {
+      if (stopped) return
+      stopped = true
+      // `listen` may still be looking up its host name
+      server.on("listening", onListening)
+      if (server.listening) Node.closeListener(server)
+    }
+
+    const connections = follow(server)
+    const http1 = Http1.make(server, connections, settings.lingerMillis)
+    const http2 = Http2.make(connections)
+    const webSockets = WebSockets.make(server, connections, {
+      code: settings.webSocketCode,
+      spreadMillis: settings.spreadMillis,
+      answerMillis: settings.idleMillis
+    })
+
+    const stateOf = (connection: Connection): State => {
+      const session = connections.session(connection)
+      if (session !== undefined) return http2.state(session)
+      if (connections.handshaking(connection)) return "fresh"
+      return Node.speaksHttp1(connection.socket) ? http1.state(connection) : "opaque"
+    }
+
+    const counts: Counts = {
+      open: 0,
+      idle: 0,
+      fresh: 0,
+      inFlight: 0,
+      opaque: 0,
+      finished: 0,
+      sentAway: 0,
+      timedOut: 0,
+      forced: 0
+    }
+
+    const count = (connection: Connection) => {
+      counts.open++
+      counts[stateOf(connection)]++
+    }
+
+    const sendAway = (now: number) => {
+      http1.begin()
+      http2.look(now)
+      webSockets.begin(now)
+    }
+
+    const begin = (now: number) => {
+      http1.look()
+      connections.all.forEach(count)
+      connections.observe = {
+        opened: count,
+        closed: (ending) => {
+          counts[ending]++
+        },
+        empty: () => Deferred.unsafeDone(empty, Effect.void)
+      }
+      if (connections.all.size === 0) Deferred.unsafeDone(empty, Effect.void)
+      if (hook === undefined) sendAway(now)
+    }
+
+    const closeIfIdle = (connection: Connection, now: number) => {
+      const state = stateOf(connection)
+      if (connection.lingering || (state !== "idle" && state !== "fresh")) {
+        connection.idleSince = undefined
+        return
+      }
+      connection.idleSince ??= now
+      if (now - connection.idleSince < settings.idleMillis) return
+      const session = connections.session(connection)
+      if (session === undefined) connections.destroy(connection, "timedOut")
+      // a client that has been told and does not hang up
+      else if (session.closed || connection.told) connections.destroy(connection, "sentAway")
+      else {
+        connection.ending = "timedOut"
+        connection.idleSince = now
+        Node.goAway(session, connection.socket, () => session.close())
+      }
+    }
+
+    const sweep = Effect.map(Clock.currentTimeMillis, (now) => {
+      http2.look(now)
+      webSockets.sweep(now)
+      http1.look()
+      for (const connection of connections.all.values()) closeIfIdle(connection, now)
+    })
+
+    const force = () => {
+      for (const connection of connections.all.values()) {
+        // these have had all that they asked for: only the client's side of the connection is missing
+        const session = connections.session(connection)
+        const over = connection.lingering ||
+          session !== undefined && (session.destroyed || connection.told && http2.state(session) !== "inFlight")
+        connections.destroy(connection, over ? connection.ending ?? "sentAway" : "forced")
+      }
+    }
+
+    const runHook = hook === undefined
+      ? Effect.void
+      : Effect.suspend(() => hook({ server, sockets: connections.sockets() })).pipe(
+        // lets go of a hook that cannot be interrupted
+        disconnect,
+        Effect.timeoutTo({
+          duration: settings.hookTimeout,
+          onSuccess: () => Effect.void,
+          onTimeout: () => log(Effect.logWarning("The onDrain hook was cut short by hookTimeout"))
+        }),
+        Effect.flatten,
+        Effect.catchAllCause(warn("The onDrain hook failed")),
+        Effect.zipRight(Effect.map(Clock.currentTimeMillis, sendAway))
+      )
+
+    // a WebSocket is foreign code: what it throws must not keep the deadline from being met
+    const sweeps = sweep.pipe(
+      Effect.catchAllCause(warn("A connection could not be drained")),
+      Effect.repeat(Schedule.spaced(sweepInterval))
+    )
+
+    const run = Effect.fnUntraced(function*(startedAt: number) {
+      yield* Effect.zipRight(runHook, Effect.raceFirst(sweeps, Deferred.await(empty))).pipe(
+        Effect.raceFirst(Deferred.await(hurried)),
+        Effect.timeoutOption(settings.drainTimeout)
+      )
+      force()
+      yield* Effect.timeoutOption(Deferred.await(empty), destroyTimeout)
+      http1.end()
+      webSockets.release()
+      Node.stopCheckingConnections(server)
+      connections.observe = undefined
+      const endedAt = yield* Clock.currentTimeMillis
+      const result: ServerReport = {
+        ...counts,
+        // whatever never emitted 'close' has been destroyed all the same
+        forced: counts.open - counts.finished - counts.sentAway - counts.timedOut,
+        webSockets: webSockets.closed(),
+        droppedRequests: http1.dropped(),
+        duration: Duration.millis(endedAt - startedAt)
+      }
+      yield* log(Effect.logDebug("Drained a server", result))
+      return result
+    }, Effect.interruptible)
+
+    const start = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (started) return Effect.void
+      started = true
+      stop()
+      begin(now)
+      // not a child of whoever asks first: an interrupted caller must not leave connections half way
+      return Effect.forkDaemon(Effect.intoDeferred(run(now), report))
+    })
+
+    const drain = Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(report))))
+
+    const hasten = Effect.uninterruptibleMask((restore) =>
+      start.pipe(
+        Effect.zipRight(Deferred.succeed(hurried, undefined)),
+        Effect.zipRight(restore(Deferred.await(report))),
+        Effect.asVoid
+      )
+    )
+
+    yield* Effect.addFinalizer(() =>
+      Effect.interruptible(drain).pipe(
+        Effect.timeoutOption(Duration.sum(settings.drainTimeout, Duration.sum(destroyTimeout, destroyTimeout))),
+        Effect.zipRight(Effect.sync(() => {
+          webSockets.release()
+          connections.unfollow()
+          server.off("listening", onListening)
+        }))
+      )
+    )
+
+    return {
+      drain,
+      hasten,
+      stopAccepting: Effect.sync(stop),
+      webSockets: (webSocketServer) => Effect.sync(() => webSockets.add(webSocketServer))
+    }
+  })

@@ -1,0 +1,119 @@
+/**
+ * This process on Node, as the rest of the library asks for it.
+ *
+ * @internal
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Runtime from "effect/Runtime"
+import * as fs from "node:fs"
+import { isMainThread } from "node:worker_threads"
+import type { Env } from "../../Env.ts"
+import { fromResult } from "../seam.ts"
+import { files } from "./files.ts"
+import { connectionDescriptor, missingFunction, resumeReading, stopReading } from "./internals.ts"
+import * as nodeProc from "./proc.ts"
+import { deathSignalPrefix, findProgram } from "./program.ts"
+import { queueConnections } from "./queue.ts"
+import * as sockets from "./sockets.ts"
+import { spawn } from "./spawn.ts"
+import { startCommand, startDirectory, startExecutable } from "./start.ts"
+import * as stopSignals from "./stopSignals.ts"
+import * as streams from "./streams.ts"
+
+const unsupported: Option.Option<string> = process.platform === "win32"
+  ? Option.some("Windows does not pass sockets to another process by descriptor")
+  : !isMainThread
+  ? Option.some("a worker thread has no signals and no process of its own")
+  : Option.map(missingFunction, (name) => `Node ${process.version} lacks ${name}`)
+
+// On the process itself, so that two copies of this package in one process see each other.
+const holderKey = Symbol.for("effect-tableflip/Upgrader/holder")
+const holders = process as unknown as Record<symbol, string | undefined>
+
+const claim = (holder: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const first = Option.fromNullable(holders[holderKey])
+      if (Option.isNone(first)) holders[holderKey] = holder
+      return first
+    }),
+    (first) =>
+      Effect.sync(() => {
+        if (Option.isNone(first)) delete holders[holderKey]
+      })
+  )
+
+const signals = (signal: NodeJS.Signals) =>
+  Effect.gen(function*() {
+    const deliveries = yield* Effect.acquireRelease(Queue.unbounded<NodeJS.Signals>(), Queue.shutdown)
+    const deliver = () => void deliveries.unsafeOffer(signal)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => process.on(signal, deliver)),
+      () => Effect.sync(() => process.off(signal, deliver))
+    )
+    return deliveries as Queue.Dequeue<NodeJS.Signals>
+  })
+
+export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
+  const directory = startDirectory()
+  const executable = startExecutable(directory)
+  const start = startCommand(directory, executable)
+  return {
+    pid: process.pid,
+    unsupported,
+    directory,
+    executable,
+    start: Effect.suspend(() => fromResult(start)),
+    variables: Effect.sync(() => process.env),
+    removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),
+    setTitle: (title) =>
+      Effect.sync(() => {
+        process.title = title
+      }),
+    // Only here does it hold against the explicit `process.exit(0)` of NodeRuntime.runMain.
+    setExitCode: (code) =>
+      Effect.sync(() =>
+        process.once("exit", () => {
+          process.exitCode = code
+        })
+      ),
+    endWithin: (duration, lastWords) =>
+      Effect.map(Effect.runtime(), (runtime) => {
+        const end = () => {
+          Runtime.runSync(runtime, lastWords(process.getActiveResourcesInfo()))
+          process.exit()
+        }
+        setTimeout(end, Duration.toMillis(duration)).unref()
+      }),
+    claim,
+    holdStopSignals: stopSignals.hold,
+    signals,
+    findProgram,
+    deathSignalPrefix,
+    spawn,
+    reader: streams.openReader,
+    writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),
+    write: (descriptor, bytes) => Effect.sync(() => streams.write(descriptor, bytes)),
+    closeDescriptor: (descriptor) => Effect.sync(() => streams.closeDescriptor(descriptor)),
+    bind: sockets.bind,
+    adopt: sockets.adopt,
+    queueConnections,
+    bindPacket: sockets.bindPacket,
+    adoptPacket: sockets.adoptPacket,
+    borrowListener: sockets.borrowListener,
+    borrowPacket: sockets.borrowPacket,
+    adoptConnection: sockets.adoptConnection,
+    connectionDescriptor,
+    stopReading: (socket) => Effect.sync(() => stopReading(socket)),
+    resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
+    isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
+    isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
+    addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
+    terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),
+    isSocket: (path) => Effect.sync(() => fs.statSync(path, { throwIfNoEntry: false })?.isSocket() === true),
+    files
+  }
+})

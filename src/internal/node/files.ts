@@ -1,0 +1,73 @@
+/**
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { constants } from "node:fs"
+import * as fs from "node:fs/promises"
+import * as path from "node:path"
+import type { Files } from "../../Env.ts"
+
+/**
+ * A file name that nobody else uses: for files that are made under it, with O_EXCL or by bind(2), before they are
+ * renamed. It need not be a secret, and `node:crypto` would cost two milliseconds at every start.
+ */
+export const uniqueName = (): string => `.${process.pid.toString(36)}-${Math.random().toString(36).slice(2, 12)}`
+
+/** More than a number and the white space around it is none of ours. */
+const longest = 4096
+
+/**
+ * Whoever may write the directory can put there what is no plain file: a pipe keeps a reader waiting for ever, a link
+ * leads to somebody else's file or to one without end.
+ */
+const readSmall = async (file: string): Promise<Option.Option<string>> => {
+  const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
+  const handle = await fs.open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  try {
+    const stat = await handle.stat()
+    if (!stat.isFile() || stat.size > longest) return Option.none()
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(longest), 0, longest, 0)
+    return Option.some(buffer.toString("utf8", 0, bytesRead))
+  } finally {
+    await handle.close()
+  }
+}
+
+const codeOf = (cause: unknown) => (cause as NodeJS.ErrnoException).code
+
+// A link (ELOOP), a socket (ENXIO).
+const isNoFile = (cause: unknown): boolean => ["ENOENT", "ELOOP", "ENXIO"].includes(codeOf(cause) ?? "")
+
+const isMissing = (cause: unknown): boolean => codeOf(cause) === "ENOENT"
+
+const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, unknown> =>
+  Effect.tryPromise({ try: run, catch: (cause) => cause })
+
+const writeTemporary = async (file: string, content: string): Promise<void> => {
+  const handle = await fs.open(file, "wx", 0o644)
+  try {
+    await handle.writeFile(content)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+export const files: Files = {
+  read: (file) => Effect.catchIf(attempt(() => readSmall(file)), isNoFile, () => Effect.succeed(Option.none())),
+  readWhole: (file) => attempt(() => fs.readFile(file, "utf8")),
+  // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
+  writeAtomic: (file, content) =>
+    Effect.suspend(() => {
+      const temporary = path.join(path.dirname(file), uniqueName())
+      return attempt(async () => {
+        await writeTemporary(temporary, content)
+        await fs.rename(temporary, file)
+      }).pipe(
+        Effect.tapError(() => Effect.ignore(attempt(() => fs.unlink(temporary)))),
+        Effect.uninterruptible
+      )
+    }),
+  remove: (file) => attempt(() => fs.unlink(file)).pipe(Effect.catchIf(isMissing, () => Effect.void))
+}

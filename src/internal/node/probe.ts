@@ -1,0 +1,101 @@
+/**
+ * Asking whether a process serves. The socket that it listens on is shared with the process that it is to replace, and a
+ * connection goes to whichever is quicker. So each probe first looks who has accepted its connection, and only one that
+ * the new process (or a child of it) has accepted counts.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as http from "node:http"
+import * as https from "node:https"
+import * as net from "node:net"
+import * as tls from "node:tls"
+import { accepterOf } from "./proc.ts"
+
+/** What a probe has seen, in words; none if it was answered as it should be by the process it is meant for. */
+export type Outcome = string | undefined
+
+const connect = (host: string, port: number): Effect.Effect<net.Socket, string> =>
+  Effect.async((resume) => {
+    const socket = net.connect({ host, port })
+    socket.once("connect", () => resume(Effect.succeed(socket)))
+    socket.on("error", (cause) => resume(Effect.fail(cause.message)))
+    return Effect.sync(() => socket.destroy())
+  })
+
+/** Milliseconds between two looks at who has accepted. */
+const lookInterval = 5
+
+/** A socket that is only accepted when data is there (TCP_DEFER_ACCEPT) is told from a busy one by waiting this long. */
+const deferredAfter = 300
+
+const isOurs = (socket: net.Socket, pid: number, patience: number) =>
+  Effect.gen(function*() {
+    const { localPort = 0, remotePort = 0 } = socket
+    for (let waited = 0;; waited += lookInterval) {
+      const accepter = accepterOf({ localPort, remotePort }, pid)
+      if (accepter !== "nobody" || waited >= patience) return accepter
+      yield* Effect.sleep(lookInterval)
+    }
+  })
+
+const notAccepted = "the connection was not accepted"
+const byAnother = "the connection was accepted by another process"
+
+const scopedSocket = (host: string, port: number) =>
+  Effect.acquireRelease(connect(host, port), (socket) => Effect.sync(() => socket.destroy()))
+
+/** Whether the process accepts connections there. */
+export const probeTcp = (
+  { host, pid, port }: { readonly host: string; readonly port: number; readonly pid: number }
+): Effect.Effect<Outcome> =>
+  scopedSocket(host, port).pipe(
+    // Interrupted by whoever has no patience left.
+    Effect.flatMap((socket) => isOurs(socket, pid, Number.POSITIVE_INFINITY)),
+    Effect.map((accepter) => accepter === "family" ? undefined : byAnother),
+    Effect.scoped,
+    Effect.catchAll(Effect.succeed)
+  )
+
+const portOf = (url: URL) => url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port)
+
+/** `URL` keeps the brackets of an IPv6 address. */
+const hostOf = (url: URL) => url.hostname.replace(/^\[|\]$/g, "")
+
+const request = (url: URL, socket: net.Socket): Effect.Effect<number, string> =>
+  Effect.async((resume) => {
+    const isTls = url.protocol === "https:"
+    // Which certificate it has is not what the probe is for.
+    const createConnection = () =>
+      isTls ?
+        tls.connect({ socket, servername: net.isIP(hostOf(url)) === 0 ? hostOf(url) : "", rejectUnauthorized: false })
+        : socket
+    const sent = (isTls ? https : http).get(url, {
+      createConnection,
+      headers: { "user-agent": "tableflip-probe", connection: "keep-alive" }
+    }, (response) => {
+      response.resume()
+      resume(Effect.succeed(response.statusCode ?? 0))
+    })
+    sent.on("error", (cause) => resume(Effect.fail(cause.message)))
+    return Effect.sync(() => sent.destroy())
+  })
+
+/** Whether the process answers this request with a status from 200 to 399. */
+export const probeHttp = ({ pid, url }: { readonly url: URL; readonly pid: number }): Effect.Effect<Outcome> =>
+  Effect.gen(function*() {
+    const socket = yield* scopedSocket(hostOf(url), portOf(url))
+    const accepter = yield* isOurs(socket, pid, deferredAfter)
+    if (accepter === "other") return byAnother
+    const answer = yield* Effect.fork(request(url, socket))
+    if (accepter === "nobody") {
+      const after = yield* Effect.raceFirst(
+        isOurs(socket, pid, Number.POSITIVE_INFINITY),
+        Effect.as(Fiber.await(answer), "nobody" as const)
+      )
+      if (after !== "family") return after === "other" ? byAnother : notAccepted
+    }
+    const status = yield* Fiber.join(answer)
+    return status >= 200 && status < 400 ? undefined : `the answer has the status ${status}`
+  }).pipe(Effect.scoped, Effect.catchAll(Effect.succeed))

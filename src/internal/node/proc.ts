@@ -1,0 +1,133 @@
+/**
+ * What Linux tells in /proc about sockets and processes. Elsewhere, and where it may not be read, nothing is known.
+ *
+ * @internal
+ */
+import * as fs from "node:fs"
+import type { Address } from "../../Address.ts"
+
+const readOrEmpty = (file: string): string => {
+  try {
+    return fs.readFileSync(file, "latin1")
+  } catch {
+    return ""
+  }
+}
+
+export const isThere: boolean = process.platform === "linux" && fs.existsSync("/proc/self/net/tcp")
+
+interface TcpSocket {
+  readonly localAddress: string
+  readonly localPort: number
+  readonly remotePort: number
+  /** "0" for a connection that nobody has accepted yet. */
+  readonly inode: string
+}
+
+const parseTcp = (line: string): TcpSocket | undefined => {
+  const [, local = "", remote = "", , , , , , , inode] = line.trim().split(/\s+/)
+  const [localAddress, localPort] = local.split(":")
+  const [, remotePort] = remote.split(":")
+  return localAddress === undefined || localPort === undefined || remotePort === undefined || inode === undefined
+    ? undefined
+    : { localAddress, localPort: Number.parseInt(localPort, 16), remotePort: Number.parseInt(remotePort, 16), inode }
+}
+
+const findTcp = (matches: (socket: TcpSocket) => boolean): TcpSocket | undefined => {
+  for (const file of ["/proc/self/net/tcp", "/proc/self/net/tcp6"]) {
+    for (const line of readOrEmpty(file).split("\n").slice(1)) {
+      const socket = line === "" ? undefined : parseTcp(line)
+      if (socket !== undefined && matches(socket)) return socket
+    }
+  }
+  return undefined
+}
+
+/** The words of an address are in the byte order of the machine, as 32-bit numbers. */
+const bytesOf = (hex: string): ReadonlyArray<number> =>
+  (hex.match(/.{8}/g) ?? []).flatMap((word) => {
+    const number = Number.parseInt(word, 16)
+    const bytes = new DataView(new ArrayBuffer(4))
+    bytes.setUint32(0, number, isLittleEndian)
+    return Array.from({ length: 4 }, (_, index) => bytes.getUint8(index))
+  })
+
+const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
+const hostOf = (hex: string): string => {
+  const bytes = bytesOf(hex)
+  if (bytes.length === 4) return bytes.join(".")
+  const groups = Array.from({ length: 8 }, (_, n) => ((bytes[2 * n] ?? 0) << 8 | (bytes[2 * n + 1] ?? 0)).toString(16))
+  // The URL parser writes the address in its shortest form.
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1)
+}
+
+/** Where a listening socket is bound. */
+export const addressOf = (descriptor: number): Address | undefined => {
+  const inode = inodeOf(descriptor)
+  const tcp = findTcp((socket) => socket.inode === inode)
+  if (tcp !== undefined) return { host: hostOf(tcp.localAddress), port: tcp.localPort }
+  for (const line of readOrEmpty("/proc/self/net/unix").split("\n")) {
+    const [, , , , , , found, ...path] = line.split(/\s+/)
+    if (found === inode && path.length > 0) return { path: path.join(" ").replace(/^@/, "\0") }
+  }
+  return undefined
+}
+
+const inodeOf = (descriptor: number): string | undefined => {
+  try {
+    return String(fs.fstatSync(descriptor).ino)
+  } catch {
+    return undefined
+  }
+}
+
+const childrenOf = (pid: number): ReadonlyArray<number> => {
+  const threads = readDirectory(`/proc/${pid}/task`)
+  return threads.flatMap((thread) =>
+    readOrEmpty(`/proc/${pid}/task/${thread}/children`).split(" ").filter((child) => child !== "").map(Number)
+  )
+}
+
+const readDirectory = (directory: string): ReadonlyArray<string> => {
+  try {
+    return fs.readdirSync(directory)
+  } catch {
+    return []
+  }
+}
+
+const holds = (pid: number, target: string): boolean =>
+  readDirectory(`/proc/${pid}/fd`).some((descriptor) => {
+    try {
+      return fs.readlinkSync(`/proc/${pid}/fd/${descriptor}`) === target
+    } catch {
+      return false
+    }
+  })
+
+const familyHolds = (pid: number, target: string): boolean =>
+  holds(pid, target) || childrenOf(pid).some((child) => familyHolds(child, target))
+
+/**
+ * Who has accepted a connection to this machine: the process or one that descends from it, another one, or nobody as far
+ * as can be known.
+ */
+export const accepterOf = (
+  connection: { readonly localPort: number; readonly remotePort: number },
+  pid: number
+): "family" | "other" | "nobody" => {
+  const socket = findTcp(({ localPort, remotePort }) =>
+    localPort === connection.remotePort && remotePort === connection.localPort
+  )
+  if (socket === undefined || socket.inode === "0") return "nobody"
+  return familyHolds(pid, `socket:[${socket.inode}]`) ? "family" : "other"
+}
+
+export const terminalOf = (pid: number): "foreground" | "background" | "none" => {
+  const stat = readOrEmpty(`/proc/${pid}/stat`)
+  // The name of the program comes before, in parentheses, and may hold anything.
+  const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  if (terminal === undefined || terminal === "0") return "none"
+  return group === foreground ? "foreground" : "background"
+}

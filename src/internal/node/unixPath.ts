@@ -1,0 +1,144 @@
+/**
+ * Unix sockets at a path. libuv removes the name it was asked to bind when the binding process closes the socket, even
+ * while a successor listens there (Node issue 19729). So a socket is bound under a name that nobody else ever uses and
+ * then renamed, which also replaces the file of a dead process in one step.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as fs from "node:fs"
+import * as net from "node:net"
+import * as os from "node:os"
+import * as path from "node:path"
+import type { PathAddress } from "../../Address.ts"
+import { ListenError } from "../../TableflipError.ts"
+import { uniqueName } from "./files.ts"
+import * as internals from "./internals.ts"
+import type { ServerHandle } from "./internals.ts"
+
+export const isAbstract = (socketPath: string): boolean => socketPath.startsWith("\0")
+
+// struct sockaddr_un, see unix(7); macOS has 104. Node 20 and 22 cut longer names off without a word.
+const longestPath = process.platform === "linux" ? 107 : 103
+
+const invalid = (address: PathAddress, detail: string) =>
+  Effect.fail(new ListenError({ reason: "InvalidAddress", address: address.path, detail }))
+
+interface BoundPath {
+  readonly handle: ServerHandle
+  readonly publish: () => void
+  readonly prepare: Effect.Effect<void, ListenError>
+}
+
+type ToListenError = (cause: unknown) => ListenError
+
+export const bindPath = (
+  address: PathAddress,
+  toListenError: ToListenError
+): Effect.Effect<BoundPath, ListenError> =>
+  Effect.gen(function*() {
+    const { mode } = address
+    const temporary = path.join(path.dirname(address.path), uniqueName())
+    const longest = isAbstract(address.path) || temporary.length < address.path.length ? address.path : temporary
+    if (address.path.length === 0) return yield* invalid(address, "the path is empty")
+    if (Buffer.byteLength(longest) > longestPath) {
+      return yield* invalid(address, `the path is too long; ${longestPath} bytes is what the system takes`)
+    }
+    if (isAbstract(address.path)) return yield* bindAbstract(address, toListenError)
+    const prepare = checkFree(address, toListenError)
+    yield* prepare
+    const handle = internals.bindPipe(temporary)
+    if (typeof handle === "number") {
+      // libuv says EACCES for it, which sends people to look at permissions.
+      const directory = path.dirname(address.path)
+      return yield* fs.existsSync(directory)
+        ? toListenError(handle)
+        : invalid(address, `the directory ${directory} does not exist`)
+    }
+    if (mode !== undefined) {
+      yield* setMode(temporary, mode, address, toListenError).pipe(
+        Effect.tapError(() => Effect.sync(() => handle.close()))
+      )
+    }
+    return { handle, prepare, publish: () => fs.renameSync(temporary, address.path) }
+  })
+
+// fcntl.h; Node has no name for it.
+const O_PATH = 0o10000000
+
+/**
+ * Nobody can connect yet, so the mode comes in time. `chmod` follows links, and whoever may write the directory could put
+ * one there that leads to any file; so the file is held first and looked at.
+ */
+const setMode = (
+  socketPath: string,
+  mode: number,
+  address: PathAddress,
+  toListenError: ToListenError
+): Effect.Effect<void, ListenError> =>
+  Effect.try({
+    try: () => {
+      if (process.platform !== "linux") return fs.lchmodSync(socketPath, mode) === undefined
+      const descriptor = fs.openSync(socketPath, O_PATH | fs.constants.O_NOFOLLOW)
+      try {
+        const isSocket = fs.fstatSync(descriptor).isSocket()
+        if (isSocket) fs.chmodSync(`/proc/self/fd/${descriptor}`, mode)
+        return isSocket
+      } finally {
+        fs.closeSync(descriptor)
+      }
+    },
+    catch: toListenError
+  }).pipe(
+    Effect.filterOrElse((isSocket) => isSocket, () =>
+      invalid(
+        address,
+        "somebody has put something else in the place of the socket; use a directory that only this user can write"
+      )),
+    Effect.asVoid
+  )
+
+const bindAbstract = (address: PathAddress, toListenError: ToListenError): Effect.Effect<BoundPath, ListenError> => {
+  if (process.platform !== "linux") return invalid(address, "abstract sockets exist on Linux only")
+  const handle = internals.bindPipe(address.path)
+  return typeof handle === "number"
+    ? Effect.fail(toListenError(handle))
+    : Effect.succeed({ handle, prepare: Effect.void, publish: () => {} })
+}
+
+/** A socket that nobody answers at is the leftover of a dead process; one that answers, or another file, is not ours. */
+const checkFree = (address: PathAddress, toListenError: ToListenError): Effect.Effect<void, ListenError> =>
+  Effect.suspend(() => {
+    const stat = fs.lstatSync(address.path, { throwIfNoEntry: false })
+    if (stat === undefined) return Effect.void
+    if (!stat.isSocket()) return invalid(address, "a file is there that is not a socket; it is left alone")
+    return Effect.async<void, ListenError>((resume) => {
+      const probe = net.connect(address.path)
+      const inUse = toListenError(-os.constants.errno.EADDRINUSE)
+      probe.once("connect", () => {
+        probe.destroy()
+        resume(Effect.fail(inUse))
+      })
+      probe.once(
+        "error",
+        (cause: NodeJS.ErrnoException) =>
+          resume(cause.code === "ECONNREFUSED" || cause.code === "ENOENT" ? Effect.void : Effect.fail(inUse))
+      )
+    })
+  }).pipe(Effect.catchAllDefect((cause) => Effect.fail(toListenError(cause))))
+
+/** What tells a file apart from another that has come to its path. */
+export interface FileIdentity {
+  readonly dev: number
+  readonly ino: number
+}
+
+export const fileIdentity = (socketPath: string): FileIdentity | undefined =>
+  fs.lstatSync(socketPath, { throwIfNoEntry: false })
+
+/** Removes the path only while it is still the file that it was when this process began to serve it. */
+export const unlinkOwn = (socketPath: string, own: FileIdentity): Effect.Effect<void> =>
+  Effect.ignore(Effect.try(() => {
+    const current = fileIdentity(socketPath)
+    if (current?.ino === own.ino && current.dev === own.dev) fs.unlinkSync(socketPath)
+  }))

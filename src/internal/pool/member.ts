@@ -1,0 +1,169 @@
+/**
+ * One process of a pool: it is started and ready in time, or nothing is left of it; and once it has been told to finish,
+ * it has ended in time.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import type { ExitStatus } from "../../ExitStatus.ts"
+import type { StartFailure } from "../../PoolError.ts"
+import { ProcessStartError, ReadyTimeoutError } from "../../PoolError.ts"
+import type { ProcessName } from "../../PoolEvent.ts"
+import { PoolEvent } from "../../PoolEvent.ts"
+import { type Driver, forkHereIn } from "../seam.ts"
+import type { Retirement } from "../wire/control.ts"
+
+/** A started process, as a pool sees it. The scope it was started in ends it. */
+export interface Member {
+  readonly pid: number
+  /** Completes when it serves; fails as soon as it is known that it will not. */
+  readonly ready: Effect.Effect<void, StartFailure>
+  readonly exit: Effect.Effect<ExitStatus>
+  /** Asks it to finish. */
+  readonly retire: (why: Retirement) => Effect.Effect<void>
+  /** Tells it that every older copy of it has ended. */
+  readonly eldersGone: Effect.Effect<void>
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+}
+
+/** A place in the pool, which always has the same name. */
+export interface SlotSpec {
+  readonly name: string
+  readonly index: number
+  readonly start: (how: {
+    readonly size: number
+    readonly generation: number
+    readonly restarts: number
+  }) => Effect.Effect<Member, StartFailure, Scope.Scope>
+  /** Whether a process that ends by itself is started again. */
+  readonly restart: "always" | "on-failure" | "never"
+  /** Whether the pool fails with a process that failed and is not started again. */
+  readonly fatal: boolean
+}
+
+export type SlotState = "starting" | "serving" | "restarting" | "done"
+
+export interface Slot {
+  readonly spec: SlotSpec
+  readonly driver: Driver<ExitStatus>
+  state: SlotState
+  /** Milliseconds since the epoch. */
+  since: number
+  restarts: number
+  current: Running | undefined
+  /** Starts its process again. */
+  keeper: Fiber.RuntimeFiber<void> | undefined
+}
+
+export interface Running {
+  readonly slot: Slot
+  readonly member: Member
+  readonly generation: number
+  readonly since: number
+  readonly scope: Scope.CloseableScope
+  /** Milliseconds since the epoch at which it was told to finish. */
+  retiredAt: number | undefined
+  /** How it ended. */
+  status: ExitStatus | undefined
+}
+
+export interface MemberOptions {
+  /** The scope of the pool. */
+  readonly scope: Scope.Scope
+  readonly readyTimeout: Duration.Duration
+  readonly stopTimeout: Duration.Duration
+  readonly publish: (event: PoolEvent) => Effect.Effect<void>
+}
+
+/** How a process of a pool is called in messages. */
+export const describe = ({ index, name }: { readonly name: string; readonly index: number }): string =>
+  name === "worker" ? `worker ${index}` : `process ${name}`
+
+export const nameOf = ({ generation, member, slot: { spec } }: Running): ProcessName => ({
+  name: spec.name,
+  index: spec.index,
+  pid: member.pid,
+  generation
+})
+
+/**
+ * Starts a process in a slot and waits until it serves. If that fails or is interrupted, the process has ended.
+ * What is to be done with one that serves is done before anything can interrupt.
+ */
+export const launch = (
+  options: MemberOptions,
+  { eldersGone, generation, onExit, onReady, size, slot }: {
+    readonly slot: Slot
+    readonly size: number
+    readonly generation: number
+    readonly eldersGone: Effect.Effect<void>
+    readonly onReady: (running: Running) => Effect.Effect<void>
+    readonly onExit: (running: Running, status: ExitStatus) => Effect.Effect<void>
+  }
+): Effect.Effect<void, ProcessStartError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.fork(options.scope, ExecutionStrategy.sequential)
+      const begin = Effect.gen(function*() {
+        const member = yield* slot.spec.start({ size, generation, restarts: slot.restarts })
+        yield* options.publish(PoolEvent.Started({ ...placeOf(slot), pid: member.pid, generation }))
+        yield* eldersGone.pipe(Effect.zipRight(member.eldersGone), Effect.interruptible, Effect.forkScoped)
+        yield* Effect.timeoutFail(member.ready, {
+          duration: options.readyTimeout,
+          onTimeout: () => new ReadyTimeoutError({ pid: member.pid, timeout: options.readyTimeout })
+        })
+        return member
+      })
+      const member = yield* restore(Scope.extend(begin, scope)).pipe(
+        Effect.onExit((exit) => Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void),
+        Effect.mapError((cause) => new ProcessStartError({ process: describe(slot.spec), cause }))
+      )
+      const since = yield* Clock.currentTimeMillis
+      const running: Running = { slot, member, generation, since, scope, retiredAt: undefined, status: undefined }
+      yield* options.publish(PoolEvent.Ready(nameOf(running)))
+      yield* onReady(running)
+      yield* member.exit.pipe(
+        Effect.interruptible,
+        Effect.tap((status) => {
+          running.status = status
+          return Scope.close(scope, Exit.void)
+        }),
+        Effect.tap((status) =>
+          options.publish(PoolEvent.Exited({ ...nameOf(running), status, expected: running.retiredAt !== undefined }))
+        ),
+        Effect.flatMap((status) => onExit(running, status)),
+        forkHereIn(options.scope)
+      )
+    })
+  )
+
+const placeOf = ({ spec: { index, name } }: Slot) => ({ name, index })
+
+/** Lets a process finish, and ends it if that takes too long. Tells whether it had to be killed. */
+export const retire = (options: MemberOptions, running: Running, why: Retirement): Effect.Effect<boolean> =>
+  Effect.gen(function*() {
+    const { member } = running
+    yield* options.publish(PoolEvent.Retired(nameOf(running)))
+    yield* member.retire(why)
+    const ended = yield* Effect.timeoutOption(Effect.interruptible(member.exit), options.stopTimeout)
+    if (Option.isSome(ended)) return false
+    yield* options.publish(PoolEvent.Killed(nameOf(running)))
+    yield* Effect.logWarning(
+      `The ${describe(running.slot.spec)} (process ${member.pid}) has not ended within ${
+        Duration.format(options.stopTimeout)
+      } and is killed`
+    )
+    yield* member.signal("SIGKILL")
+    yield* Effect.timeoutOption(Effect.interruptible(member.exit), killDelay)
+    return true
+  })
+
+/** Only a process that the kernel cannot end (waiting for a broken disk, say) outlives SIGKILL by that much. */
+const killDelay = Duration.seconds(10)

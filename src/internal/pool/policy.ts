@@ -1,0 +1,34 @@
+/**
+ * What the end of a process means for its pool.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as ExitStatus from "../../ExitStatus.ts"
+import { ProcessStartError } from "../../PoolError.ts"
+import { ChildExitedError } from "../../TableflipError.ts"
+import type { Running, SlotSpec } from "./member.ts"
+import { describe } from "./member.ts"
+
+export const hasFailed = (status: ExitStatus.ExitStatus): boolean => status._tag === "Killed" || status.code !== 0
+
+export const isStartedAgain = ({ restart }: SlotSpec, status: ExitStatus.ExitStatus): boolean =>
+  restart === "always" || (restart === "on-failure" && hasFailed(status))
+
+/** The status of a process that has not come up, as the restart schedule sees it. */
+export const statusOf = ({ cause }: ProcessStartError): ExitStatus.ExitStatus =>
+  cause._tag === "ChildExitedError" ? cause.status : ExitStatus.Exited({ code: 1 })
+
+/** Fails if one has said that it is ready and has ended since, unless it may have done its work. */
+export const noneHasEnded = (fresh: ReadonlyArray<Running>): Effect.Effect<void, ProcessStartError> =>
+  Effect.forEach(
+    fresh,
+    ({ member, slot: { spec }, status }) =>
+      status === undefined || (spec.restart !== "always" && !hasFailed(status)) ? Effect.void : Effect.fail(
+        new ProcessStartError({
+          process: describe(spec),
+          cause: new ChildExitedError({ pid: member.pid, status, ready: true })
+        })
+      ),
+    { discard: true }
+  )

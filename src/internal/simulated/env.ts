@@ -1,0 +1,284 @@
+/**
+ * `Env` for one process of a simulated machine.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as dgram from "node:dgram"
+import * as net from "node:net"
+import type { Address, PortAddress } from "../../Address.ts"
+import { format, isPath } from "../../Address.ts"
+import type { BoundListener, BoundPacket, ByteReader, Env } from "../../Env.ts"
+import * as ExitStatus from "../../ExitStatus.ts"
+import { DescriptorError, ListenError } from "../../TableflipError.ts"
+import { end, offerUnsafe, take } from "../seam.ts"
+import type { Kernel, Open, SimulatedProcess, Socket } from "./kernel.ts"
+import * as kernelOf from "./kernel.ts"
+
+const directory = "/srv/app"
+const executable = "/usr/bin/node"
+
+const makeSocket = (kernel: Kernel, address: Address): Socket => {
+  const port = isPath(address) ? 0 : address.port === 0 ? kernel.freePort++ : address.port
+  const socket: Socket = { _tag: "Socket", key: format(address), port, accepting: new Set() }
+  kernel.sockets.add(socket)
+  return socket
+}
+
+const listenerOf = (
+  kernel: Kernel,
+  process: SimulatedProcess,
+  address: Address,
+  socket: Socket,
+  descriptor: number
+): BoundListener => {
+  const bound = isPath(address)
+    ? address.path
+    : { address: address.host ?? "::", family: "IPv4", port: socket.port }
+  let server: net.Server | undefined
+  return {
+    descriptor: () => process.descriptors.get(descriptor) === socket ? Option.some(descriptor) : Option.none(),
+    address: bound,
+    attach: (to) => {
+      server = Object.assign(to, { address: () => bound })
+    },
+    prepare: Effect.void,
+    listen: () => {
+      if (server !== undefined && !socket.accepting.has(process.pid)) {
+        socket.accepting.add(process.pid)
+        const listening = server
+        setImmediate(() => listening.emit("listening"))
+      }
+      return undefined
+    },
+    publish: () => undefined,
+    close: () => kernelOf.close(kernel, process, descriptor),
+    unlink: Effect.void
+  }
+}
+
+const isInUse = (kernel: Kernel, address: Address) =>
+  (isPath(address) || address.port !== 0) && [...kernel.sockets].some(({ key }) => key === format(address))
+
+/** UDP sockets and connections are real objects that reach nobody. */
+const packetOf = (kernel: Kernel, process: SimulatedProcess, descriptor: number): BoundPacket => {
+  const socket = dgram.createSocket("udp4")
+  socket.once("close", () => kernelOf.close(kernel, process, descriptor))
+  return {
+    socket,
+    descriptor: () => process.descriptors.has(descriptor) ? Option.some(descriptor) : Option.none(),
+    start: () => {}
+  }
+}
+
+const readerOf = (process: SimulatedProcess, descriptor: number, pipe: kernelOf.Pipe): ByteReader => ({
+  read: Effect.option(take(pipe.bytes)),
+  descriptor: Effect.sync(() => process.descriptors.has(descriptor) ? Option.some(descriptor) : Option.none())
+})
+
+const spawn = (
+  kernel: Kernel,
+  parent: SimulatedProcess,
+  onStart: (child: SimulatedProcess, environment: Readonly<Record<string, string>>) => Effect.Effect<void>
+): Env["Type"]["spawn"] =>
+(request) =>
+  Effect.gen(function*() {
+    if (kernel.spawnError !== undefined) return yield* kernel.spawnError
+    const child = yield* kernelOf.makeProcess(kernel, request.environment)
+    const ready = yield* kernelOf.makePipe
+    const names = yield* kernelOf.makePipe
+    const notification = yield* kernelOf.makePipe
+    const inherit: ReadonlyArray<Open> = [
+      ...request.leading?.map((leading): Open =>
+        leading === "notification"
+          ? { _tag: "WriteEnd", pipe: notification }
+          : parent.descriptors.get(Number(leading)) ?? { _tag: "Other" }
+      ) ?? [],
+      { _tag: "WriteEnd", pipe: ready },
+      { _tag: "ReadEnd", pipe: names },
+      ...request.inherit.map((descriptor) => parent.descriptors.get(descriptor) ?? { _tag: "Other" } as const)
+    ]
+    for (const open of inherit) kernelOf.allocate(child, open)
+    if (Option.isSome(request.state)) {
+      const state = yield* kernelOf.makePipe
+      kernelOf.allocate(child, { _tag: "ReadEnd", pipe: state })
+      offerUnsafe(state.bytes, request.state.value)
+      yield* end(state.bytes)
+    }
+    const control = request.control ? yield* kernelOf.makePipe : undefined
+    const controlEnd = control && kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: control })
+    if (control !== undefined) kernelOf.allocate(child, { _tag: "ReadEnd", pipe: control })
+    const readyEnd = kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: ready })
+    const namesEnd = kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: names })
+    offerUnsafe(names.bytes, request.names)
+    yield* onStart(child, request.environment)
+    return {
+      pid: child.pid,
+      exit: Deferred.await(child.exit),
+      signal: (signal: NodeJS.Signals) => kernelOf.send(kernel, child, signal, killed),
+      ready: readerOf(parent, readyEnd, ready),
+      answers: Option.none(),
+      tell: (bytes) => Effect.sync(() => control !== undefined && control.read && offerUnsafe(control.bytes, bytes)),
+      notification: request.leading?.includes("notification") === true
+        ? Option.some(
+          readerOf(parent, kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: notification }), notification)
+        )
+        : Option.none(),
+      lastLines: Effect.succeed([]),
+      outputEnd: Effect.void,
+      close: Effect.sync(() => {
+        kernelOf.close(kernel, parent, readyEnd)
+        kernelOf.close(kernel, parent, namesEnd)
+        if (controlEnd !== undefined) kernelOf.close(kernel, parent, controlEnd)
+      }),
+      unref: Effect.sync(() => kernelOf.close(kernel, parent, readyEnd))
+    }
+  })
+
+export const killed = (signal: NodeJS.Signals): ExitStatus.ExitStatus => ExitStatus.Killed({ signal })
+
+/** The machine as one of its processes sees it. */
+export const make = (
+  kernel: Kernel,
+  self: SimulatedProcess,
+  onStart: (child: SimulatedProcess, environment: Readonly<Record<string, string>>) => Effect.Effect<void>
+): Env["Type"] => {
+  const connections = new WeakMap<net.Socket, number>()
+  const notOpen = (descriptor: number) =>
+    new DescriptorError({ reason: "NotOpen", name: String(descriptor), detail: "is not open" })
+  const changeFile = (change: () => void) =>
+    Effect.suspend(() => kernel.fileError === undefined ? Effect.sync(change) : Effect.fail(kernel.fileError))
+  return {
+    pid: self.pid,
+    unsupported: Option.none(),
+    directory,
+    executable,
+    start: Effect.succeed({ executable, args: ["app.js"], directory }),
+    variables: Effect.sync(() => ({ ...self.variables })),
+    removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete self.variables[name])),
+    setTitle: () => Effect.void,
+    setExitCode: () => Effect.void,
+    endWithin: () => Effect.void,
+    claim: (holder) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const first = Option.fromNullable(self.holder)
+          self.holder ??= holder
+          return first
+        }),
+        (first) =>
+          Effect.sync(() => {
+            if (Option.isNone(first)) self.holder = undefined
+          })
+      ),
+    holdStopSignals: Effect.void,
+    signals: (signal) =>
+      Effect.acquireRelease(
+        Effect.tap(Queue.unbounded<NodeJS.Signals>(), (queue) =>
+          Effect.sync(() => self.handlers.set(signal, (self.handlers.get(signal) ?? new Set()).add(queue)))),
+        (queue) =>
+          Effect.zipRight(Effect.sync(() => self.handlers.get(signal)?.delete(queue)), Queue.shutdown(queue))
+      ),
+    findProgram: ({ name }) => Effect.succeed(name),
+    deathSignalPrefix: () => Effect.succeedNone,
+    spawn: spawn(kernel, self, onStart),
+    reader: (descriptor) =>
+      Effect.acquireRelease(
+        Effect.suspend(() => {
+          const open = self.descriptors.get(descriptor)
+          return open?._tag === "ReadEnd"
+            ? Effect.succeed(readerOf(self, descriptor, open.pipe))
+            : Effect.fail(notOpen(descriptor))
+        }),
+        () => Effect.sync(() => kernelOf.close(kernel, self, descriptor))
+      ),
+    writeAndClose: (descriptor, bytes) =>
+      Effect.sync(() => {
+        const open = self.descriptors.get(descriptor)
+        const taken = open?._tag === "WriteEnd" && open.pipe.read && offerUnsafe(open.pipe.bytes, bytes)
+        kernelOf.close(kernel, self, descriptor)
+        return taken
+      }),
+    write: (descriptor, bytes) =>
+      Effect.sync(() => {
+        const open = self.descriptors.get(descriptor)
+        return open?._tag === "WriteEnd" && open.pipe.read && offerUnsafe(open.pipe.bytes, bytes)
+      }),
+    closeDescriptor: (descriptor) => Effect.sync(() => kernelOf.close(kernel, self, descriptor)),
+    bind: (address) =>
+      Effect.suspend(() => {
+        if (isInUse(kernel, address)) {
+          return new ListenError({
+            reason: "AddressInUse",
+            address: format(address),
+            detail: "another process listens there"
+          })
+        }
+        const socket = makeSocket(kernel, address)
+        return Effect.succeed(listenerOf(kernel, self, address, socket, kernelOf.allocate(self, socket)))
+      }),
+    adopt: (address, descriptor) =>
+      Effect.suspend(() => {
+        const open = self.descriptors.get(descriptor)
+        return open?._tag === "Socket"
+          ? Effect.succeed(listenerOf(kernel, self, address, open, descriptor))
+          : new ListenError({
+            reason: "WrongDescriptor",
+            address: format(address),
+            detail: `the inherited descriptor ${descriptor} is not a listening socket`
+          })
+      }),
+    queueConnections: () => Effect.void,
+    bindPacket: (_address: PortAddress) =>
+      Effect.sync(() => packetOf(kernel, self, kernelOf.allocate(self, { _tag: "Other" }))),
+    adoptPacket: (_address, descriptor) => Effect.sync(() => packetOf(kernel, self, descriptor)),
+    borrowListener: (server) => {
+      const descriptor = kernelOf.allocate(self, { _tag: "Other" })
+      return {
+        descriptor: () => Option.some(descriptor),
+        address: server.address(),
+        attach: () => {},
+        prepare: Effect.void,
+        listen: () => undefined,
+        publish: () => undefined,
+        close: () => {},
+        unlink: Effect.void
+      }
+    },
+    borrowPacket: () => packetOf(kernel, self, kernelOf.allocate(self, { _tag: "Other" })),
+    adoptConnection: (_name, descriptor) =>
+      Effect.sync(() => {
+        const socket = new net.Socket()
+        connections.set(socket, descriptor)
+        socket.once("close", () => kernelOf.close(kernel, self, descriptor))
+        return socket
+      }),
+    connectionDescriptor: (socket) => {
+      if (socket.destroyed) return Option.none()
+      const descriptor = connections.get(socket) ?? kernelOf.allocate(self, { _tag: "Other" })
+      connections.set(socket, descriptor)
+      return Option.some(descriptor)
+    },
+    stopReading: (socket) => Effect.sync(() => socket.pause()),
+    resumeReading: (socket) => Effect.sync(() => socket.resume()),
+    isStream: (descriptor) =>
+      Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
+    isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),
+    addressOf: () => Effect.succeedNone,
+    terminalOf: () => Effect.succeed("none"),
+    isSocket: (path) => Effect.sync(() => [...kernel.sockets].some(({ key }) => key === path)),
+    files: {
+      read: (path) => Effect.sync(() => Option.fromNullable(kernel.files.get(path))),
+      readWhole: (path) =>
+        Effect.suspend(() => {
+          const content = kernel.files.get(path)
+          return content === undefined ? Effect.fail(`there is no ${path}` as unknown) : Effect.succeed(content)
+        }),
+      writeAtomic: (path, content) => changeFile(() => kernel.files.set(path, content)),
+      remove: (path) => changeFile(() => kernel.files.delete(path))
+    }
+  }
+}

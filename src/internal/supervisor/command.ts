@@ -1,0 +1,138 @@
+/**
+ * One process of a command that may know nothing of this library: how it is started, told to stop, and seen by a pool.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as path from "node:path"
+import * as util from "node:util"
+import * as ChildProcess from "../../ChildProcess.ts"
+import type { Command, Leading } from "../../Env.ts"
+import { Env } from "../../Env.ts"
+import { EnvironmentFileError } from "../../PoolError.ts"
+import * as Readiness from "../../Readiness.ts"
+import type { Member, SlotSpec } from "../pool/member.ts"
+import { encode, Word } from "../wire/control.ts"
+import * as socketActivation from "../wire/listenFds.ts"
+import type { Settings } from "./options.ts"
+import { waitUntilReady } from "./readiness.ts"
+import type { Socket } from "./sockets.ts"
+
+export interface CommandOptions {
+  readonly settings: Settings
+  readonly sockets: ReadonlyArray<Socket>
+  /** What has the kernel tell the command when this process dies. */
+  readonly deathSignalPrefix: ReadonlyArray<string>
+  /** Whether it has heard of the stop from its terminal, so that it is not told twice. */
+  readonly hasHeard: (pid: number) => Effect.Effect<boolean>
+  readonly onStart: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
+  /** Whether an older one has said by this library's protocol that it was ready. */
+  readonly hasSpoken: () => boolean
+}
+
+type Variables = Readonly<Record<string, string | undefined>>
+
+const readEnvironmentFile = (env: Env["Type"], file: string) =>
+  env.files.readWhole(path.resolve(env.directory, file)).pipe(
+    Effect.map((content): Variables => util.parseEnv(content)),
+    Effect.mapError((cause) => new EnvironmentFileError({ path: file, cause }))
+  )
+
+const readEnvironment = (env: Env["Type"], { environmentFiles }: Settings) =>
+  Effect.map(
+    Effect.forEach(environmentFiles, (file) => readEnvironmentFile(env, file)),
+    (files): Variables => Object.assign({}, ...files)
+  )
+
+// A shell passes on only what could be a variable of its own.
+const isShellName = (name: string) => /^[A-Za-z_]\w*$/.test(name)
+
+/**
+ * `LISTEN_PID` has to be the id of the command itself, which nobody knows before it is there. A shell knows its own, and
+ * keeps it when it becomes the command.
+ */
+const withListenPid = (command: ReadonlyArray<string>, environment: Variables): ReadonlyArray<string> => {
+  const lost = Object.entries(environment).flatMap(([name, value]) =>
+    value === undefined || isShellName(name) ? [] : [`${name}=${value}`]
+  )
+  const rest = lost.length === 0 ? command : ["env", "--", ...lost, ...command]
+  return ["/bin/sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$@"`, "sh", ...rest]
+}
+
+const toCommand = (line: ReadonlyArray<string>, directory: string): Command => {
+  const [executable = "", ...args] = line
+  return { executable, args, directory }
+}
+
+/** The sockets, and behind them the descriptor of the notification at the number that the command expects. */
+const leadingOf = (sockets: ReadonlyArray<Socket>, readiness: Readiness.Readiness) => {
+  const leading: Array<NonNullable<ChildProcess.Options["leading"]>[number]> = sockets.map((
+    { aliases, descriptor }
+  ) => ({
+    descriptor,
+    name: aliases[0]
+  }))
+  if (readiness._tag !== "Descriptor") return leading
+  while (leading.length < readiness.number - firstLeading) leading.push({ descriptor: "filler" satisfies Leading })
+  return [...leading, { descriptor: "notification" as const }]
+}
+
+const firstLeading = 3
+
+/** The first descriptor that `--ready-fd` and the like may name. */
+export const firstFree = (sockets: ReadonlyArray<Socket>): number => firstLeading + sockets.length
+
+const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number) {
+  const { deathSignalPrefix, settings, sockets } = options
+  const env = yield* Env
+  const { args = [], name } = settings.command
+  const directory = path.resolve(env.directory, settings.command.directory ?? ".")
+  const changes = yield* readEnvironment(env, settings)
+  const environment = { ...yield* env.variables, ...changes }
+  const program = yield* env.findProgram({ name, directory, searchPath: environment["PATH"] })
+  const line = [...deathSignalPrefix, program, ...args]
+  return yield* ChildProcess.spawn({
+    command: toCommand(sockets.length === 0 ? line : withListenPid(line, environment), directory),
+    environment: { ...changes, ...socketActivation.encode(sockets.map(({ name }) => name)) },
+    leading: leadingOf(sockets, settings.readiness),
+    descriptors: sockets.flatMap(({ aliases, descriptor }) => aliases.slice(1).map((name) => ({ name, descriptor }))),
+    capture: settings.capture,
+    control: "supervised",
+    generation,
+    stopSignal: settings.stopSignal,
+    grace: settings.stopTimeout
+  })
+})
+
+/** A program that takes longer to load than the warm-up must not be taken for one that will never say a word. */
+const readinessOf = ({ hasSpoken, settings: { readiness } }: CommandOptions) =>
+  readiness._tag === "Warmup" && hasSpoken() ? Readiness.Wire : readiness
+
+/** A place in the pool for the command. */
+export const slot = (
+  env: Env["Type"],
+  options: CommandOptions,
+  place: { readonly name: string; readonly index: number }
+): SlotSpec => {
+  const { settings } = options
+  return {
+    ...place,
+    restart: settings.restart,
+    fatal: true,
+    start: ({ generation }) =>
+      Effect.gen(function*() {
+        const child = yield* spawn(options, generation)
+        yield* options.onStart(child)
+        const member: Member = {
+          pid: child.pid,
+          ready: waitUntilReady(child, readinessOf(options), settings.readyTimeout),
+          exit: child.exit,
+          retire: () =>
+            Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid)).pipe(Effect.asVoid),
+          eldersGone: Effect.asVoid(child.tell(encode(Word.EldersGone()))),
+          signal: child.signal
+        }
+        return member
+      }).pipe(Effect.provideService(Env, env))
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * A supervisor as the main thing of its process: what signals do.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import { Env } from "../../Env.ts"
+import * as ExitStatus from "../../ExitStatus.ts"
+import type { PoolError, ProcessStartError } from "../../PoolError.ts"
+import { Supervisor } from "../../Supervisor.ts"
+import { samePress } from "../samePress.ts"
+
+/** What a terminal sends, too, to everybody in its foreground. */
+const fromTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGQUIT", "SIGWINCH"]
+
+/** Whatever else a program may want to be told by. Node would answer SIGUSR1 by opening its debugger. */
+const passedOn: ReadonlyArray<NodeJS.Signals> = [...fromTerminal, "SIGUSR1", "SIGUSR2"]
+
+/** These stop a background process that uses the terminal, which must stay so where there is one. */
+const withoutTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGTTIN", "SIGTTOU"]
+
+const forEachDelivery = Effect.fnUntraced(function*(
+  signal: NodeJS.Signals,
+  handle: Effect.Effect<unknown>
+) {
+  const env = yield* Env
+  const deliveries = yield* env.signals(signal)
+  yield* Queue.take(deliveries).pipe(
+    Effect.zipRight(handle),
+    Effect.forever,
+    Effect.interruptible,
+    Effect.forkScoped
+  )
+})
+
+export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boolean | undefined }): Effect.Effect<
+  ExitStatus.ExitStatus,
+  ProcessStartError | PoolError,
+  Env | Supervisor
+> =>
+  Effect.gen(function*() {
+    const env = yield* Env
+    const supervisor = yield* Supervisor
+    const scope = yield* Effect.scope
+    const end = yield* Deferred.make<ExitStatus.ExitStatus, ProcessStartError | PoolError>()
+    const inForeground = Effect.map(env.terminalOf(env.pid), (terminal) => terminal === "foreground")
+    const hadTerminal = (yield* env.terminalOf(env.pid)) !== "none"
+    let stoppedAt: number | undefined
+
+    const leave = Effect.logWarning("Leaving the command running, as --leave-running asks for").pipe(
+      Effect.zipRight(supervisor.leave),
+      Effect.as(ExitStatus.Exited({ code: 0 }))
+    )
+
+    const stop = (byTerminal: boolean) => leaveRunning ? leave : supervisor.stop({ byTerminal })
+
+    const onStop = (signal: NodeJS.Signals) =>
+      Effect.gen(function*() {
+        const now = performance.now()
+        const byTerminal = signal === "SIGINT" && (yield* inForeground)
+        if (stoppedAt === undefined) {
+          stoppedAt = now
+          yield* Effect.logInfo(`${signal}: stopping`)
+          yield* Effect.forkIn(Effect.intoDeferred(stop(byTerminal), end), scope)
+        } else if (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress)) {
+          yield* Effect.logWarning(`${signal} again: what has not ended gets SIGKILL`)
+          yield* supervisor.hasten
+        }
+      })
+
+    const onReload = Effect.gen(function*() {
+      if (stoppedAt !== undefined) return
+      // The window is closed, the line is down: nobody is there who could want a reload.
+      if (hadTerminal && (yield* env.terminalOf(env.pid)) === "none") return yield* onStop("SIGHUP")
+      yield* Effect.logInfo("SIGHUP: reloading")
+      yield* Effect.forkIn(
+        Effect.catchAll(supervisor.reload, (error) =>
+          error._tag === "TerminatingError" ? Effect.void : Effect.logError(`The reload has failed. ${error.message}`)),
+        scope
+      )
+    })
+
+    const passOn = (signal: NodeJS.Signals) =>
+      Effect.gen(function*() {
+        if (fromTerminal.includes(signal) && (yield* inForeground)) {
+          return
+        }
+        yield* Effect.logDebug(`${signal}: passing it on`)
+        yield* supervisor.signal(signal)
+      })
+
+    yield* forEachDelivery("SIGHUP", onReload)
+    yield* forEachDelivery("SIGTERM", onStop("SIGTERM"))
+    yield* forEachDelivery("SIGINT", onStop("SIGINT"))
+    const more = hadTerminal ? [] : withoutTerminal
+    yield* Effect.forEach([...passedOn, ...more], (signal) =>
+      forEachDelivery(signal, passOn(signal)))
+
+    const untilEnd = Effect.zipRight(supervisor.start, supervisor.exit).pipe(
+      // Whoever stops it knows how it ends.
+      Effect.catchTag("TerminatingError", () =>
+        Effect.never)
+    )
+    yield* Effect.forkScoped(Effect.flatMap(
+      Effect.exit(untilEnd),
+      (exit) =>
+        stoppedAt === undefined
+          // Other copies of it may be there.
+          ? Effect.zipRight(supervisor.stop(), Deferred.done(end, exit))
+          : Effect.void
+    ))
+    return yield* Deferred.await(end)
+  }).pipe(Effect.scoped)

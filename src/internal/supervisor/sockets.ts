@@ -1,0 +1,103 @@
+/**
+ * The sockets of a supervisor: bound once, and given to every generation of its command.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { Address, FdName } from "../../Address.ts"
+import * as addressModule from "../../Address.ts"
+import type { Env } from "../../Env.ts"
+import type { Listen } from "../../Supervisor.ts"
+import type { ListenError } from "../../TableflipError.ts"
+import { ProtocolError } from "../../TableflipError.ts"
+import { fromResult } from "../seam.ts"
+import * as socketActivation from "../wire/listenFds.ts"
+import type { Settings } from "./options.ts"
+
+export interface Socket {
+  readonly descriptor: number
+  /** For readers of `LISTEN_FDNAMES`. */
+  readonly name: string
+  /** For programs on this library, which ask for it by its address. */
+  readonly aliases: ReadonlyArray<FdName>
+}
+
+/** A name that another socket has already would lead to the wrong one. */
+const unique = (sockets: ReadonlyArray<Socket>): ReadonlyArray<Socket> => {
+  const taken = new Set<string>()
+  const isFree = ({ address, network }: FdName) => {
+    const key = `${network} ${address}`
+    if (taken.has(key)) return false
+    taken.add(key)
+    return true
+  }
+  return sockets.map((socket) => ({ ...socket, aliases: socket.aliases.filter(isFree) }))
+}
+
+/** The address as an app asks for it, with the name of the socket as the name of the address. */
+const nameAddress = ({ address, name }: Listen): Address =>
+  name === undefined || addressModule.isPath(address) ? address : { ...address, name }
+
+const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: boolean) {
+  const environment = yield* env.variables
+  const decoded = isWanted ? socketActivation.decode(environment, env.pid) : undefined
+  yield* env.removeVariables(socketActivation.variables)
+  return yield* Effect.forEach(
+    decoded === undefined ? [] : yield* fromResult(decoded),
+    ({ descriptor, name }) =>
+      Effect.gen(function*() {
+        if (!(yield* env.isStream(descriptor))) {
+          return yield* new ProtocolError({
+            source: "LISTEN_FDS",
+            detail: `names descriptor ${descriptor}, which is not a socket`
+          })
+        }
+        const address = yield* env.addressOf(descriptor)
+        const socket: Socket = {
+          descriptor,
+          name,
+          aliases: Option.match(address, {
+            onNone: () => [],
+            onSome: (address) => socketActivation.aliases(nameAddress({ address, name }))
+          })
+        }
+        return socket
+      })
+  )
+})
+
+/** The sockets, those that systemd has opened first. `isLeft` tells at the end whether somebody else serves them on. */
+export const open: (
+  env: Env["Type"],
+  settings: Settings,
+  isLeft: () => boolean
+) => Effect.Effect<ReadonlyArray<Socket>, ListenError | ProtocolError, Scope.Scope> = Effect.fnUntraced(
+  function*(env, settings, isLeft) {
+    const activated = yield* takeActivated(env, settings.activated)
+    const bound = yield* Effect.forEach(settings.listen, (listen) =>
+      Effect.map(
+        Effect.acquireRelease(
+          env.bind(listen.address),
+          (listener) =>
+            Effect.zipRight(Effect.suspend(() => isLeft() ? Effect.void : listener.unlink), Effect.sync(listener.close))
+        ),
+        (listener) => ({ ...listen, listener })
+      ))
+    yield* env.queueConnections(bound)
+    return unique([
+      ...activated,
+      ...bound.flatMap((listen): ReadonlyArray<Socket> =>
+        Option.match(listen.listener.descriptor(), {
+          onNone: () => [],
+          onSome: (descriptor) => [{
+            descriptor,
+            name: listen.name ?? socketActivation.unnamed,
+            aliases: socketActivation.aliases(nameAddress(listen))
+          }]
+        })
+      )
+    ])
+  }
+)

@@ -1,0 +1,218 @@
+/**
+ * The supervisor of a command: a pool whose processes are generations of it.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as path from "node:path"
+import { Env } from "../../Env.ts"
+import type * as ExitStatus from "../../ExitStatus.ts"
+import * as PidFile from "../../PidFile.ts"
+import type { ProcessStartError, ReplaceError } from "../../PoolError.ts"
+import { RestartsExhaustedError } from "../../PoolError.ts"
+import type { BuildError, Options, Supervisor } from "../../Supervisor.ts"
+import { InvalidOptionError, NotReadyError, NotSupportedError, TerminatingError } from "../../TableflipError.ts"
+import * as poolEvents from "../pool/events.ts"
+import { hasFailed, statusOf } from "../pool/policy.ts"
+import type { Pool } from "../pool/pool.ts"
+import * as pool from "../pool/pool.ts"
+import type { ProcessStatus } from "../pool/status.ts"
+import * as seam from "../seam.ts"
+import { Word } from "../wire/control.ts"
+import * as family from "./children.ts"
+import * as supervisedCommand from "./command.ts"
+import type { Settings } from "./options.ts"
+import * as supervisorOptions from "./options.ts"
+import { restartSchedule } from "./restartSchedule.ts"
+import * as supervisorSockets from "./sockets.ts"
+
+/** A pool adds its own to it, and whoever is ended for being late gets the more exact words of the command. */
+const afterReadyTimeout = Duration.seconds(5)
+
+/** Of several copies that ended, one that failed speaks for all. */
+const worst = (statuses: ReadonlyArray<ExitStatus.ExitStatus>): Option.Option<ExitStatus.ExitStatus> =>
+  Option.fromNullable(statuses.find(hasFailed) ?? statuses[0])
+
+type ReloadError = NotReadyError | ReplaceError | TerminatingError
+
+/** While one runs, one more waits for its turn, and whoever asks for yet another gets that one. */
+const oneBehind = <E>(run: Effect.Effect<void, E>, scope: Scope.Scope): Effect.Effect<void, E> => {
+  let waiting: Deferred.Deferred<void, E> | undefined
+  const turn = Effect.unsafeMakeSemaphore(1)
+  return Effect.gen(function*() {
+    if (waiting !== undefined) return yield* Deferred.await(waiting)
+    const mine = yield* Deferred.make<void, E>()
+    waiting = mine
+    const begin = Effect.sync(() => {
+      waiting = undefined
+    })
+    yield* Effect.zipRight(begin, run).pipe(
+      turn.withPermits(1),
+      Effect.intoDeferred(mine),
+      Effect.interruptible,
+      Effect.forkIn(scope)
+    )
+    return yield* Deferred.await(mine)
+  })
+}
+
+/**
+ * Whether a first start is repeated. A command that is killed a moment before it is ready comes back like one that is
+ * killed a moment later. But one that gives up by itself before it ever served has a reason, such as a mistake in its
+ * configuration, that whoever starts it wants to know at once; unless it is always to be started again.
+ */
+const isTriedAgain = ({ cause }: ProcessStartError, { restart }: Settings): boolean => {
+  const isCrash = cause._tag === "ChildExitedError" || cause._tag === "ReadyTimeoutError"
+  const isKilled = cause._tag === "ChildExitedError" && cause.status._tag === "Killed"
+  return isCrash && (restart === "always" || (restart === "on-failure" && isKilled))
+}
+
+/** The first start, as often as the policy says. */
+const startUntilReady = Effect.fnUntraced(function*(
+  start: Pool["start"],
+  settings: Settings,
+  name: string
+) {
+  const driver = yield* seam.driver(restartSchedule(settings.limits))
+  let restarts = 0
+  const attempt: Effect.Effect<void, ProcessStartError | RestartsExhaustedError | TerminatingError> = Effect.catchTag(
+    start,
+    "ProcessStartError",
+    (error) => {
+      const status = statusOf(error)
+      if (!isTriedAgain(error, settings)) return Effect.fail(error)
+      return Effect.matchEffect(driver.next(status), {
+        onFailure: () => new RestartsExhaustedError({ process: name, restarts, status }),
+        onSuccess: () => {
+          restarts += 1
+          return Effect.zipRight(Effect.logWarning(`${error.message}; starting it again`), attempt)
+        }
+      })
+    }
+  )
+  return yield* attempt
+})
+
+export const make: (options: Options) => Effect.Effect<Supervisor["Type"], BuildError, Env | Scope.Scope> = Effect
+  .fnUntraced(function*(options) {
+    const env = yield* Env
+    const settings = yield* seam.fromResult(supervisorOptions.decode(options))
+    if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
+    const scope = yield* Effect.scope
+    let isLeft = false
+    let isStopping = false
+    let heardByTerminal = false
+
+    const sockets = yield* supervisorSockets.open(env, settings, () => isLeft)
+    yield* checkDescriptor(settings, supervisedCommand.firstFree(sockets))
+    if (settings.pidFile !== undefined) {
+      const pidFile = yield* PidFile.make(settings.pidFile)
+      yield* Effect.acquireRelease(pidFile.write, () => Effect.ignoreLogged(pidFile.remove))
+    }
+    const deathSignalPrefix = settings.leaveRunning ? Option.none() : yield* env.deathSignalPrefix(settings.stopSignal)
+    const { events, publish } = yield* poolEvents.make
+    const name = settings.workers === 1 ? path.basename(settings.command.name) : "worker"
+    const children = yield* family.make
+
+    const commandOptions: supervisedCommand.CommandOptions = {
+      settings,
+      sockets,
+      deathSignalPrefix: Option.getOrElse(deathSignalPrefix, () => []),
+      hasHeard: (pid) =>
+        heardByTerminal
+          ? Effect.map(env.terminalOf(pid), (terminal) => terminal === "foreground")
+          : Effect.succeed(false),
+      onStart: children.add,
+      hasSpoken: children.hasSpoken
+    }
+    const processes = yield* pool.make({
+      size: settings.workers,
+      worker: (index) => supervisedCommand.slot(env, commandOptions, { name, index }),
+      others: [],
+      generation: 1,
+      atOnce: settings.atOnce,
+      restart: restartSchedule(settings.limits),
+      // The schedule looks at that itself: it must not forget the restarts that it counts.
+      healthyAfter: Duration.infinity,
+      readyTimeout: Duration.sum(settings.readyTimeout, afterReadyTimeout),
+      stopTimeout: settings.stopTimeout,
+      eldersGone: Effect.void,
+      publish
+    })
+
+    const started = yield* Deferred.make<void, ReloadError>()
+    const stopping = yield* Deferred.make<void>()
+    const stopped = yield* Deferred.make<ExitStatus.ExitStatus>()
+
+    const inState = (...states: ReadonlyArray<ProcessStatus["state"]>) =>
+      Effect.map(
+        processes.status,
+        (all) =>
+          children.withPids(all.flatMap(({ pid, state }) => pid !== undefined && states.includes(state) ? [pid] : []))
+      )
+
+    const stopAll = Effect.gen(function*() {
+      const serving = yield* inState("serving")
+      // Those that serve now; where none does, what comes up, or what it was that ended last.
+      const current = serving.length > 0 ? serving : children.all()
+      yield* Deferred.succeed(stopping, void 0)
+      yield* processes.stop(Word.Stopped({ signal: settings.stopSignal }))
+      yield* children.flush
+      const statuses = yield* Effect.timeoutOption(
+        Effect.interruptible(Effect.forEach(current, ({ exit }) => exit)),
+        exitDelay
+      )
+      return Option.getOrUndefined(Option.flatMap(statuses, worst)) ?? children.lastStatus()
+    })
+
+    return {
+      start: startUntilReady(processes.start, settings, name).pipe(
+        Effect.raceFirst(Effect.zipRight(Deferred.await(stopping), new TerminatingError())),
+        Effect.onExit((exit) => Deferred.done(started, Exit.mapError(exit, () => new NotReadyError()))),
+        Effect.interruptible
+      ),
+      reload: oneBehind(
+        Effect.zipRight(Deferred.await(started), Effect.suspend(() => processes.replace)),
+        scope
+      ),
+      status: processes.status,
+      // One that has only just been started may not have set a handler yet, and would be ended by it.
+      signal: (signal) =>
+        Effect.flatMap(inState("serving"), Effect.forEach((child) => child.signal(signal), { discard: true })),
+      stop: ({ byTerminal = false } = {}) =>
+        Effect.suspend(() => {
+          if (isStopping) return Deferred.await(stopped)
+          isStopping = true
+          heardByTerminal = byTerminal
+          return Effect.tap(stopAll, (status) => Deferred.succeed(stopped, status))
+        }).pipe(Effect.uninterruptible),
+      hasten: Effect.suspend(() =>
+        Effect.forEach(children.all(), (child) => child.signal("SIGKILL"), { discard: true })
+      ),
+      leave: Effect.flatMap(inState("serving", "draining"), (children) => {
+        isLeft = true
+        return Effect.forEach(children, ({ release }) => release, { discard: true })
+      }),
+      exit: Effect.map(Effect.ensuring(processes.done, children.flush), children.lastStatus),
+      events
+    }
+  })
+
+const checkDescriptor = ({ readiness }: Settings, firstFree: number) =>
+  readiness._tag === "Descriptor" && readiness.number < firstFree
+    ? Effect.fail(
+      new InvalidOptionError({
+        option: "readiness",
+        value: `descriptor ${readiness.number}, which is one of the sockets`,
+        expected: `descriptor ${firstFree} or above`
+      })
+    )
+    : Effect.void
+
+/** What has been killed ends in a moment. */
+const exitDelay = Duration.seconds(1)

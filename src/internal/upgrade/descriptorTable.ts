@@ -1,0 +1,95 @@
+/**
+ * Which descriptors this process has under which names: those that were inherited and not yet asked for, and those in
+ * use. A name has one user, and each descriptor one owner.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as net from "node:net"
+import type { FdName } from "../../Address.ts"
+import type { NamedDescriptor } from "../../ChildProcess.ts"
+import type { BoundListener } from "../../Env.ts"
+
+/** Something in use, which goes to the child at the next upgrade. */
+export interface Entry {
+  readonly name: FdName
+  /** Its number; none once it has been closed by whoever uses it. */
+  readonly descriptor: () => Option.Option<number>
+  readonly listener?: BoundListener
+  /** The server that accepts on the listener. */
+  server?: net.Server
+  /** A connection, which this process lets go of when another has taken over. */
+  readonly connection?: net.Socket
+  /** Starts receiving, when this process is ready. */
+  readonly start?: () => void
+}
+
+export interface DescriptorTable {
+  /** Removes an inherited descriptor and makes the caller its owner. */
+  readonly takeInherited: (name: FdName) => Option.Option<number>
+  /** Removes all inherited descriptors and makes the caller their owner. */
+  readonly takeAllInherited: () => ReadonlyArray<NamedDescriptor>
+  /** Whether a name is in use. One whose descriptor has been closed is free again. */
+  readonly isTaken: (name: FdName) => boolean
+  /** What is in use and open. */
+  readonly entries: () => ReadonlyArray<Entry>
+  /** Takes a name, opens what belongs to it, and gives both back when the scope closes. */
+  readonly claim: <A, E>(options: {
+    readonly name: FdName
+    readonly onTaken: () => E
+    readonly open: Effect.Effect<A, E>
+    readonly toEntry: (opened: A) => Entry
+    readonly close: (opened: A) => Effect.Effect<void>
+  }) => Effect.Effect<readonly [opened: A, entry: Entry], E, Scope.Scope>
+}
+
+const keyOf = (name: FdName): string => JSON.stringify([name.kind, name.network, name.address])
+
+export const make = (inherited: ReadonlyArray<NamedDescriptor>): DescriptorTable => {
+  const unclaimed = new Map(inherited.map((item) => [keyOf(item.name), item]))
+  const opening = new Set<string>()
+  const used = new Map<string, Entry>()
+
+  const isTaken = (name: FdName): boolean => {
+    const key = keyOf(name)
+    const entry = used.get(key)
+    return opening.has(key) || (entry !== undefined && Option.isSome(entry.descriptor()))
+  }
+
+  return {
+    takeInherited: (name) => {
+      const item = unclaimed.get(keyOf(name))
+      unclaimed.delete(keyOf(name))
+      return Option.fromNullable(item?.descriptor)
+    },
+    takeAllInherited: () => {
+      const items = [...unclaimed.values()]
+      unclaimed.clear()
+      return items
+    },
+    isTaken,
+    entries: () => [...used.values()].filter((entry) => Option.isSome(entry.descriptor())),
+    claim: ({ close, name, onTaken, open, toEntry }) => {
+      const key = keyOf(name)
+      const opened = Effect.suspend(() => {
+        if (isTaken(name)) return Effect.fail(onTaken())
+        opening.add(key)
+        return open.pipe(
+          Effect.map((opened) => {
+            const entry = toEntry(opened)
+            used.set(key, entry)
+            return [opened, entry] as const
+          }),
+          Effect.ensuring(Effect.sync(() => opening.delete(key)))
+        )
+      })
+      return Effect.acquireRelease(opened, ([opened, entry]) =>
+        Effect.suspend(() => {
+          if (used.get(key) === entry) used.delete(key)
+          return close(opened)
+        }))
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * The end of a process that served: it is announced, done once, and told of.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Env } from "../../Env.ts"
+import type { DrainReport } from "../../UpgraderEvent.ts"
+import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
+import type { Draining } from "./drainAll.ts"
+import type { Settings } from "./options.ts"
+import type { Registry } from "./registry.ts"
+
+interface DrainProcessOptions {
+  readonly env: Env["Type"]
+  readonly settings: Settings
+  readonly draining: Draining
+  readonly generation: number
+  readonly exit: Effect.Effect<ExitReason>
+  readonly registry: Pick<Registry, "stopAccepting" | "letGoOfConnections">
+  readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
+}
+
+/** There is one drain: whoever asks later waits for it, and nobody's impatience stops it. */
+export const drainProcess = (options: DrainProcessOptions): Effect.Effect<Effect.Effect<DrainReport>> =>
+  Effect.map(Deferred.make<DrainReport>(), (result) => {
+    let started = false
+    const start = Effect.suspend(() => {
+      if (started) return Effect.void
+      started = true
+      return Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(run(options), result)))
+    })
+    return Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(result))))
+  })
+
+const run = ({ draining, env, exit, generation, publish, registry, settings }: DrainProcessOptions) =>
+  Effect.gen(function*() {
+    // If nothing has been decided, nobody has taken over: it is like a stop.
+    const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
+    yield* env.setTitle(`draining (generation ${generation})`)
+    yield* publish(UpgraderEvent.Draining({ generation }))
+    if (reason._tag === "Upgraded") yield* registry.letGoOfConnections
+    const report = yield* draining.drain(reason, registry.stopAccepting)
+    yield* log(report)
+    if (settings.forcedExitCode !== 0 && report.servers.some(({ forced }) => forced > 0)) {
+      yield* env.setExitCode(settings.forcedExitCode)
+    }
+    yield* publish(UpgraderEvent.Drained({ generation, report }))
+    // Whoever listens is interrupted by what follows.
+    yield* Effect.yieldNow()
+    return report
+  }).pipe(Effect.annotateLogs("state", `draining (generation ${generation})`))
+
+const log = ({ servers }: DrainReport) =>
+  Effect.forEach(servers, (server) =>
+    Effect.logInfo(
+      `Drained ${server.address} in ${Duration.format(server.duration)}: ${server.open} connection(s), ` +
+        `${server.sentAway} sent away, ${server.finished} finished, ${server.timedOut} timed out, ` +
+        `${server.forced} forced`
+    ), { discard: true })

@@ -1,0 +1,280 @@
+/**
+ * The state machine of an upgrader. Everything that can happen is a message in one inbox, and one fiber answers them in
+ * order; so two things never happen at once, and no request can be lost between two waits.
+ *
+ * @internal
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import type { ReadyError, UpgradeError } from "../../TableflipError.ts"
+import {
+  AlreadyUpgradedError,
+  NotReadyError,
+  ParentRunningError,
+  TerminatingError,
+  UpgradeInProgressError
+} from "../../TableflipError.ts"
+import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
+import { forkToTheEnd } from "../seam.ts"
+
+/** What a successful upgrade tells. */
+export interface Successor {
+  readonly pid: number
+  readonly generation: number
+}
+
+type Reply<A, E> = Deferred.Deferred<A, E>
+
+type Message = Data.TaggedEnum<{
+  Ready: { readonly reply: Reply<void, ReadyError> }
+  Upgrade: { readonly reply: Reply<Successor, UpgradeError> }
+  Stop: {}
+  Replaced: Successor
+  ElderExited: {}
+  AttemptEnded: { readonly exit: Exit.Exit<Successor, UpgradeError> }
+  Close: {}
+}>
+const Message = Data.taggedEnum<Message>()
+
+type State = Data.TaggedEnum<{
+  Starting: {}
+  Serving: {}
+  Upgrading: { readonly reply: Reply<Successor, UpgradeError>; readonly attempt: Fiber.RuntimeFiber<void> }
+  /** Told to stop while a new process was being started, which is being ended. */
+  Cancelling: { readonly reply: Reply<Successor, UpgradeError> }
+  Upgraded: Successor
+  Stopped: {}
+}>
+const State = Data.taggedEnum<State>()
+
+export interface MachineOptions {
+  readonly generation: number
+  readonly maxDraining: number
+  /** How many older generations live. */
+  readonly elders: number
+  readonly becomeReady: Effect.Effect<void, Exclude<ReadyError, TerminatingError>>
+  /** Ends with the new process in charge, or with nothing left of it. Interruptible while that is open. */
+  readonly attempt: Effect.Effect<Successor, UpgradeError>
+  readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
+  /** How long a stop may take, in which a process that was just started is ended. */
+  readonly stopTimeout: Duration.Duration
+  /** All older generations are gone. */
+  readonly onElderless: Effect.Effect<void>
+}
+
+export interface Machine {
+  readonly ready: Effect.Effect<void, ReadyError>
+  readonly upgrade: Effect.Effect<Successor, UpgradeError>
+  readonly stop: Effect.Effect<void>
+  /** Another process has taken over without this one having started it. */
+  readonly replaced: (successor: Successor) => Effect.Effect<void>
+  readonly exit: Effect.Effect<ExitReason>
+  /** One of the older generations has ended. */
+  readonly elderExited: Effect.Effect<void>
+}
+
+export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Scope.Scope> = Effect.fnUntraced(
+  function*(options) {
+    const inbox = yield* Queue.unbounded<Message>()
+    let closed = false
+    const send = (message: Message) => Effect.sync(() => !closed && inbox.unsafeOffer(message))
+    const exit = yield* Deferred.make<ExitReason>()
+    let state: State = State.Starting()
+    let elders = options.elders
+
+    const startAttempt = (reply: Reply<Successor, UpgradeError>) =>
+      Effect.exit(options.attempt).pipe(
+        Effect.flatMap((exit) => send(Message.AttemptEnded({ exit }))),
+        Effect.asVoid,
+        forkToTheEnd,
+        Effect.map((attempt) => {
+          state = State.Upgrading({ reply, attempt })
+        })
+      )
+
+    const finish = (reason: ExitReason, event: UpgraderEvent) =>
+      Effect.zipRight(options.publish(event), Deferred.succeed(exit, reason))
+
+    const stopNow = Effect.suspend(() => {
+      state = State.Stopped()
+      return finish(ExitReason.Stopped(), UpgraderEvent.Stopped({ generation: options.generation }))
+    })
+
+    const handOver = (successor: Successor, reply: Reply<Successor, UpgradeError>) =>
+      Effect.suspend(() => {
+        state = State.Upgraded(successor)
+        return Deferred.succeed(reply, successor).pipe(
+          Effect.zipRight(finish(ExitReason.Upgraded(successor), UpgraderEvent.Upgraded(successor)))
+        )
+      })
+
+    const attemptFailed = (cause: Cause.Cause<UpgradeError>, reply: Reply<Successor, UpgradeError>) =>
+      Effect.suspend(() => {
+        state = State.Serving()
+        const failed = Cause.failureOption(cause)
+        return Deferred.failCause(reply, cause).pipe(
+          Effect.zipRight(
+            failed._tag === "Some"
+              ? options.publish(
+                UpgraderEvent.UpgradeFailed({ error: failed.value, generation: options.generation + 1 })
+              )
+              : Effect.logError("An upgrade ended by a defect; this process goes on serving", cause)
+          )
+        )
+      })
+
+    const onAttemptEnded = (result: Exit.Exit<Successor, UpgradeError>): Effect.Effect<unknown> => {
+      if (state._tag !== "Upgrading" && state._tag !== "Cancelling") return Effect.void
+      const { _tag, reply } = state
+      return Exit.match(result, {
+        // A successor that was in charge before the word to stop came stays so.
+        onSuccess: (successor) => handOver(successor, reply),
+        onFailure: (cause) =>
+          _tag === "Cancelling"
+            ? Effect.zipRight(Deferred.fail(reply, new TerminatingError()), stopNow)
+            : attemptFailed(cause, reply)
+      })
+    }
+
+    const onReady = (reply: Reply<void, ReadyError>): Effect.Effect<unknown> => {
+      switch (state._tag) {
+        case "Starting":
+          return options.becomeReady.pipe(
+            Effect.tap(() => {
+              state = State.Serving()
+              return options.publish(UpgraderEvent.Ready({ generation: options.generation }))
+            }),
+            Effect.intoDeferred(reply)
+          )
+        case "Stopped":
+        case "Cancelling":
+          return Deferred.fail(reply, new TerminatingError())
+        default:
+          return Deferred.succeed(reply, void 0)
+      }
+    }
+
+    const onUpgrade = (reply: Reply<Successor, UpgradeError>): Effect.Effect<unknown> => {
+      switch (state._tag) {
+        case "Starting":
+          return Deferred.fail(reply, new NotReadyError())
+        case "Serving":
+          return elders >= options.maxDraining
+            ? Deferred.fail(reply, new ParentRunningError({ draining: elders, maxDraining: options.maxDraining }))
+            : startAttempt(reply)
+        case "Upgrading":
+          return Deferred.fail(reply, new UpgradeInProgressError())
+        case "Upgraded":
+          return Deferred.fail(reply, new AlreadyUpgradedError({ pid: state.pid }))
+        case "Cancelling":
+        case "Stopped":
+          return Deferred.fail(reply, new TerminatingError())
+      }
+    }
+
+    const onStop = (): Effect.Effect<unknown> => {
+      switch (state._tag) {
+        case "Starting":
+        case "Serving":
+          return stopNow
+        case "Upgrading": {
+          const { attempt, reply } = state
+          state = State.Cancelling({ reply })
+          return Fiber.interruptFork(attempt)
+        }
+        default:
+          return Effect.void
+      }
+    }
+
+    const onReplaced = (successor: Successor): Effect.Effect<unknown> => {
+      if (state._tag !== "Starting" && state._tag !== "Serving") return Effect.void
+      state = State.Upgraded(successor)
+      return finish(ExitReason.Upgraded(successor), UpgraderEvent.Upgraded(successor))
+    }
+
+    const onElderExited = (): Effect.Effect<unknown> => {
+      elders -= 1
+      return elders > 0 ? Effect.void : Effect.zipRight(
+        options.onElderless,
+        options.publish(UpgraderEvent.ParentExited({ generation: options.generation }))
+      )
+    }
+
+    const handle = Message.$match({
+      Ready: ({ reply }) => onReady(reply),
+      Upgrade: ({ reply }) => onUpgrade(reply),
+      Stop: onStop,
+      Replaced: onReplaced,
+      ElderExited: onElderExited,
+      AttemptEnded: (message) => onAttemptEnded(message.exit),
+      Close: () => Effect.void
+    })
+
+    // A defect of ours must not leave the caller waiting, nor end the loop that answers the others.
+    const answer = (message: Message) =>
+      Effect.catchAllCause(handle(message), (cause) =>
+        Effect.zipRight(
+          Effect.logError("The upgrader failed to answer a message", cause),
+          "reply" in message
+            ? Deferred.failCause(message.reply as Reply<unknown, unknown>, Cause.die(cause))
+            : Effect.void
+        ))
+
+    /** Only a process that cannot be killed is still waited for at this point. */
+    const settle = Effect.suspend(() =>
+      state._tag === "Upgrading" || state._tag === "Cancelling"
+        ? Deferred.fail(state.reply, new TerminatingError())
+        : Effect.void
+    ).pipe(Effect.zipRight(Deferred.succeed(exit, ExitReason.Stopped())))
+
+    // Ends by a message and not by interruption, which could fall between taking a message and answering it.
+    const loop = yield* Queue.take(inbox).pipe(
+      Effect.tap(answer),
+      Effect.repeat({ until: ({ _tag }) => _tag === "Close" }),
+      Effect.zipRight(settle),
+      forkToTheEnd
+    )
+
+    const stop = Effect.zipRight(send(Message.Stop()), Effect.asVoid(Deferred.await(exit)))
+
+    const close = Effect.sync(() => {
+      inbox.unsafeOffer(Message.Close())
+      closed = true
+    })
+
+    yield* Effect.addFinalizer(() =>
+      Effect.interruptible(stop).pipe(
+        Effect.timeoutOption(options.stopTimeout),
+        Effect.zipRight(close),
+        Effect.zipRight(Effect.timeoutOption(Effect.interruptible(Fiber.await(loop)), options.stopTimeout))
+      )
+    )
+
+    const request = <A, E>(message: (reply: Reply<A, E>) => Message): Effect.Effect<A, E | TerminatingError> =>
+      Effect.flatMap(
+        Deferred.make<A, E | TerminatingError>(),
+        (reply) =>
+          Effect.flatMap(
+            send(message(reply as Reply<A, E>)),
+            (taken) => taken ? Deferred.await(reply) : Effect.fail(new TerminatingError())
+          )
+      )
+
+    return {
+      ready: request<void, ReadyError>((reply) => Message.Ready({ reply })),
+      upgrade: request<Successor, UpgradeError>((reply) => Message.Upgrade({ reply })),
+      stop,
+      replaced: (successor) => Effect.asVoid(send(Message.Replaced(successor))),
+      exit: Deferred.await(exit),
+      elderExited: Effect.asVoid(send(Message.ElderExited()))
+    }
+  }
+)

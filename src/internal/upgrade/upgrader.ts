@@ -1,0 +1,318 @@
+/**
+ * Puts an upgrader together: what the older process left, the registry of descriptors, the state machine, the PID file
+ * and the signals.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import { Env } from "../../Env.ts"
+import { Fds } from "../../Fds.ts"
+import * as PidFile from "../../PidFile.ts"
+import type { BuildError, UpgradeError } from "../../TableflipError.ts"
+import { NotSupportedError, ProtocolError, UpgraderExistsError } from "../../TableflipError.ts"
+import type { Options } from "../../Upgrader.ts"
+import { Upgrader } from "../../Upgrader.ts"
+import { UpgraderEvent } from "../../UpgraderEvent.ts"
+import { broadcast, fromResult } from "../seam.ts"
+import * as control from "../wire/control.ts"
+import type { State } from "../wire/handOff.ts"
+import type { Ancestry } from "./ancestry.ts"
+import * as parent from "./ancestry.ts"
+import { attempt } from "./attempt.ts"
+import type { Draining } from "./drainAll.ts"
+import { make as makeDraining } from "./drainAll.ts"
+import { drainProcess } from "./drainOnce.ts"
+import type { Successor } from "./machine.ts"
+import * as upgraderMachine from "./machine.ts"
+import type { Settings } from "./options.ts"
+import * as upgraderOptions from "./options.ts"
+import type { Registry } from "./registry.ts"
+import * as fds from "./registry.ts"
+
+/** After SIGKILL only the kernel can keep a process; a stop does not wait for that for ever. */
+const killDelay = Duration.seconds(15)
+
+const claim = Effect.fnUntraced(function*(env: Env["Type"], settings: Settings) {
+  const now = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString()
+  const pidFile = settings.pidFile === undefined ? "without a PID file" : `with the PID file ${settings.pidFile}`
+  const first = yield* env.claim(`at ${now} ${pidFile}`)
+  if (Option.isSome(first)) return yield* new UpgraderExistsError({ first: first.value })
+})
+
+/** A process that knows where it comes from, and not yet what it is to be. */
+export interface Begun {
+  readonly env: Env["Type"]
+  readonly settings: Settings
+  readonly ancestry: Ancestry
+}
+
+/** Takes what the older process has left. Nothing else of this library can do so any more. */
+export const begin: (options: Options) => Effect.Effect<Begun, BuildError, Env | Scope.Scope> = Effect.fnUntraced(
+  function*(options) {
+    const env = yield* Env
+    const settings = yield* fromResult(upgraderOptions.decode(options))
+    if (Option.isSome(env.unsupported)) {
+      return yield* new NotSupportedError({ reason: `${env.unsupported.value}. Upgrader.layerStub runs without them` })
+    }
+    yield* claim(env, settings)
+    yield* env.holdStopSignals
+    return { env, settings, ancestry: yield* parent.receive(env) }
+  }
+)
+
+/** The upgrader of a process that can be upgraded. `state` is what its successor should know besides. */
+export const makeUpgradable = Effect.fnUntraced(
+  function*({ ancestry, env, settings: asked }: Begun, moreState: Effect.Effect<State>) {
+    const isSupervised = Option.isSome(ancestry.supervisor)
+    const settings = isSupervised ? notUpgradable(asked) : asked
+    if (isSupervised) {
+      yield* Effect.forEach(
+        asked.signals,
+        (signal) => leaveToOthers(env, signal, Effect.logInfo(`${signal} is left alone: ${supervised}`))
+      )
+    }
+    const draining = makeDraining(env, settings)
+    const { hasParent, inherited, state } = ancestry
+    const registry = yield* fds.make({ env, inherited, state, hasParent, draining })
+    const withState: Registry = {
+      ...registry,
+      state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))
+    }
+    const { context } = yield* assemble({
+      env,
+      settings,
+      ancestry,
+      registry: withState,
+      draining,
+      isFinal: (event) => event._tag === "Upgraded",
+      tryUpgrade: isSupervised ? refuse(supervised) : tryUpgrade(env, settings, ancestry, withState)
+    })
+    return context
+  }
+)
+
+const supervised = "this process runs under tableflip, which starts the new one; reload that"
+
+/** The settings of a process whose successor another one starts. Asked for an upgrade, it is to say so and nothing else. */
+export const notUpgradable = (settings: Settings): Settings => ({ ...settings, signals: [], maxDraining: Infinity })
+
+export const refuse = (reason: string) => () => Effect.fail(new NotSupportedError({ reason }))
+
+/** A signal that is for another process comes to every process of a terminal's group. */
+export const leaveToOthers = Effect.fnUntraced(
+  function*(env: Env["Type"], signal: NodeJS.Signals, say: Effect.Effect<void> = Effect.void) {
+    const deliveries = yield* env.signals(signal)
+    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(Queue.take(deliveries), say))))
+  }
+)
+
+export const make: (options: Options) => Effect.Effect<
+  Context.Context<Upgrader | Fds>,
+  BuildError,
+  Env | Scope.Scope
+> = Effect.fnUntraced(function*(options) {
+  const begun = yield* begin(options)
+  if (Option.isSome(begun.ancestry.control)) return yield* notAWorker
+  return yield* makeUpgradable(begun, Effect.succeed(new Map()))
+})
+
+const notAWorker = new ProtocolError({
+  source: "TABLEFLIP_CONTROL",
+  detail: "is set: a pool has started this program as one of its workers, but the program does not run Workers.launch"
+})
+
+/** What has happened has happened: a logger of the app that throws must not make a hand-over look like a failure. */
+const afterTheFact = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchAllCause(effect, () => Effect.void)
+
+/** Starts a new process and undoes everything on this side if it does not take over. */
+const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, registry: Registry) =>
+(options: {
+  readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
+  readonly restore: Effect.Effect<void>
+}): Effect.Effect<Successor, UpgradeError> => {
+  // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
+  let hasStarted = false
+  return Effect.gen(function*() {
+    hasStarted = false
+    const generation = ancestry.generation + 1
+    const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
+    yield* registry.shareWithChild
+    const pid = yield* attempt({
+      settings,
+      generation,
+      descriptors: yield* registry.descriptors,
+      lifelines: lifelines.flatMap(Option.toArray),
+      state: yield* registry.state,
+      onStart: (pid) => {
+        hasStarted = true
+        return Effect.zipRight(
+          Effect.logInfo(`Started process ${pid} as generation ${generation}`),
+          options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
+        )
+      }
+    })
+    yield* afterTheFact(Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`))
+    return { pid, generation }
+  }).pipe(
+    Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, hasStarted ? options.restore : Effect.void)),
+    Effect.provideService(Env, env)
+  )
+}
+
+interface Parts {
+  readonly env: Env["Type"]
+  readonly settings: Settings
+  readonly ancestry: Ancestry
+  readonly registry: Registry
+  readonly draining: Draining
+  /** After which event this process has nothing more to do but to drain, and must not live on. */
+  readonly isFinal: (event: UpgraderEvent) => boolean
+  readonly tryUpgrade: ReturnType<typeof tryUpgrade>
+}
+
+export const assemble = Effect.fnUntraced(
+  function*({ ancestry, draining, env, isFinal, registry, settings, tryUpgrade }: Parts) {
+    const { generation } = ancestry
+    const { events, publish } = yield* broadcast<UpgraderEvent>()
+    const pidFile = settings.pidFile === undefined
+      ? undefined
+      : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
+    const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
+    const eldersGone = yield* Deferred.make<void, ProtocolError>()
+
+    const becomeReady = Effect.gen(function*() {
+      yield* pidFile?.write ?? Effect.void
+      yield* Effect.onError(registry.activate, () => logFailure(pidFile?.remove ?? Effect.void))
+      const taken = yield* ancestry.notifyReady
+      if (ancestry.hasParent && !taken) {
+        yield* afterTheFact(
+          Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
+        )
+      }
+      yield* afterTheFact(Effect.zipRight(
+        registry.closeUnclaimed,
+        Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
+      ))
+    })
+
+    let isDone = false
+    yield* Effect.addFinalizer(() => isDone ? endForSure(env, settings) : Effect.void)
+
+    // After the machine has stopped, which may put the file back. The file of a successor stays.
+    yield* Effect.addFinalizer(() => logFailure(pidFile?.remove ?? Effect.void))
+
+    const machine = yield* upgraderMachine.make({
+      generation,
+      maxDraining: settings.maxDraining,
+      elders: ancestry.lifelines.length,
+      becomeReady,
+      attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
+      publish: (event) => {
+        isDone ||= isFinal(event)
+        return publish(event)
+      },
+      stopTimeout: Duration.sum(settings.killGrace, killDelay),
+      onElderless: Effect.zipRight(registry.parentExited, Deferred.succeed(eldersGone, void 0))
+    })
+    yield* Effect.forEach(ancestry.lifelines, (reader) =>
+      reader.read.pipe(
+        Effect.repeat({ until: Option.isNone }),
+        Effect.zipRight(machine.elderExited),
+        Effect.interruptible,
+        Effect.forkScoped
+      ))
+    if (ancestry.lifelines.length === 0) yield* Deferred.succeed(eldersGone, void 0)
+    yield* ancestry.parentSilence.pipe(
+      Effect.catchAll((error) => Deferred.fail(eldersGone, error)),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+
+    // A supervisor outlives every generation, so the end of its stream does not tell when the older ones are gone.
+    yield* Effect.transposeMapOption(ancestry.supervisor, (reader) =>
+      control.forEach(
+        reader,
+        ({ _tag }) => _tag === "EldersGone" ? Effect.asVoid(Deferred.succeed(eldersGone, void 0)) : Effect.void
+      )).pipe(Effect.interruptible, Effect.forkScoped)
+
+    yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
+
+    const upgrader = Upgrader.of({
+      hasParent: ancestry.hasParent && (Option.isNone(ancestry.supervisor) || generation > 1),
+      generation,
+      ready: machine.ready,
+      upgrade: machine.upgrade,
+      stop: machine.stop,
+      exit: machine.exit,
+      waitForParent: Deferred.await(eldersGone),
+      drain: yield* drainProcess({
+        env,
+        settings,
+        draining,
+        generation,
+        exit: machine.exit,
+        registry,
+        publish
+      }),
+      onDrain: draining.onDrain,
+      events
+    })
+    return { machine, context: Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service)) }
+  },
+  (effect, { ancestry }) => annotate(effect, ancestry.generation)
+)
+
+const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
+  env.endWithin(exitTimeout, (open) =>
+    Effect.logWarning(
+      `This process is done and does not end by itself, so it is ended. What was open: ${open.join(", ")}`
+    ))
+
+const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number) =>
+  Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Upgrader", generation })
+
+/** Each delivery asks on its own, so that one which comes during an upgrade is refused and not kept for later. */
+const upgradeOn = Effect.fnUntraced(function*(
+  env: Env["Type"],
+  signal: NodeJS.Signals,
+  upgrade: Effect.Effect<Successor, UpgradeError>
+) {
+  const deliveries = yield* env.signals(signal)
+  const scope = yield* Effect.scope
+  yield* Queue.take(deliveries).pipe(
+    Effect.zipRight(Effect.forkIn(
+      Effect.catchAll(upgrade, (error) => Effect.logError(`No upgrade on ${signal}: ${error.message}`)),
+      scope
+    )),
+    Effect.forever,
+    Effect.interruptible,
+    Effect.forkScoped
+  )
+})
+
+/** An upgrader in a world without upgrades. */
+export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env | Scope.Scope> = Effect.gen(
+  function*() {
+    const env = yield* Env
+    const settings = yield* Effect.orDie(fromResult(upgraderOptions.decode({ signals: false })))
+    const draining = makeDraining(env, settings)
+    const registry = yield* fds.make({ env, inherited: [], state: new Map(), hasParent: false, draining })
+    const { context } = yield* assemble({
+      env,
+      settings,
+      ancestry: parent.none,
+      registry,
+      draining,
+      isFinal: () => false,
+      tryUpgrade: () => Effect.fail(new NotSupportedError({ reason: "this is the stub" }))
+    })
+    return context
+  }
+)

@@ -1,0 +1,216 @@
+/**
+ * The process that has the sockets of a pool and starts its workers. To the upgrader it is a process like any other.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import { randomBytes } from "node:crypto"
+import type { Address, FdName } from "../../Address.ts"
+import * as address from "../../Address.ts"
+import * as ChildProcess from "../../ChildProcess.ts"
+import { Env } from "../../Env.ts"
+import * as ExitStatus from "../../ExitStatus.ts"
+import type { Listener } from "../../Fds.ts"
+import { Fds } from "../../Fds.ts"
+import type { ProcessStartError } from "../../PoolError.ts"
+import type { PoolEvent } from "../../PoolEvent.ts"
+import { Upgrader } from "../../Upgrader.ts"
+import { ExitReason } from "../../UpgraderEvent.ts"
+import type { Options, Process } from "../../Workers.ts"
+import { Workers } from "../../Workers.ts"
+import type { Member, SlotSpec } from "../pool/member.ts"
+import { statusOf } from "../pool/policy.ts"
+import type { Pool } from "../pool/pool.ts"
+import * as pool from "../pool/pool.ts"
+import { samePress } from "../samePress.ts"
+import { drain, fromResult } from "../seam.ts"
+import * as stopSignals from "../signals.ts"
+import { resolveCommand } from "../upgrade/attempt.ts"
+import * as tlsTickets from "../upgrade/tlsTickets.ts"
+import type { Begun } from "../upgrade/upgrader.ts"
+import { makeUpgradable } from "../upgrade/upgrader.ts"
+import { encode as encodeWord, Word } from "../wire/control.ts"
+import type { State } from "../wire/handOff.ts"
+import * as mainContext from "./mainContext.ts"
+import type { PoolSettings } from "./options.ts"
+import { decodeCount } from "./options.ts"
+import * as workerRole from "./role.ts"
+
+interface Shared {
+  readonly name: FdName
+  readonly listener: Listener
+}
+
+interface PrimaryOptions {
+  readonly begun: Begun
+  readonly settings: PoolSettings
+  readonly options: Options<any, any, any, any>
+  /** How workers are restarted, and whether the pool fails with them. */
+  readonly worker: Pick<Process<any, any>, "restart" | "fatal">
+  readonly publish: (event: PoolEvent) => Effect.Effect<void>
+  readonly events: Workers["Type"]["events"]
+}
+
+/** Completes when this process should end, or fails with the reason why the pool cannot go on. */
+export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
+  const { begun, settings } = given
+  const { ancestry, env } = begun
+  let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
+  const keys = ticketKeys(settings.listen, ancestry.state)
+  const context = yield* makeUpgradable(
+    begun,
+    Effect.map(Effect.suspend(() => generation), (count) => new Map([...keys, ...workerRole.encodePool(count)]))
+  )
+  const upgrader = Context.get(context, Upgrader)
+  const signals = yield* stopSignals.listen(env, settings.stopSignals)
+  yield* signals.first.pipe(Effect.zipRight(upgrader.stop), Effect.interruptible, Effect.forkScoped)
+  const listeners = yield* Effect.forEach(settings.listen, (at) =>
+    Effect.map(
+      Context.get(context, Fds).listener(at),
+      (listener): Shared => ({ name: address.listenerName(at), listener })
+    ))
+
+  let value = Option.none<string>()
+  const spawn = starter(begun, listeners, keys, () => value)
+  const workers = yield* pool.make({
+    ...settings,
+    worker: (index) => ({ name: "worker", index, ...given.worker, start: spawn("worker", index) }),
+    others: Object.entries<Process<any, any>>(given.options.processes ?? {}).map(([name, process]): SlotSpec => ({
+      name,
+      index: 0,
+      restart: process.restart,
+      fatal: process.fatal,
+      start: spawn(name, 0, process.work._tag === "Task")
+    })),
+    generation: workerRole.decodePool(ancestry.state) + 1,
+    eldersGone: Effect.ignore(upgrader.waitForParent),
+    publish: (event) => Effect.zipRight(logOf(event), given.publish(event))
+  })
+  generation = workers.generation
+
+  const service = makeService(workers, given)
+  value = yield* buildMain(given.options.main, Context.add(context, Workers, service))
+  yield* Effect.addFinalizer(() => finish(env, upgrader, workers, signals))
+
+  const start = Effect.tapError(
+    workers.start,
+    (error) => error._tag === "ProcessStartError" ? env.setExitCode(exitCodeOf(error)) : Effect.void
+  )
+  const serve = Effect.gen(function*() {
+    yield* start
+    yield* upgrader.ready
+    return yield* Effect.never
+  })
+  return yield* Effect.raceFirst(
+    Effect.raceFirst(serve, Effect.as(workers.done, ExitReason.Stopped())),
+    upgrader.exit
+  )
+})
+
+/** What was done to the pool as a whole. What becomes of each process, the process and the pool say themselves. */
+const logOf = (event: PoolEvent): Effect.Effect<void> => {
+  switch (event._tag) {
+    case "Replaced":
+      return Effect.logInfo(`Generation ${event.generation} has taken the place of every older process`)
+    case "ReplaceFailed":
+      return Effect.logError(event.error.message)
+    case "Resized":
+      return Effect.logInfo(`Resized the pool from ${event.from} to ${event.to}`)
+    default:
+      return Effect.void
+  }
+}
+
+/** A primary that cannot start its pool ends as the worker has that did not come up. */
+const exitCodeOf = (error: ProcessStartError): number => Math.max(1, ExitStatus.toExitCode(statusOf(error)))
+
+/** Every worker has the same, or a client could resume its session only at the one that it began with. */
+const ticketKeys = (listen: ReadonlyArray<Address>, state: State): State =>
+  new Map(listen.map((at) => {
+    const name = tlsTickets.stateName(address.listenerName(at))
+    return [name, state.get(name) ?? randomBytes(tlsTickets.keysLength)]
+  }))
+
+/** Starts processes that inherit the sockets, unless they have no use for them. */
+const starter =
+  ({ env, settings }: Begun, listeners: ReadonlyArray<Shared>, keys: State, value: () => Option.Option<string>) =>
+  (name: string, index: number, bare = false): SlotSpec["start"] =>
+  (how) =>
+    Effect.gen(function*() {
+      const descriptors = yield* Effect.forEach(bare ? [] : listeners, ({ listener, name }) =>
+        Effect.map(listener.descriptor, (descriptor) =>
+          Option.match(descriptor, { onNone: () => [], onSome: (descriptor) => [{ name, descriptor }] })))
+      const child = yield* ChildProcess.spawn({
+        command: yield* resolveCommand(settings.command),
+        environment: settings.environment,
+        descriptors: descriptors.flat(),
+        generation: how.generation,
+        state: new Map([...keys, ...workerRole.encode({ name, index, ...how }, value())]),
+        control: true,
+        grace: settings.killGrace
+      })
+      const member: Member = {
+        pid: child.pid,
+        ready: child.ready,
+        exit: child.exit,
+        signal: child.signal,
+        retire: (why) =>
+          Effect.flatMap(
+            child.tell(encodeWord(why)),
+            (told) =>
+              told ? Effect.void : Effect.asVoid(child.signal("SIGTERM"))
+          ),
+        eldersGone: Effect.asVoid(child.tell(encodeWord(Word.EldersGone())))
+      }
+      return member
+    }).pipe(Effect.provideService(Env, env))
+
+const buildMain = Effect.fnUntraced(function*(main: PrimaryOptions["options"]["main"], context: Context.Context<any>) {
+  if (main === undefined) return Option.none()
+  const built = yield* Layer.build(main.layer).pipe(Effect.provide(context))
+  return yield* Effect.transposeMapOption(
+    main.shared,
+    ({ schema, tag }) => mainContext.encode(tag.key, schema, Context.unsafeGet(built, tag))
+  )
+})
+
+const makeService = (workers: Pool, { events }: PrimaryOptions): Workers["Type"] => ({
+  size: workers.size,
+  resize: (size) => Effect.flatMap(fromResult(decodeCount("size", size)), workers.resize),
+  replace: workers.replace,
+  status: workers.status,
+  events
+})
+
+/** Nothing is left of the pool when this completes. */
+const finish = Effect.fnUntraced(function*(
+  env: Env["Type"],
+  upgrader: Upgrader["Type"],
+  workers: Pool,
+  signals: stopSignals.StopSignals
+) {
+  yield* upgrader.stop
+  const reason = yield* upgrader.exit
+  const signal = Option.getOrElse(yield* signals.seen, () => "SIGTERM" as const)
+  const why = reason._tag === "Upgraded"
+    ? Word.Replaced({ pid: reason.pid, generation: reason.generation })
+    : Word.Stopped({ signal })
+  yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })
+  const [{ killed }] = yield* Effect.all([workers.stop(why), upgrader.drain], { concurrency: "unbounded" })
+  if (killed > 0) yield* Effect.logWarning(`${killed} process(es) had to be killed`)
+}, Effect.scoped)
+
+/** Who tells the primary to stop once more, means the workers too. */
+const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, signal: NodeJS.Signals) {
+  const deliveries = yield* env.signals(signal)
+  yield* Effect.sleep(samePress).pipe(
+    Effect.zipRight(drain(deliveries)),
+    Effect.zipRight(Effect.forever(Effect.zipRight(Queue.take(deliveries), workers.signal(signal)))),
+    Effect.interruptible,
+    Effect.forkScoped
+  )
+})

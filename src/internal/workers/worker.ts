@@ -1,0 +1,120 @@
+/**
+ * A process of a pool: an ordinary upgrader whose end is decided by its pool.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { ByteReader } from "../../Env.ts"
+import type { Fds } from "../../Fds.ts"
+import type { BuildError } from "../../TableflipError.ts"
+import { ListenError } from "../../TableflipError.ts"
+import { Upgrader } from "../../Upgrader.ts"
+import { WorkerInfo } from "../../WorkerInfo.ts"
+import * as stopSignals from "../signals.ts"
+import { make as makeDraining } from "../upgrade/drainAll.ts"
+import type { Registry } from "../upgrade/registry.ts"
+import * as fds from "../upgrade/registry.ts"
+import type { Begun } from "../upgrade/upgrader.ts"
+import { assemble, leaveToOthers, notUpgradable, refuse } from "../upgrade/upgrader.ts"
+import * as control from "../wire/control.ts"
+import type { Word } from "../wire/control.ts"
+import type { PoolSettings } from "./options.ts"
+import type { Role } from "./role.ts"
+
+/** The older copies of a worker, as one of the streams that end with older generations. */
+const elders = (gone: Effect.Effect<void>): ByteReader => ({
+  read: Effect.as(gone, Option.none()),
+  descriptor: Effect.succeedNone
+})
+
+/** Two workers cannot both bind what their primary has not bound for them. */
+const explain = <A, R>(effect: Effect.Effect<A, ListenError, R>): Effect.Effect<A, ListenError, R> =>
+  Effect.mapError(effect, (error) =>
+    error.reason === "AddressInUse"
+      ? new ListenError({
+        ...error,
+        detail: `${error.detail}. Name the address in the option listen of Workers.launch, and the workers share it`
+      })
+      : error)
+
+const withHint = (registry: Registry): Registry => ({
+  ...registry,
+  service: {
+    ...registry.service,
+    listen: (server, at) => explain(registry.service.listen(server, at)),
+    listener: (at) => explain(registry.service.listener(at))
+  },
+  // Two may bind the same address as long as none of them listens (SO_REUSEADDR, socket(7)).
+  activate: explain(registry.activate)
+})
+
+export const make: (
+  begun: Begun,
+  reader: ByteReader,
+  role: Role,
+  settings: PoolSettings
+) => Effect.Effect<Context.Context<Upgrader | Fds | WorkerInfo>, BuildError, Scope.Scope> = Effect.fnUntraced(
+  function*({ ancestry, env, settings }, reader, role, pool) {
+    const draining = makeDraining(env, settings)
+    const eldersGone = yield* Deferred.make<void>()
+    const registry = yield* fds.make({
+      env,
+      inherited: ancestry.inherited,
+      state: ancestry.state,
+      hasParent: true,
+      draining,
+      keepsPaths: false
+    })
+    const { context, machine } = yield* assemble({
+      env,
+      settings: { ...notUpgradable(settings), pidFile: undefined },
+      ancestry: { ...ancestry, lifelines: [elders(Deferred.await(eldersGone))] },
+      registry: withHint(registry),
+      draining,
+      isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
+      tryUpgrade: refuse("this is a process of a pool, whose primary is upgraded")
+    })
+
+    const signals = yield* stopSignals.listen(env, pool.stopSignals)
+    let told = Option.none<NodeJS.Signals>()
+    yield* signals.first.pipe(Effect.zipRight(machine.stop), Effect.interruptible, Effect.forkScoped)
+    yield* Effect.forEach(pool.upgradeSignals, (signal) => leaveToOthers(env, signal))
+
+    const handle = (word: Word): Effect.Effect<void> => {
+      switch (word._tag) {
+        case "EldersGone":
+          return Effect.asVoid(Deferred.succeed(eldersGone, void 0))
+        case "Replaced":
+          return machine.replaced({ generation: word.generation, pid: word.pid })
+        case "Stopped":
+          told = Option.some(word.signal)
+          return machine.stop
+      }
+    }
+    yield* control.forEach(reader, handle).pipe(Effect.interruptible, Effect.forkScoped)
+
+    const primaryGone = Effect.forEach(
+      ancestry.lifelines.slice(0, 1),
+      ({ read }) => Effect.repeat(read, { until: Option.isNone })
+    )
+    yield* primaryGone.pipe(
+      Effect.zipRight(Effect.logWarning("The primary of this pool is gone; finishing")),
+      Effect.zipRight(machine.stop),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+
+    return context.pipe(
+      // Every process of a pool has inherited; what an app asks is whether there was an older copy of it.
+      Context.add(Upgrader, { ...Context.get(context, Upgrader), hasParent: role.generation > 1 }),
+      Context.add(WorkerInfo, {
+        ...role,
+        stopSignal: Effect.map(signals.seen, (seen) => Option.orElse(told, () => seen))
+      })
+    )
+  }
+)

@@ -1,0 +1,239 @@
+/**
+ * What plain NodeHttpServer does at both ends of its life, and what becomes of it on a managed socket. The tests that
+ * say so fail on plain NodeHttpServer, which is asserted too.
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { assert, describe, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as http from "node:http"
+import type * as net from "node:net"
+import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
+import * as Upgrader from "../../src/Upgrader.ts"
+
+const address = { port: 0, host: "127.0.0.1" }
+
+const portOf = Effect.map(HttpServer.HttpServer, (server) => {
+  assert(server.address._tag === "TcpAddress")
+  return server.address.port
+})
+
+/** One request on a connection of its own. Fails with what the client sees when the server lets it down. */
+const ask = (port: number, options: http.RequestOptions = {}, body?: string) =>
+  Effect.async<{ readonly status: number; readonly headers: http.IncomingHttpHeaders; readonly body: string }, Error>(
+    (resume) => {
+      const request = http.request({ port, host: "127.0.0.1", agent: false, ...options }, (response) => {
+        const chunks: Array<Buffer> = []
+        response.on("data", (chunk: Buffer) => chunks.push(chunk))
+        response.on("error", (error) => resume(Effect.fail(error)))
+        response.on("end", () =>
+          resume(Effect.succeed({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: Buffer.concat(chunks).toString()
+          })))
+      })
+      request.on("error", (error) => resume(Effect.fail(error)))
+      request.end(body)
+      return Effect.sync(() => request.destroy())
+    }
+  )
+
+const hangs = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.map(
+    Effect.exit(Effect.timeoutFail(effect, { duration: "300 millis", onTimeout: () => "hangs" as const })),
+    (exit) => Exit.isFailure(exit) && exit.cause._tag === "Fail" && exit.cause.error === "hangs"
+  )
+
+/** New connections are refused as soon as the server has stopped accepting. */
+const untilRefused = (port: number) =>
+  Effect.retry(Effect.flip(ask(port)), { schedule: Schedule.spaced("5 millis"), times: 200 })
+
+const hello = HttpRouter.empty.pipe(
+  HttpRouter.get("/", HttpServerResponse.text("hello")),
+  HttpRouter.post(
+    "/echo",
+    Effect.flatMap(
+      HttpServerRequest.HttpServerRequest,
+      (request) => Effect.map(request.text, (text) => HttpServerResponse.text(text))
+    )
+  ),
+  HttpRouter.get(
+    "/stream",
+    HttpServerResponse.stream(
+      Stream.range(1, 5).pipe(Stream.map((n) => new TextEncoder().encode(`${n} `)), Stream.tap(() => Effect.sleep(20)))
+    )
+  )
+)
+
+describe("a server whose routes are not attached yet", () => {
+  it.scopedLive("hangs on plain NodeHttpServer", () =>
+    Effect.gen(function*() {
+      const port = yield* portOf
+      assert.isTrue(yield* hangs(ask(port)))
+    }).pipe(Effect.provide(NodeHttpServer.layerServer(() => http.createServer(), address))))
+
+  it.scopedLive("refuses until ready on a managed socket, and answers every request from then on", () =>
+    Effect.gen(function*() {
+      const port = yield* portOf
+      const upgrader = yield* Upgrader.Upgrader
+      const refused = yield* Effect.flip(ask(port))
+      assert.strictEqual((refused as NodeJS.ErrnoException).code, "ECONNREFUSED")
+      yield* HttpServer.serveEffect(hello)
+      yield* upgrader.ready
+      assert.strictEqual((yield* ask(port)).body, "hello")
+    }).pipe(
+      Effect.provide(UpgradableHttpServer.layer(() => http.createServer(), address)),
+      Effect.provide(Upgrader.layerStub)
+    ))
+})
+
+describe("a server that is released", () => {
+  class Database extends Context.Tag("Database")<Database, { readonly open: () => boolean }>() {}
+  const database = Layer.scoped(
+    Database,
+    Effect.gen(function*() {
+      let open = true
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          open = false
+        })
+      )
+      return { open: () => open }
+    })
+  )
+
+  /** Handlers take a moment, and say whether their service was still there when they answered. */
+  const slow = (onStart: Effect.Effect<unknown>) =>
+    HttpRouter.empty.pipe(
+      HttpRouter.get(
+        "/",
+        Effect.gen(function*() {
+          const { open } = yield* Database
+          yield* onStart
+          yield* Effect.sleep("200 millis")
+          return HttpServerResponse.text(open() ? "with its services" : "without")
+        })
+      )
+    )
+
+  it.scopedLive("answers what is in flight and what comes on open connections, with its services, while launch drains", () =>
+    Effect.gen(function*() {
+      const started = yield* Queue.unbounded<void>()
+      const ports = yield* Deferred.make<number>()
+      const app = HttpServer.serve(slow(Queue.offer(started, void 0))).pipe(
+        Layer.merge(Layer.effectDiscard(Effect.flatMap(portOf, (port) => Deferred.succeed(ports, port)))),
+        Layer.provide(database),
+        Layer.provide(UpgradableHttpServer.layer(() => http.createServer(), address))
+      )
+      const upgrader = yield* Upgrader.Upgrader
+      const launched = yield* Effect.fork(Upgrader.launch(app))
+      const port = yield* Deferred.await(ports)
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      yield* Effect.addFinalizer(() => Effect.sync(() => agent.destroy()))
+      yield* Effect.retry(ask(port, { agent }), { schedule: Schedule.spaced("5 millis"), times: 200 })
+      // The connection of the agent is idle now. One request is in flight on another one when the word comes.
+      const inFlight = yield* Effect.fork(ask(port))
+      yield* Queue.takeN(started, 2)
+      yield* upgrader.stop
+      yield* untilRefused(port)
+      const onIdle = yield* ask(port, { agent })
+      assert.strictEqual(onIdle.body, "with its services")
+      assert.strictEqual(onIdle.headers.connection, "close")
+      assert.strictEqual((yield* inFlight).body, "with its services")
+      assert.strictEqual((yield* launched)._tag, "Stopped")
+    }).pipe(Effect.provide(Upgrader.layerStub)))
+
+  it.scopedLive("hangs on plain NodeHttpServer for a request that comes while it closes", () =>
+    Effect.gen(function*() {
+      const started = yield* Deferred.make<void>()
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(
+        HttpServer.serve(slow(Deferred.succeed(started, void 0))).pipe(
+          Layer.provide(database),
+          Layer.provideMerge(NodeHttpServer.layerServer(() => http.createServer(), address))
+        ),
+        scope
+      )
+      const port = yield* Effect.provide(portOf, context)
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      yield* Effect.addFinalizer(() => Effect.sync(() => agent.destroy()))
+      const inFlight = yield* Effect.fork(ask(port, { agent }))
+      yield* Deferred.await(started)
+      const closed = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* inFlight
+      assert.isTrue(yield* hangs(ask(port, { agent })))
+      agent.destroy()
+      yield* Fiber.join(closed)
+    }))
+})
+
+describe("UpgradableHttpServer", () => {
+  const running = Effect.gen(function*() {
+    yield* HttpServer.serveEffect(hello)
+    yield* (yield* Upgrader.Upgrader).ready
+    return yield* portOf
+  })
+  const layers = UpgradableHttpServer.layer(() => http.createServer(), address).pipe(
+    Layer.provideMerge(Upgrader.layerStub)
+  )
+
+  it.scopedLive("serves what NodeHttpServer serves: bodies and streams", () =>
+    Effect.gen(function*() {
+      const port = yield* running
+      assert.strictEqual((yield* ask(port, { path: "/echo", method: "POST" }, "some text")).body, "some text")
+      assert.strictEqual((yield* ask(port, { path: "/stream" })).body, "1 2 3 4 5 ")
+      assert.strictEqual((yield* ask(port, { path: "/nowhere" })).status, 404)
+    }).pipe(Effect.provide(layers)))
+
+  it.scopedLive("takes its address from Config", () =>
+    Effect.gen(function*() {
+      const port = yield* running
+      assert.strictEqual((yield* ask(port)).body, "hello")
+    }).pipe(
+      Effect.provide(UpgradableHttpServer.layerConfig(() => http.createServer(), {
+        port: Config.integer("PORT"),
+        host: Config.succeed("127.0.0.1")
+      })),
+      Effect.provide(Upgrader.layerStub),
+      Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["PORT", "0"]])))
+    ))
+
+  it.scopedLive("tells a taken port by a typed error, when it is ready at the latest", () =>
+    Effect.gen(function*() {
+      const taken = yield* Effect.acquireRelease(
+        Effect.async<http.Server>((resume) => {
+          const server = http.createServer()
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = taken.address() as net.AddressInfo
+      const error = yield* Effect.gen(function*() {
+        yield* HttpServer.serveEffect(hello)
+        yield* (yield* Upgrader.Upgrader).ready
+      }).pipe(
+        Effect.provide(UpgradableHttpServer.layer(() => http.createServer(), { port, host: "127.0.0.1" })),
+        Effect.scoped,
+        Effect.provide(Upgrader.layerStub),
+        Effect.flip
+      )
+      assert(error._tag === "ListenError")
+      assert.strictEqual(error.reason, "AddressInUse")
+      assert.include(error.message, `127.0.0.1:${port}`)
+    }))
+})
