@@ -11,6 +11,7 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
+import { root } from "../test/kit/paths.ts"
 import { table } from "../test/kit/table.ts"
 import { imports } from "./figures/imports.ts"
 import { listeners } from "./figures/listeners.ts"
@@ -65,7 +66,7 @@ if (updateReadme && !redraw && !whole) {
   process.exit(2)
 }
 
-const folder = path.join(results.root, "bench")
+const folder = path.join(root, "bench")
 if (!fs.existsSync(path.join(folder, "node_modules"))) {
   console.log("Installing what the bench compares with and draws with, into bench/node_modules")
   const { status } = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: folder, stdio: "inherit" })

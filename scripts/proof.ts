@@ -6,13 +6,13 @@
  */
 import { parseArgs } from "node:util"
 
+import type { Counts } from "../test/kit/crowd/crowd.ts"
+import { total } from "../test/kit/crowd/crowd.ts"
+import { isInstalled } from "../test/kit/crowd/wrk.ts"
 import { median } from "../test/kit/statistics.ts"
 import { table } from "../test/kit/table.ts"
-import type { Counts } from "./proof/crowd.ts"
-import { total } from "./proof/crowd.ts"
 import type { Outcome, Scenario } from "./proof/scenarios.ts"
 import { scenarios } from "./proof/scenarios.ts"
-import { isInstalled } from "./proof/wrk.ts"
 
 const { positionals: names, values: { list, quick } } = parseArgs({
   allowPositionals: true,

@@ -4,23 +4,23 @@
  *
  *     npm run reloads [-- --reloads 20] [--only gunicorn]
  */
+import * as Effect from "effect/Effect"
 import type { ChildProcess } from "node:child_process"
 import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { total } from "../test/kit/crowd/crowd.ts"
+import * as wrk from "../test/kit/crowd/wrk.ts"
+import { root } from "../test/kit/paths.ts"
 import { freePort } from "../test/kit/ports.ts"
 import { table } from "../test/kit/table.ts"
-import { total } from "./proof/crowd.ts"
-import * as wrk from "./proof/wrk.ts"
 
 const { values } = parseArgs({ options: { reloads: { type: "string", default: "20" }, only: { type: "string" } } })
 const reloads = Number(values.reloads)
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
 const fixture = (name: string) => path.join(root, "test/fixtures/commands", name)
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "reloads-"))
 
@@ -94,7 +94,7 @@ const end = async (child: ChildProcess) => {
 }
 
 const measure = async (program: Program, isNew: boolean) => {
-  const port = await freePort()
+  const port = await Effect.runPromise(freePort)
   const url = `http://127.0.0.1:${port}/`
   const ready = program.options?.includes("--ready-wire") === true ? [] : ["--ready-http", url]
   const tableflip = spawn(process.execPath, [

@@ -1,8 +1,8 @@
 /** What importing the upgrader costs on top of what an app imports anyway. A new process for each sample. */
 import { execFileSync } from "node:child_process"
+import { root } from "../../test/kit/paths.ts"
 import { alternating, median, now, percentile } from "../../test/kit/statistics.ts"
 import type { Figure } from "../lib/results.ts"
-import { root } from "../lib/results.ts"
 
 const common = `
 await import("effect/Effect")

@@ -1,8 +1,8 @@
 /** Failed requests and latency through upgrades: every subject under every kind of load. */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Counts, Crowd, Tally } from "../../scripts/proof/crowd.ts"
-import { total } from "../../scripts/proof/crowd.ts"
-import { isInstalled } from "../../scripts/proof/wrk.ts"
+import type { Counts, Crowd, Tally } from "../../test/kit/crowd/crowd.ts"
+import { total } from "../../test/kit/crowd/crowd.ts"
+import { isInstalled } from "../../test/kit/crowd/wrk.ts"
 import { alternating, median, percentile } from "../../test/kit/statistics.ts"
 import type { Clients } from "../lib/clients.ts"
 import { clients } from "../lib/clients.ts"

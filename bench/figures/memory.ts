@@ -1,11 +1,12 @@
 /** Many upgrades in a row under light load: what is left of each, and what grows. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import { fewestDescriptors } from "../../test/kit/descriptors.ts"
 import * as generations from "../../test/kit/generations.ts"
 import type { Sample } from "../../test/kit/load.ts"
 import * as load from "../../test/kit/load.ts"
+import { isAlive, megabytes } from "../../test/kit/proc.ts"
 import { median, now } from "../../test/kit/statistics.ts"
-import { descriptors, isRunning, megabytes } from "../lib/processes.ts"
 import type { Figure } from "../lib/results.ts"
 
 const program = fileURLToPath(new URL("../programs/http.js", import.meta.url))
@@ -31,8 +32,8 @@ export const memory = async (quick: boolean): Promise<Figure> => {
     const look = async (generation: number, pid: number) => {
       looks.push({
         generation,
-        processes: pids.filter(isRunning).length,
-        descriptors: await descriptors(pid),
+        processes: pids.filter(isAlive).length,
+        descriptors: await fewestDescriptors(pid),
         megabytes: megabytes(pid)
       })
     }
@@ -44,7 +45,7 @@ export const memory = async (quick: boolean): Promise<Figure> => {
       process.kill(pid, "SIGHUP")
       const [next] = await server.line(/Process (\d+) has taken over/, { from })
       times.push(now() - begin)
-      while (isRunning(pid)) {
+      while (isAlive(pid)) {
         if (now() - begin > 60_000) throw new Error(`Process ${pid} does not end. It said:\n${server.tail()}`)
         await sleep(5)
       }
@@ -75,7 +76,7 @@ export const memory = async (quick: boolean): Promise<Figure> => {
           limit: 0,
           is: "at most"
         },
-        { what: "processes left after the final stop", value: pids.filter(isRunning).length, limit: 0, is: "at most" },
+        { what: "processes left after the final stop", value: pids.filter(isAlive).length, limit: 0, is: "at most" },
         {
           what: "resident memory of the last generation over the first",
           value: Number((last.megabytes / first.megabytes).toFixed(2)),

@@ -1,5 +1,5 @@
 /** What a pool of two workers can answer, over node:cluster with two. */
-import { isInstalled } from "../../scripts/proof/wrk.ts"
+import { isInstalled } from "../../test/kit/crowd/wrk.ts"
 import type { Figure } from "../lib/results.ts"
 import type { Throughput } from "../lib/wrkThroughput.ts"
 import { compare, withoutWrk } from "../lib/wrkThroughput.ts"

@@ -1,7 +1,8 @@
 /** A primary that replaces its workers again and again: what grows in it. */
-import { withPool } from "../../scripts/proof/pool.ts"
-import { isInstalled, start } from "../../scripts/proof/wrk.ts"
-import { descriptors, megabytes } from "../lib/processes.ts"
+import { isInstalled, start } from "../../test/kit/crowd/wrk.ts"
+import { fewestDescriptors } from "../../test/kit/descriptors.ts"
+import { megabytes } from "../../test/kit/proc.ts"
+import { withPool } from "../../test/kit/servers/pool.ts"
 import type { Figure } from "../lib/results.ts"
 import { withoutWrk } from "../lib/wrkThroughput.ts"
 
@@ -17,7 +18,7 @@ export const poolMemory = async (quick: boolean): Promise<Figure> => {
         await pool.replace()
         if (count > 1 && count % Math.ceil(rolls / 6) !== 0) continue
         const primary = pool.primary()
-        looks.push({ rolls: count, descriptors: await descriptors(primary), megabytes: megabytes(primary) })
+        looks.push({ rolls: count, descriptors: await fewestDescriptors(primary), megabytes: megabytes(primary) })
       }
       const { failed } = await clients.stop()
       const [first, last] = [looks[0]!, looks.at(-1)!]

@@ -2,6 +2,7 @@
  * How long an upgrade takes, from SIGHUP until the old process hands over, compared with a start of the same program
  * from nothing to its first answer.
  */
+import * as Effect from "effect/Effect"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import * as generations from "../../test/kit/generations.ts"
@@ -10,7 +11,7 @@ import { alternating, median, now, percentile } from "../../test/kit/statistics.
 import type { Figure } from "../lib/results.ts"
 
 const once = async (program: string) => {
-  const port = await freePort()
+  const port = await Effect.runPromise(freePort)
   const begin = now()
   const server = generations.start({ args: [program], environment: { PORT: String(port) } })
   try {

@@ -1,6 +1,6 @@
 /** What the app on UpgradableHttpServer can answer, over the same app on NodeHttpServer. */
 import { fileURLToPath } from "node:url"
-import { isInstalled } from "../../scripts/proof/wrk.ts"
+import { isInstalled } from "../../test/kit/crowd/wrk.ts"
 import * as generations from "../../test/kit/generations.ts"
 import type { Figure } from "../lib/results.ts"
 import { compare, withoutWrk } from "../lib/wrkThroughput.ts"

@@ -1,7 +1,7 @@
 /** The kinds of load, each on one protocol. */
-import type { Crowd } from "../../scripts/proof/crowd.ts"
-import * as crowd from "../../scripts/proof/crowd.ts"
-import * as wrk from "../../scripts/proof/wrk.ts"
+import type { Crowd } from "../../test/kit/crowd/crowd.ts"
+import * as crowd from "../../test/kit/crowd/crowd.ts"
+import * as wrk from "../../test/kit/crowd/wrk.ts"
 import type { Protocol, Subject } from "../subjects/subject.ts"
 
 export interface Clients {

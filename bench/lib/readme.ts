@@ -2,9 +2,10 @@
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { root } from "../../test/kit/paths.ts"
 import type { LoadData, Summary } from "../figures/load.ts"
 import type { Results } from "./results.ts"
-import { describeMachine, fileOf, markdownTable, root } from "./results.ts"
+import { describeMachine, fileOf, markdownTable } from "./results.ts"
 
 const picture = "docs/upgrades.svg"
 const begin = "<!-- bench: begin -->\n"

@@ -2,7 +2,7 @@
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
+import { root } from "../../test/kit/paths.ts"
 
 export interface Table {
   readonly titles: ReadonlyArray<string>
@@ -47,8 +47,6 @@ export interface Results {
   readonly seconds: number
   readonly figures: ReadonlyArray<Figure>
 }
-
-export const root = fileURLToPath(new URL("../../..", import.meta.url))
 
 export const machine = (): Machine => ({
   date: new Date().toISOString(),

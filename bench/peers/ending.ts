@@ -1,8 +1,8 @@
 /** How the programs of the peers say what becomes of them, and how they end: as a careful author would write it. */
 import * as fs from "node:fs"
 import type * as net from "node:net"
-import type { Protocol } from "../../scripts/proof/apps.ts"
-import { createServer, echoWebSockets } from "../../scripts/proof/apps.ts"
+import type { Protocol } from "../../test/kit/servers/apps.ts"
+import { createServer, echoWebSockets } from "../../test/kit/servers/apps.ts"
 
 // Synchronous, so that the last words of a process are not lost.
 export const say = (...words: ReadonlyArray<string | number>): void => void fs.writeSync(1, `${words.join(" ")}\n`)

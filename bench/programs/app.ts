@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as fs from "node:fs"
 import type { AddressInfo } from "node:net"
-import type { Protocol } from "../../scripts/proof/apps.ts"
-import { createServer } from "../../scripts/proof/apps.ts"
 import * as Fds from "../../src/Fds.ts"
+import type { Protocol } from "../../test/kit/servers/apps.ts"
+import { createServer } from "../../test/kit/servers/apps.ts"
 
 // Synchronous, so that the last words of a process are not lost.
 const say = (...words: ReadonlyArray<string | number>): void => void fs.writeSync(1, `${words.join(" ")}\n`)

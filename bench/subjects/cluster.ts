@@ -1,3 +1,4 @@
+import * as Effect from "effect/Effect"
 import { fileURLToPath } from "node:url"
 import * as generations from "../../test/kit/generations.ts"
 import { freePort } from "../../test/kit/ports.ts"
@@ -13,7 +14,7 @@ export const cluster: Subject = {
   protocols: ["http", "https", "http2", "ws"],
   missing: () => undefined,
   run: async (protocol, use) => {
-    const port = await freePort()
+    const port = await Effect.runPromise(freePort)
     const server = generations.start({
       args: [program],
       environment: { PROTOCOL: protocol, PORT: String(port) }

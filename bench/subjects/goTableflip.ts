@@ -1,4 +1,5 @@
 /** cloudflare/tableflip in Go, with the http.Shutdown of its own example. Built from the Debian packages. */
+import * as Effect from "effect/Effect"
 import { execFileSync, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -40,7 +41,7 @@ export const goTableflip: Subject = {
   run: async (protocol, use) => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "bench-go-"))
     const { certificate, key } = writeCertificate(folder)
-    const port = await freePort()
+    const port = await Effect.runPromise(freePort)
     const server = generations.start({
       executable: build(),
       args: [],

@@ -1,4 +1,5 @@
 /** gunicorn, whose master replaces its workers on SIGHUP. */
+import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -21,7 +22,7 @@ export const gunicorn: Subject = {
   run: async (protocol, use) => {
     const temporary = fs.mkdtempSync(path.join(os.tmpdir(), "bench-gunicorn-"))
     const { certificate, key } = writeCertificate(temporary)
-    const port = await freePort()
+    const port = await Effect.runPromise(freePort)
     const server = generations.start({
       executable: "gunicorn",
       args: ["--config", path.join(folder, "gunicorn.conf.py"), "--chdir", folder, "app:app"],

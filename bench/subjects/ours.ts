@@ -1,6 +1,6 @@
 /** This package: the server of the proof, which has every protocol. */
-import type { Settings } from "../../scripts/proof/settings.ts"
-import { withTarget } from "../../scripts/proof/target.ts"
+import type { Settings } from "../../test/kit/servers/settings.ts"
+import { withTarget } from "../../test/kit/servers/target.ts"
 import type { Protocol, Subject } from "./subject.ts"
 
 const subject = (

@@ -1,4 +1,5 @@
 /** pm2 in cluster mode, with a daemon and a home directory of its own. */
+import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -20,7 +21,7 @@ export const pm2: Subject = {
   missing: () => fs.existsSync(command) ? undefined : "npm ci --prefix bench",
   run: async (protocol, use) => {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), "bench-pm2-"))
-    const port = await freePort()
+    const port = await Effect.runPromise(freePort)
     const pm2 = (...args: ReadonlyArray<string>) =>
       promisify(execFile)(process.execPath, [command, ...args], {
         env: { ...process.env, PM2_HOME: home, PROTOCOL: protocol, PORT: String(port), NO_COLOR: "1" },

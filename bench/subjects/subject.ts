@@ -1,5 +1,5 @@
 /** What is measured: a way to run a server and to replace it by a newer one while it is under load. */
-import type { Crowd } from "../../scripts/proof/crowd.ts"
+import type { Crowd } from "../../test/kit/crowd/crowd.ts"
 import type * as generations from "../../test/kit/generations.ts"
 
 /** What a subject is asked to speak. `http2` is over TLS. */

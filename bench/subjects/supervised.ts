@@ -1,4 +1,5 @@
 /** A program of this package under the command of this package, which keeps its process id. */
+import * as Effect from "effect/Effect"
 import { fileURLToPath } from "node:url"
 import * as generations from "../../test/kit/generations.ts"
 import { freePort } from "../../test/kit/ports.ts"
@@ -15,7 +16,7 @@ export const supervised: Subject = {
   protocols: ["http", "https", "http2", "ws"],
   missing: () => undefined,
   run: async (protocol, use) => {
-    const port = await freePort()
+    const port = await Effect.runPromise(freePort)
     const server = generations.start({
       args: [
         command,

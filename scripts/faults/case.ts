@@ -1,7 +1,7 @@
 /** What a run does to an upgrade, and what may come of it. */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Handle, Up } from "../../test/kit/harness.ts"
+import type { Handle, Up } from "../../test/kit/processes.ts"
 
 /**
  * Who serves when all is over: the process that was asked to upgrade, a newer one, or nobody, where a process was told to

@@ -3,22 +3,18 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Handle, Load } from "../../test/kit/harness.ts"
-import {
-  children,
-  descriptorsAtRest,
-  directory,
-  eventually,
-  isAlive,
-  load,
-  onlyAlive,
-  pidIn,
-  sameDescriptors,
-  signal
-} from "../../test/kit/harness.ts"
+import type { Load } from "../../test/kit/clients.ts"
+import { load } from "../../test/kit/clients.ts"
+import { descriptorsAtRest, sameDescriptors } from "../../test/kit/descriptors.ts"
+import { directory, pidIn } from "../../test/kit/files.ts"
+import { freePort } from "../../test/kit/ports.ts"
+import { children, isAlive } from "../../test/kit/proc.ts"
+import type { Handle } from "../../test/kit/processes.ts"
+import { onlyAlive, signal } from "../../test/kit/processes.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 import type { Plan } from "./case.ts"
 import type { Trial } from "./trial.ts"
-import { answersOf, check, checkAlways, freePort, putBack, seen, settled, trial } from "./trial.ts"
+import { answersOf, check, checkAlways, putBack, seen, settled, trial } from "./trial.ts"
 
 /** The process in charge, and those that serve; all that there is when nothing is going on. */
 export interface Crew {

@@ -1,6 +1,7 @@
 /** A signal at any moment of an upgrade, a roll or a reload, to any of the processes. */
 import * as Effect from "effect/Effect"
-import { isAlive, signal } from "../../test/kit/harness.ts"
+import { isAlive } from "../../test/kit/proc.ts"
+import { signal } from "../../test/kit/processes.ts"
 import type { Plan } from "./case.ts"
 import type { CrewCase, CrewOutcome, CrewRunning } from "./crew.ts"
 import { end, freeze, nobodyElse } from "./disturbances.ts"

@@ -1,6 +1,8 @@
 /** What is done to processes from outside. */
 import * as Effect from "effect/Effect"
-import { eventually, isAlive, signal } from "../../test/kit/harness.ts"
+import { isAlive } from "../../test/kit/proc.ts"
+import { signal } from "../../test/kit/processes.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 
 /** Requests of a process that is gone from one moment to the next. */
 export const cut = /ECONNRESET|EPIPE|socket hang up/

@@ -1,6 +1,9 @@
 /** A pool of two workers, and what can go wrong with it. */
 import * as Effect from "effect/Effect"
-import { ask, eventually, isAlive, signal, start } from "../../test/kit/harness.ts"
+import { ask } from "../../test/kit/clients.ts"
+import { isAlive } from "../../test/kit/proc.ts"
+import { signal, start } from "../../test/kit/processes.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 import { parentSteps } from "./case.ts"
 import type { CrewCase, CrewRunning, Kind } from "./crew.ts"
 import { shared } from "./crewShared.ts"

@@ -1,8 +1,10 @@
 /** Runs drawn by lot. The seed and the number of a run say all about it, so that any run can be repeated. */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type { Handle } from "../../test/kit/harness.ts"
-import { eventually, isAlive, signal } from "../../test/kit/harness.ts"
+import { isAlive } from "../../test/kit/proc.ts"
+import type { Handle } from "../../test/kit/processes.ts"
+import { signal } from "../../test/kit/processes.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 import type { Case, Outcome, Plan, Running } from "./case.ts"
 import { parentSteps } from "./case.ts"
 import { cases } from "./cases.ts"

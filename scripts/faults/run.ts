@@ -2,24 +2,18 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Load } from "../../test/kit/harness.ts"
-import {
-  children,
-  descriptorsAtRest,
-  directory,
-  eventually,
-  isAlive,
-  load,
-  pidIn,
-  sameDescriptors,
-  sameState,
-  signal,
-  start,
-  stateOf
-} from "../../test/kit/harness.ts"
+import type { Load } from "../../test/kit/clients.ts"
+import { load } from "../../test/kit/clients.ts"
+import { descriptorsAtRest, sameDescriptors } from "../../test/kit/descriptors.ts"
+import { directory, pidIn } from "../../test/kit/files.ts"
+import { freePort } from "../../test/kit/ports.ts"
+import { children, isAlive } from "../../test/kit/proc.ts"
+import { signal, start } from "../../test/kit/processes.ts"
+import { sameState, stateOf } from "../../test/kit/state.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 import type { Case, Outcome, Running } from "./case.ts"
 import type { Trial } from "./trial.ts"
-import { answersOf, check, checkAlways, freePort, putBack, seen, settled, trial } from "./trial.ts"
+import { answersOf, check, checkAlways, putBack, seen, settled, trial } from "./trial.ts"
 
 /** A process that is being started, or one that is to end, is not the last word. */
 const isBusy = ({ app }: Running, pid: number): boolean =>

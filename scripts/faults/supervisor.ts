@@ -1,7 +1,9 @@
 /** A program under the command tableflip, and what can go wrong with both. */
 import * as Effect from "effect/Effect"
-import { eventually, isAlive, signal } from "../../test/kit/harness.ts"
+import { isAlive } from "../../test/kit/proc.ts"
+import { signal } from "../../test/kit/processes.ts"
 import { run } from "../../test/kit/tableflip.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 import type { CrewCase, Kind } from "./crew.ts"
 import { shared } from "./crewShared.ts"
 import { cut, freeze, nobodyElse } from "./disturbances.ts"

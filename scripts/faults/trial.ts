@@ -4,9 +4,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
-import * as net from "node:net"
-import type { Handle, Load } from "../../test/kit/harness.ts"
-import { ask, eventually, fixture } from "../../test/kit/harness.ts"
+import type { Load } from "../../test/kit/clients.ts"
+import { ask } from "../../test/kit/clients.ts"
+import { fixture } from "../../test/kit/paths.ts"
+import type { Handle } from "../../test/kit/processes.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 import type { Plan } from "./case.ts"
 
 export interface Result {
@@ -110,15 +112,6 @@ export const checkAlways = (
     check(problems, app.count(line) > 0, () => `the fault did not happen: ${fault}, ${step}`)
   }
 }
-
-// Below the ports that the system gives to clients, so that a successor that has to bind anew finds it free.
-let nextPort = 20_000 + process.pid % 10_000
-
-export const freePort: Effect.Effect<number> = Effect.async<number | undefined>((resume) => {
-  const port = nextPort++
-  const probe = net.createServer().once("error", () => resume(Effect.succeed(undefined)))
-  probe.listen(port, "127.0.0.1", () => probe.close(() => resume(Effect.succeed(port))))
-}).pipe(Effect.repeat({ until: (port) => port !== undefined }), Effect.map((port) => port as number))
 
 /** Writes the program anew, with what its processes are to do to themselves. */
 export const putBack = (program: string, plan: Plan): Effect.Effect<void> =>

@@ -1,74 +1,11 @@
 /** A pool under load that is rolled, resized, upgraded and shot at. */
-import { once } from "node:events"
-import * as fs from "node:fs"
-import * as http from "node:http"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
-import * as generations from "../../test/kit/generations.ts"
-import { total } from "./crowd.ts"
+import { total } from "../../test/kit/crowd/crowd.ts"
+import * as wrk from "../../test/kit/crowd/wrk.ts"
+import { openDescriptors } from "../../test/kit/descriptors.ts"
+import { megabytes } from "../../test/kit/proc.ts"
+import { withPool } from "../../test/kit/servers/pool.ts"
 import type { Scenario } from "./scenarios.ts"
-import * as wrk from "./wrk.ts"
-
-const program = fileURLToPath(new URL("./poolServer.js", import.meta.url))
-
-export interface Pool {
-  readonly port: number
-  readonly replace: () => Promise<unknown>
-  readonly resize: (size: number) => Promise<unknown>
-  readonly upgrade: () => Promise<void>
-  readonly workers: () => Promise<ReadonlyArray<number>>
-  /** How many connections a worker has. */
-  readonly held: (worker: number) => Promise<number>
-  readonly primary: () => number
-}
-
-const ask = async (port: number, path: string): Promise<string> => {
-  const [response]: [http.IncomingMessage] = await once(
-    http.get({ port, host: "127.0.0.1", path, agent: false }),
-    "response"
-  ) as never
-  const body = (await response.setEncoding("utf8").toArray()).join("")
-  if (response.statusCode !== 200) throw new Error(body)
-  return body
-}
-
-/** Runs it until `use` is over. */
-export const withPool = async <A>(use: (pool: Pool) => Promise<A>): Promise<A> => {
-  const server = generations.start({ args: [program] })
-  let primary = server.pid
-  try {
-    const [port] = await server.line(/^PORT (\d+)/)
-    const [admin] = await server.line(/^ADMIN (\d+)/)
-    await server.line(new RegExp(`Process ${primary} is ready as generation 1`))
-    const command = (path: string) => ask(Number(admin), path)
-    const pool: Pool = {
-      port: Number(port),
-      replace: () => command("/replace"),
-      resize: (size) => command(`/resize/${size}`),
-      upgrade: async () => {
-        const from = server.position()
-        process.kill(primary, "SIGHUP")
-        const [next] = await server.line(/^ALONE (\d+)/, { from })
-        primary = Number(next)
-      },
-      workers: async () => {
-        const rows: ReadonlyArray<{ pid?: number; state: string }> = JSON.parse(await command("/status"))
-        return rows.flatMap(({ pid, state }) => state === "serving" && pid !== undefined ? [pid] : [])
-      },
-      held: async (worker) => {
-        const from = server.position()
-        process.kill(worker, "SIGUSR2")
-        return Number((await server.line(new RegExp(`^HELD ${worker} (\\d+)`), { from }))[0])
-      },
-      primary: () => primary
-    }
-    const result = await use(pool)
-    await server.stop(primary)
-    return result
-  } finally {
-    await server.end()
-  }
-}
 
 const keepAlive = { connections: 32 }
 const newConnections = { connections: 32, headers: ["Connection: close"] }
@@ -130,11 +67,6 @@ const shotAt: Scenario = {
     })
 }
 
-const descriptorsOf = (pid: number) => fs.readdirSync(`/proc/${pid}/fd`).length
-
-const residentOf = (pid: number) =>
-  Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]) / 1_024
-
 /** A primary must not grow by its rolls. */
 const rolledOften: Scenario = {
   name: "pool-endurance",
@@ -150,10 +82,10 @@ const rolledOften: Scenario = {
         let after = 0
         for (let count = 0; count <= rolls; count++) {
           if (count > 0) await pool.replace()
-          after = descriptorsOf(pool.primary())
+          after = openDescriptors(pool.primary()).length
           if (count === 1) before = after
           if (count % Math.max(1, rolls / 5) === 0) {
-            samples.push(`${count}: ${after} descriptors, ${residentOf(pool.primary()).toFixed(0)} MB`)
+            samples.push(`${count}: ${after} descriptors, ${megabytes(pool.primary()).toFixed(0)} MB`)
           }
         }
         // A connection of a client may be on its way out.

@@ -2,14 +2,14 @@
 import { once } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
 import * as tls from "node:tls"
-import type { Counts, Crowd, Tally } from "./crowd.ts"
-import * as crowd from "./crowd.ts"
-import { total } from "./crowd.ts"
+import type { Counts, Crowd, Tally } from "../../test/kit/crowd/crowd.ts"
+import * as crowd from "../../test/kit/crowd/crowd.ts"
+import { total } from "../../test/kit/crowd/crowd.ts"
+import * as wrk from "../../test/kit/crowd/wrk.ts"
+import type { Drained, Settings } from "../../test/kit/servers/settings.ts"
+import type { Target } from "../../test/kit/servers/target.ts"
+import { withTarget } from "../../test/kit/servers/target.ts"
 import { pools } from "./pool.ts"
-import type { Drained, Settings } from "./settings.ts"
-import type { Target } from "./target.ts"
-import { withTarget } from "./target.ts"
-import * as wrk from "./wrk.ts"
 
 export interface Outcome {
   readonly upgrades: number

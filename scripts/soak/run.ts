@@ -3,12 +3,17 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Handle } from "../../test/kit/harness.ts"
-import { ask, children, directory, eventually, isAlive, openDescriptors, pidIn, start } from "../../test/kit/harness.ts"
+import { ask } from "../../test/kit/clients.ts"
+import { openDescriptors } from "../../test/kit/descriptors.ts"
+import { directory, pidIn } from "../../test/kit/files.ts"
 import type { Sample } from "../../test/kit/load.ts"
 import * as load from "../../test/kit/load.ts"
 import { freePort } from "../../test/kit/ports.ts"
+import { children, isAlive, megabytes } from "../../test/kit/proc.ts"
+import type { Handle } from "../../test/kit/processes.ts"
+import { start } from "../../test/kit/processes.ts"
 import { median } from "../../test/kit/statistics.ts"
+import { eventually } from "../../test/kit/waiting.ts"
 import type { Subject } from "./subjects.ts"
 
 export interface Look {
@@ -30,9 +35,6 @@ export interface Outcome {
   readonly longest: number
   readonly problems: ReadonlyArray<string>
 }
-
-const megabytes = (pid: number) =>
-  Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024
 
 const zombiesOf = (pids: ReadonlyArray<number>) => pids.flatMap(children).filter(({ state }) => state === "Z").length
 
@@ -82,7 +84,7 @@ export const soak = (subject: Subject, rounds: number, tell: (look: Look) => voi
   Effect.gen(function*() {
     const dir = yield* directory
     const pidFile = path.join(dir, "app.pid")
-    const port = yield* Effect.promise(freePort)
+    const port = yield* freePort
     const app = yield* start(undefined, {
       args: subject.args({ port, pidFile, dir }),
       env: subject.environment({ port, pidFile })

@@ -1,6 +1,6 @@
 /** What is soaked: programs that replace themselves, or what they run, again and again. */
 import * as path from "node:path"
-import { root } from "../../test/kit/harness.ts"
+import { root } from "../../test/kit/paths.ts"
 
 export interface Subject {
   readonly name: string

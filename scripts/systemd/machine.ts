@@ -5,7 +5,8 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { children, root } from "../../test/kit/harness.ts"
+import { root } from "../../test/kit/paths.ts"
+import { children } from "../../test/kit/proc.ts"
 
 export interface Machine {
   /** Runs a command in it and returns what it printed; fails if it fails. */

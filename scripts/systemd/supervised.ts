@@ -1,7 +1,7 @@
 /** A command under `tableflip run`: the main process stays, and what it runs is replaced. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { root } from "../../test/kit/harness.ts"
+import { root } from "../../test/kit/paths.ts"
 import type { Service, Unit } from "./unit.ts"
 import { answer, until } from "./unit.ts"
 

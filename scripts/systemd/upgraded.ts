@@ -1,7 +1,7 @@
 /** The unit of the README: the main process is another one after each reload. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { root } from "../../test/kit/harness.ts"
+import { root } from "../../test/kit/paths.ts"
 import type { Service, Unit } from "./unit.ts"
 import { answer, until } from "./unit.ts"
 

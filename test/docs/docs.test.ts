@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { blocksOf, pages, root, textOf } from "../kit/pages.ts"
+import { blocksOf, pages, textOf } from "../kit/pages.ts"
+import { root } from "../kit/paths.ts"
 
 const where = ({ line, page }: { readonly page: string; readonly line: number }) => `${page}, line ${line}`
 

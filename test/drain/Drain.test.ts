@@ -7,7 +7,8 @@ import * as Scope from "effect/Scope"
 import * as http from "node:http"
 import * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
-import { connect, get, listen, until } from "../kit/drainClient.ts"
+import { connect, get, listen } from "../kit/drainClient.ts"
+import { until } from "../kit/waiting.ts"
 
 const echoServer = () => net.createServer((socket) => void socket.on("error", () => {}).pipe(socket))
 

@@ -9,7 +9,8 @@ import type * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
 import { certificate } from "../kit/certificate.ts"
 import type { Client } from "../kit/drainClient.ts"
-import { connect, connectTls, get, listen, makeGate, post, until } from "../kit/drainClient.ts"
+import { connect, connectTls, get, listen, makeGate, post } from "../kit/drainClient.ts"
+import { until } from "../kit/waiting.ts"
 
 const big = Buffer.alloc(64 * 1024 * 1024, "tableflip ")
 

@@ -5,7 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as http2 from "node:http2"
 import * as Drain from "../../src/Drain.ts"
 import { certificate } from "../kit/certificate.ts"
-import { connect, listen, makeGate, until } from "../kit/drainClient.ts"
+import { connect, listen, makeGate } from "../kit/drainClient.ts"
+import { until } from "../kit/waiting.ts"
 
 const request = (session: http2.ClientHttp2Session, path: string) =>
   Effect.async<string, Error>((resume) => {

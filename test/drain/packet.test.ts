@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as dgram from "node:dgram"
 import * as Drain from "../../src/Drain.ts"
-import { until } from "../kit/drainClient.ts"
+import { until } from "../kit/waiting.ts"
 
 /** A socket that answers on demand, and a client that counts. */
 const makePair = Effect.gen(function*() {

@@ -5,7 +5,8 @@ import * as https from "node:https"
 import * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
 import { certificate } from "../kit/certificate.ts"
-import { connect, connectTls, get, listen, until } from "../kit/drainClient.ts"
+import { connect, connectTls, get, listen } from "../kit/drainClient.ts"
+import { until } from "../kit/waiting.ts"
 
 const serve = (options?: Drain.Options) =>
   Effect.gen(function*() {

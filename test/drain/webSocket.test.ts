@@ -5,7 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as http from "node:http"
 import { WebSocket, WebSocketServer } from "ws"
 import * as Drain from "../../src/Drain.ts"
-import { connect, listen, until } from "../kit/drainClient.ts"
+import { connect, listen } from "../kit/drainClient.ts"
+import { until } from "../kit/waiting.ts"
 
 const serve = (options?: Drain.Options & { readonly register?: boolean }) =>
   Effect.gen(function*() {

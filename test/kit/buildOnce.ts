@@ -1,7 +1,5 @@
 import { execFileSync } from "node:child_process"
-import { fileURLToPath } from "node:url"
-
-const root = fileURLToPath(new URL("../..", import.meta.url))
+import { root } from "./paths.ts"
 
 /** Fixtures and examples run what would be published: it starts in a quarter of a second, on every Node. */
 export default (): void => {

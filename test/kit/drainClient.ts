@@ -2,12 +2,12 @@
  * A client that sees what a polite one hides: each response as it came, and how the connection ended.
  */
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { EventEmitter, once } from "node:events"
 import type { AddressInfo } from "node:net"
 import * as net from "node:net"
 import * as tls from "node:tls"
+import { until } from "./waiting.ts"
 
 export interface Head {
   readonly status: number
@@ -28,15 +28,6 @@ export interface Client {
   /** How the server ended the connection. */
   readonly closed: Effect.Effect<"end" | "reset">
 }
-
-/** Waits for a condition; a test that waits in vain dies saying for what. */
-export const until = (what: string, condition: () => boolean): Effect.Effect<void> =>
-  Effect.sync(condition).pipe(
-    Effect.repeat({ until: (met) => met, schedule: Schedule.spaced("2 millis") }),
-    Effect.timeoutFail({ duration: "8 seconds", onTimeout: () => new Error(`waited in vain for ${what}`) }),
-    Effect.orDie,
-    Effect.asVoid
-  )
 
 /** A promise that the test keeps. */
 export const makeGate = (): { readonly opened: Promise<void>; readonly open: Effect.Effect<void> } => {

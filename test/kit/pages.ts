@@ -7,9 +7,7 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
-
-export const root = fileURLToPath(new URL("../..", import.meta.url))
+import { root } from "./paths.ts"
 
 export interface Block {
   readonly page: string

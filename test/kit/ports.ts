@@ -1,14 +1,17 @@
 /** Ports and whether somebody answers there. */
+import * as Effect from "effect/Effect"
 import * as http from "node:http"
 import * as net from "node:net"
 
-export const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = net.createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as net.AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
+// Below the ports that the system gives to clients, so that whoever binds it later finds it free.
+let next = 20_000 + Math.floor(Math.random() * 10_000)
+
+/** A port that nobody listens on: for what must be named before it is bound. */
+export const freePort: Effect.Effect<number> = Effect.async<number | undefined>((resume) => {
+  const port = next++
+  const probe = net.createServer().once("error", () => resume(Effect.succeed(undefined)))
+  probe.listen(port, "127.0.0.1", () => probe.close(() => resume(Effect.succeed(port))))
+}).pipe(Effect.repeat({ until: (port) => port !== undefined }), Effect.map((port) => port as number))
 
 export const answers = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

@@ -2,9 +2,10 @@
  * The command `tableflip` in tests.
  */
 import * as Effect from "effect/Effect"
-import * as net from "node:net"
-import type { Handle, StartOptions } from "./harness.ts"
-import { bin, children, fixture, start } from "./harness.ts"
+import { bin, fixture } from "./paths.ts"
+import { children } from "./proc.ts"
+import type { Handle, StartOptions } from "./processes.ts"
+import { start } from "./processes.ts"
 
 /** A server for LISTEN_FDS that does what variables say. */
 export const server = [process.execPath, fixture("commands/server.mjs")]
@@ -22,14 +23,6 @@ export const run = ({ command = server, options = [], ...rest }: RunOptions) =>
     start(bin, { ...rest, args: ["run", ...options, "--", ...command] }),
     (handle) => Effect.sync(() => command[1] === server[1] && withServer.add(handle))
   )
-
-/** A port that was free a moment ago: what must be named before it is bound. */
-export const freePort: Effect.Effect<number> = Effect.async((resume) => {
-  const probe = net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = probe.address() as net.AddressInfo
-    probe.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 /**
  * The process of a generation, once tableflip says that it is ready, and once it has set its handlers: a warm-up may be

@@ -1,7 +1,7 @@
 /** Another user than root, for what root may do anyway and for what only root can lose. */
 import { spawnSync } from "node:child_process"
 import * as path from "node:path"
-import { root } from "./harness.ts"
+import { root } from "./paths.ts"
 
 export const isRoot = process.getuid?.() === 0
 

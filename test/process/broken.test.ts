@@ -2,19 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import {
-  ask,
-  deploy,
-  directory,
-  goodVersion,
-  isLinux,
-  onlyAlive,
-  pidIn,
-  sameState,
-  signal,
-  start,
-  stateOf
-} from "../kit/harness.ts"
+import { ask } from "../kit/clients.ts"
+import { deploy, directory, goodVersion, pidIn } from "../kit/files.ts"
+import { isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { sameState, stateOf } from "../kit/state.ts"
 
 interface Version {
   readonly code: string

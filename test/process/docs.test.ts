@@ -5,18 +5,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
-import * as net from "node:net"
 import * as path from "node:path"
-import { directory, isLinux, start } from "../kit/harness.ts"
+import { directory } from "../kit/files.ts"
 import type { Block } from "../kit/pages.ts"
-import { blocksOf, pages, root } from "../kit/pages.ts"
-
-const freePort = Effect.async<number>((resume) => {
-  const server = net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as net.AddressInfo
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
+import { blocksOf, pages } from "../kit/pages.ts"
+import { root } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
+import { isLinux } from "../kit/proc.ts"
+import { start } from "../kit/processes.ts"
 
 /** What is installed here, and the package itself. */
 const install = (directory: string) => {

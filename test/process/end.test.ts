@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { fixture, isLinux, onlyAlive, signal, start } from "../kit/harness.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
 
 describe.runIf(isLinux)("a process that has handed over", () => {
   it.scopedLive("ends even if the app has left something open, and says what", () =>

@@ -2,7 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as net from "node:net"
 import { fileURLToPath } from "node:url"
-import { ask, freePort, isLinux, onlyAlive, signal, start } from "../kit/harness.ts"
+import { ask } from "../kit/clients.ts"
+import { freePort } from "../kit/ports.ts"
+import { isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { trials } from "../../scripts/faults/all.ts"
 import { randomTrial } from "../../scripts/faults/random.ts"
 import type { Trial } from "../../scripts/faults/trial.ts"
-import { isLinux } from "../kit/harness.ts"
+import { isLinux } from "../kit/proc.ts"
 
 const names = [
   "child: kill, before the ready byte",

@@ -6,21 +6,14 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
-import type { Handle } from "../kit/harness.ts"
-import {
-  ask,
-  deploy,
-  directory,
-  eventually,
-  fixture,
-  goodVersion,
-  isLinux,
-  load,
-  onlyAlive,
-  openDescriptors,
-  signal,
-  start
-} from "../kit/harness.ts"
+import { ask, load } from "../kit/clients.ts"
+import { openDescriptors } from "../kit/descriptors.ts"
+import { deploy, directory, goodVersion } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import type { Handle } from "../kit/processes.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const hasIpv6 = Object.values(os.networkInterfaces()).some((all) => all?.some(({ family }) => family === "IPv6"))
 

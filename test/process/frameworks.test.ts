@@ -8,8 +8,9 @@ import type * as Scope from "effect/Scope"
 import * as http from "node:http"
 import { fileURLToPath } from "node:url"
 import { WebSocket } from "ws"
-import type { Handle } from "../kit/harness.ts"
-import { eventually, signal, start } from "../kit/harness.ts"
+import type { Handle } from "../kit/processes.ts"
+import { signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const example = (name: string) => fileURLToPath(new URL(`../../build/examples/${name}.js`, import.meta.url))
 

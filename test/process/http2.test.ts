@@ -4,7 +4,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { certificate } from "../kit/certificate.ts"
-import { fixture, isLinux, start } from "../kit/harness.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import { start } from "../kit/processes.ts"
 
 describe.runIf(isLinux)("requests that arrive while the GOAWAY is being written", () => {
   for (const [how, behaviour] of [["in clear", {}], ["over TLS", { certificate }]] as const) {

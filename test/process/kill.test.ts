@@ -3,23 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Up } from "../kit/harness.ts"
-import {
-  ask,
-  deploy,
-  directory,
-  fixture,
-  goodVersion,
-  isLinux,
-  load,
-  onlyAlive,
-  pidIn,
-  sameState,
-  signal,
-  start,
-  stateOf,
-  waitForPid
-} from "../kit/harness.ts"
+import { ask, load } from "../kit/clients.ts"
+import { deploy, directory, goodVersion, pidIn, waitForPid } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import type { Up } from "../kit/processes.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { sameState, stateOf } from "../kit/state.ts"
 
 /** A version that waits for the test at two places: before it has read anything, and before it is ready. */
 const stopsTwice = (dir: string) => `

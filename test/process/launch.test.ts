@@ -3,22 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import {
-  ask,
-  directory,
-  eventually,
-  fixture,
-  isAlive,
-  isLinux,
-  load,
-  onlyAlive,
-  pidIn,
-  sameState,
-  signal,
-  start,
-  stateOf,
-  waitForPid
-} from "../kit/harness.ts"
+import { ask, load } from "../kit/clients.ts"
+import { directory, pidIn, waitForPid } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isAlive, isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { sameState, stateOf } from "../kit/state.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const app = fixture("app.mjs")
 

@@ -3,21 +3,15 @@ import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Handle } from "../kit/harness.ts"
-import {
-  ask,
-  bin,
-  directory,
-  eventually,
-  fixture,
-  isAlive,
-  isLinux,
-  load,
-  onlyAlive,
-  signal,
-  start
-} from "../kit/harness.ts"
-import { commands, freePort, ready, run, server } from "../kit/tableflip.ts"
+import { ask, load } from "../kit/clients.ts"
+import { directory } from "../kit/files.ts"
+import { bin, fixture } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
+import { isAlive, isLinux } from "../kit/proc.ts"
+import type { Handle } from "../kit/processes.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { commands, ready, run, server } from "../kit/tableflip.ts"
+import { eventually } from "../kit/waiting.ts"
 
 /** Whether a program is there. Those that are not are named as skipped, and `.ci/run` installs them. */
 const has = (program: string) => isLinux && spawnSync("sh", ["-c", `command -v ${program}`]).status === 0

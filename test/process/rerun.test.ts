@@ -2,21 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Handle } from "../kit/harness.ts"
-import {
-  ask,
-  deploy,
-  directory,
-  fixture,
-  goodVersion,
-  isLinux,
-  onlyAlive,
-  ours,
-  sameState,
-  signal,
-  start,
-  stateOf
-} from "../kit/harness.ts"
+import { ask } from "../kit/clients.ts"
+import { ours } from "../kit/descriptors.ts"
+import { deploy, directory, goodVersion } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import type { Handle } from "../kit/processes.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { sameState, stateOf } from "../kit/state.ts"
 
 const app = fixture("app.mjs")
 

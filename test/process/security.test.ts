@@ -7,9 +7,15 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import type { StartOptions } from "../kit/harness.ts"
-import { ask, directory, eventually, fixture, isLinux, onlyAlive, ours, pidIn, signal, start } from "../kit/harness.ts"
+import { ask } from "../kit/clients.ts"
+import { ours } from "../kit/descriptors.ts"
+import { directory, pidIn } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import type { StartOptions } from "../kit/processes.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
 import { asOrdinaryUser, canRun, isRoot, ordinarily, withoutOrdinaryUser } from "../kit/users.ts"
+import { eventually } from "../kit/waiting.ts"
 
 /** Everybody may write there, and take away what belongs to others unless it is sticky. */
 const sharedDirectory = (mode: number) => Effect.tap(directory, (dir) => fs.chmodSync(dir, mode))

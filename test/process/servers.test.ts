@@ -11,8 +11,12 @@ import * as net from "node:net"
 import * as tls from "node:tls"
 import { WebSocket } from "ws"
 import { certificate } from "../kit/certificate.ts"
-import type { Handle, Up } from "../kit/harness.ts"
-import { ask, eventually, fixture, isLinux, signal, start } from "../kit/harness.ts"
+import { ask } from "../kit/clients.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import type { Handle, Up } from "../kit/processes.ts"
+import { signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const startServer = (server: string, app: object = {}) =>
   Effect.gen(function*() {

@@ -6,7 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { ask, directory, eventually, fixture, isLinux, signal, start } from "../kit/harness.ts"
+import { ask } from "../kit/clients.ts"
+import { directory } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import { signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const serving = (slow: number, upgrader: object = {}) =>
   Effect.gen(function*() {

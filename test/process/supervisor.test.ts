@@ -2,23 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import {
-  ask,
-  children,
-  descriptorsAtRest,
-  directory,
-  eventually,
-  isAlive,
-  isLinux,
-  load,
-  onlyAlive,
-  ours,
-  pidIn,
-  sameDescriptors,
-  signal,
-  waitForPid
-} from "../kit/harness.ts"
-import { commands, freePort, ready, run, server, soon } from "../kit/tableflip.ts"
+import { ask, load } from "../kit/clients.ts"
+import { descriptorsAtRest, ours, sameDescriptors } from "../kit/descriptors.ts"
+import { directory, pidIn, waitForPid } from "../kit/files.ts"
+import { freePort } from "../kit/ports.ts"
+import { children, isAlive, isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal } from "../kit/processes.ts"
+import { commands, ready, run, server, soon } from "../kit/tableflip.ts"
+import { eventually } from "../kit/waiting.ts"
 
 describe.runIf(isLinux)("tableflip run", () => {
   it.scopedLive("reloads on SIGHUP, and keeps its process id", () =>

@@ -4,8 +4,13 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
 import { accepterOf } from "../../src/internal/node/proc.ts"
-import { ask, directory, fixture, isLinux, load, onlyAlive, signal } from "../kit/harness.ts"
-import { commands, freePort, ready, run, server, soon } from "../kit/tableflip.ts"
+import { ask, load } from "../kit/clients.ts"
+import { directory } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
+import { isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal } from "../kit/processes.ts"
+import { commands, ready, run, server, soon } from "../kit/tableflip.ts"
 
 /** A server that shares its port by SO_REUSEPORT or its own means is not needed here: all share one socket. */
 const shared = (port: number) => ["--listen", `127.0.0.1:${port}`]

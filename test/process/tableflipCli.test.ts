@@ -4,21 +4,15 @@ import { execFile, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import {
-  ask,
-  bin,
-  children,
-  directory,
-  eventually,
-  fixture,
-  isAlive,
-  isLinux,
-  onlyAlive,
-  signal,
-  start
-} from "../kit/harness.ts"
-import { commands, freePort, ready, run, server, soon } from "../kit/tableflip.ts"
+import { ask } from "../kit/clients.ts"
+import { directory } from "../kit/files.ts"
+import { bin, fixture } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
+import { children, isAlive, isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { commands, ready, run, server, soon } from "../kit/tableflip.ts"
 import { isRoot, withoutOrdinaryUser } from "../kit/users.ts"
+import { eventually } from "../kit/waiting.ts"
 
 interface Ended {
   readonly status: number | null

@@ -2,19 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import {
-  ask,
-  descriptorsAtRest,
-  directory,
-  fixture,
-  isLinux,
-  load,
-  onlyAlive,
-  pidIn,
-  sameDescriptors,
-  signal,
-  start
-} from "../kit/harness.ts"
+import { ask, load } from "../kit/clients.ts"
+import { descriptorsAtRest, sameDescriptors } from "../kit/descriptors.ts"
+import { directory, pidIn } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
 
 describe.runIf(isLinux)("an upgrade", () => {
   it.scopedLive("puts a new process in the place of the old one on SIGHUP", () =>

@@ -4,8 +4,14 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import type { Handle, StartOptions } from "../kit/harness.ts"
-import { ask, directory, eventually, fixture, isLinux, onlyAlive, ours, signal, start } from "../kit/harness.ts"
+import { ask } from "../kit/clients.ts"
+import { ours } from "../kit/descriptors.ts"
+import { directory } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import type { Handle, StartOptions } from "../kit/processes.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const hasPython = spawnSync("python3", ["--version"]).status === 0
 

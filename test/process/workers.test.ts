@@ -8,24 +8,15 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as tls from "node:tls"
 import { certificate } from "../kit/certificate.ts"
-import type { Handle } from "../kit/harness.ts"
-import {
-  ask,
-  children,
-  descriptorsAtRest,
-  directory,
-  eventually,
-  fixture,
-  freePort,
-  isLinux,
-  load,
-  onlyAlive,
-  pidIn,
-  sameDescriptors,
-  signal,
-  start,
-  waitForPid
-} from "../kit/harness.ts"
+import { ask, load } from "../kit/clients.ts"
+import { descriptorsAtRest, sameDescriptors } from "../kit/descriptors.ts"
+import { directory, pidIn, waitForPid } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
+import { children, isLinux } from "../kit/proc.ts"
+import type { Handle } from "../kit/processes.ts"
+import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
 
 interface PoolOptions {
   readonly pool?: object

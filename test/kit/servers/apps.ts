@@ -4,7 +4,7 @@ import * as http2 from "node:http2"
 import * as https from "node:https"
 import type * as net from "node:net"
 import { WebSocketServer } from "ws"
-import { certificate } from "../../test/kit/certificate.ts"
+import { certificate } from "../certificate.ts"
 
 export type Protocol = "http" | "https" | "http2" | "http2-clear" | "ws"
 

@@ -1,6 +1,6 @@
 /** A server that is upgraded, and how it went. */
 import { fileURLToPath } from "node:url"
-import * as generations from "../../test/kit/generations.ts"
+import * as generations from "../generations.ts"
 import type { Drained, Settings } from "./settings.ts"
 
 const program = fileURLToPath(new URL("./server.js", import.meta.url))

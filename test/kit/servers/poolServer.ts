@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as fs from "node:fs"
 import * as http from "node:http"
-import * as Fds from "../../src/Fds.ts"
-import * as Upgrader from "../../src/Upgrader.ts"
-import * as Workers from "../../src/Workers.ts"
+import * as Fds from "../../../src/Fds.ts"
+import * as Upgrader from "../../../src/Upgrader.ts"
+import * as Workers from "../../../src/Workers.ts"
 
 const api = { port: 0, host: "127.0.0.1", name: "api" }
 const admin = { port: 0, host: "127.0.0.1", name: "admin" }

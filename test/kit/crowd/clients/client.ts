@@ -2,7 +2,7 @@
 import { setMaxListeners } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parentPort, workerData } from "node:worker_threads"
-import { percentile } from "../../../test/kit/statistics.ts"
+import { percentile } from "../../statistics.ts"
 import type { Counts, Tally } from "../crowd.ts"
 
 export const tally = { requests: 0, failed: {} as Counts, again: {} as Counts, ordinary: 0 }
