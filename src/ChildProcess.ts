@@ -51,6 +51,11 @@ export interface Options {
     | undefined
   /** Keeps the last lines that the child prints, which pass through this process then. */
   readonly capture?: boolean | undefined
+  /**
+   * Makes the child the head of a whole tree of processes: SIGKILL goes to all that descend from it. In a session of its
+   * `"own"`, a signal to the group of this process does not reach the tree, and what the child leaves behind can be found.
+   */
+  readonly tree?: "own" | "shared" | undefined
   /** The number of the child's generation; 2 by default, the first one after a plain start. */
   readonly generation?: number | undefined
   /** Streams that end when still older generations exit, for the child to watch. */
@@ -101,6 +106,8 @@ export interface ChildProcess {
   readonly outputEnd: Effect.Effect<void>
   /** Sends a signal; false if the child has ended. It can never reach a stranger that got the same process id. */
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+  /** Signals what is left of its session after its end, 0 only to look, and tells which processes that were. */
+  readonly signalLeft: (signal: NodeJS.Signals | 0) => Effect.Effect<ReadonlyArray<number>>
   /** Completes when a child that is `"supervised"` has said that it speaks this protocol. It may never do. */
   readonly greeting: Effect.Effect<void>
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
@@ -179,6 +186,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           control,
           leading: leading.map(({ descriptor }) => descriptor),
           capture: options.capture,
+          tree: options.tree,
           inherit: [...descriptors.map(({ descriptor }) => descriptor), ...lifelines]
         }),
         (process) => Effect.suspend(() => released ? Effect.void : Effect.ensuring(endForSure, process.close))
@@ -233,6 +241,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         lastLines: process.lastLines,
         outputEnd: process.outputEnd,
         signal: process.signal,
+        signalLeft: process.signalLeft,
         greeting: Deferred.await(greeting),
         tell: process.tell,
         kill,

@@ -91,6 +91,11 @@ export interface SpawnRequest {
   readonly leading?: ReadonlyArray<Leading> | undefined
   /** Passes what the child prints on to this process's own output and error, and keeps the last lines. Off by default. */
   readonly capture?: boolean | undefined
+  /**
+   * Makes the child the head of a whole tree of processes: SIGKILL goes to all that descend from it. In a session of its
+   * `"own"`, a signal to the group of this process does not reach the tree, and what the child leaves behind can be found.
+   */
+  readonly tree?: "own" | "shared" | undefined
 }
 
 /**
@@ -105,6 +110,8 @@ export interface Process {
   readonly exit: Effect.Effect<ExitStatus>
   /** Sends a signal; false if the process has ended. Its id cannot have been reused: it is a zombie until `exit`. */
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+  /** Signals what is left of its session, 0 only to look, and tells which processes that were. */
+  readonly signalLeft: (signal: NodeJS.Signals | 0) => Effect.Effect<ReadonlyArray<number>>
   /** What the child says on the ready stream. */
   readonly ready: ByteReader
   /** What the child says on its control stream, if it has one. */

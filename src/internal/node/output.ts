@@ -88,8 +88,9 @@ const makePipes = async (): Promise<ReadonlyArray<{ readonly source: net.Socket;
     return names.map((name) => {
       // This side first, and without waiting for the other.
       const descriptor = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
-      // Not only for writing: a child that outlives this process must not be ended by a broken pipe as it drains.
-      const end = fs.openSync(name, fs.constants.O_RDWR)
+      // Only for writing: a child that held the reading end too would wait for ever, once the pipe is full, for a reader
+      // that has died, where it should be told so (EPIPE).
+      const end = fs.openSync(name, fs.constants.O_WRONLY)
       return { source: new net.Socket({ fd: descriptor, readable: true, writable: false }), end }
     })
   } finally {

@@ -124,10 +124,25 @@ export const accepterOf = (
   return familyHolds(pid, `socket:[${socket.inode}]`) ? "family" : "other"
 }
 
-export const terminalOf = (pid: number): "foreground" | "background" | "none" => {
+/** All that descends from a process, parents first. */
+export const descendantsOf = (pid: number): ReadonlyArray<number> =>
+  childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)])
+
+/** What lives in a session. Zombies have ended, whether somebody looks after them or not. */
+export const sessionOf = (session: number): ReadonlyArray<number> =>
+  readDirectory("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+    const [state = "", , , found] = statOf(pid)
+    return found === String(session) && !["Z", "X"].includes(state)
+  })
+
+/** From the state of the process on: the name of the program before it, in parentheses, may hold anything. */
+const statOf = (pid: number): ReadonlyArray<string> => {
   const stat = readOrEmpty(`/proc/${pid}/stat`)
-  // The name of the program comes before, in parentheses, and may hold anything.
-  const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+}
+
+export const terminalOf = (pid: number): "foreground" | "background" | "none" => {
+  const [, , group, , terminal, foreground] = statOf(pid)
   if (terminal === undefined || terminal === "0") return "none"
   return group === foreground ? "foreground" : "background"
 }

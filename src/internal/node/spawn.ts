@@ -17,6 +17,7 @@ import type { Output } from "./output.ts"
 import * as nodeOutput from "./output.ts"
 import { checkDirectory } from "./start.ts"
 import { readerOf } from "./streams.ts"
+import * as tree from "./tree.ts"
 
 const firstLeading = 3
 const fromReadyToNames = 1
@@ -74,6 +75,7 @@ const start = (
       const child = nodeSpawn(request.command.executable, request.command.args, {
         cwd: request.command.directory,
         env: request.environment,
+        detached: request.tree === "own",
         stdio: [
           "inherit",
           ...output.stdio,
@@ -133,7 +135,11 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
   const process: Process = {
     pid: child.pid!,
     exit: Deferred.await(exit),
-    signal: (signal) => Effect.sync(() => child.kill(signal)),
+    signal: (signal) =>
+      Effect.sync(() =>
+        signal === "SIGKILL" && request.tree !== undefined ? tree.kill(child, request.tree) : child.kill(signal)
+      ),
+    signalLeft: (signal) => Effect.sync(() => request.tree === "own" ? tree.signalSession(child.pid!, signal) : []),
     ready: yield* readerOf(readySocket),
     answers: controlSocket === undefined ? Option.none() : Option.some(yield* readerOf(controlSocket)),
     tell: (bytes) =>

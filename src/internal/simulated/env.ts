@@ -119,6 +119,7 @@ const spawn = (
       pid: child.pid,
       exit: Deferred.await(child.exit),
       signal: (signal: NodeJS.Signals) => kernelOf.send(kernel, child, signal, killed),
+      signalLeft: () => Effect.succeed([]),
       ready: readerOf(parent, readyEnd, ready),
       answers: Option.none(),
       tell: (bytes) => Effect.sync(() => control !== undefined && control.read && offerUnsafe(control.bytes, bytes)),

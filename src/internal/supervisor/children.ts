@@ -3,72 +3,152 @@
  *
  * @internal
  */
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import type { ChildProcess } from "../../ChildProcess.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 
 export interface Family {
-  readonly add: (child: ChildProcess) => Effect.Effect<void>
+  readonly add: (child: ChildProcess, generation: number) => Effect.Effect<void>
+  /** Completes when it and all that was left of it have ended. */
+  readonly gone: (child: ChildProcess) => Effect.Effect<void>
+  /** Ends all at once, and what is left of those that have ended. */
+  readonly kill: Effect.Effect<void>
   readonly all: () => ReadonlyArray<ChildProcess>
   /** Whether one of them has said by this library's protocol that it is ready, so that the next is expected to. */
   readonly hasSpoken: () => boolean
   readonly withPids: (pids: ReadonlyArray<number>) => ReadonlyArray<ChildProcess>
   /** How the one that ended last has ended. */
   readonly lastStatus: () => ExitStatus.ExitStatus
-  /** Completes when what has ended has got the last of its output through. */
+  /** Completes when nothing is left of what has ended, and the last of its output is through. */
   readonly flush: Effect.Effect<void>
 }
 
 /** How long the last of the output may take after the end of its process: others may hold it open. */
 const outputDelay = Duration.millis(250)
 
-export const make: Effect.Effect<Family, never, Scope.Scope> = Effect.map(Effect.scope, (scope) => {
-  const live = new Set<ChildProcess>()
-  const unflushed = new Set<ChildProcess>()
-  let hasSpoken = false
-  let lastStatus: ExitStatus.ExitStatus = ExitStatus.Exited({ code: 0 })
+/** How often what is left of a process is looked at. */
+const interval = Duration.millis(50)
 
-  const flush = (child: ChildProcess) =>
-    Effect.zipRight(
-      Effect.timeoutOption(Effect.interruptible(child.outputEnd), outputDelay),
-      Effect.sync(() => void unflushed.delete(child))
-    )
+/** What has been killed ends in a moment, unless the kernel cannot end it (it waits for a broken disk, say). */
+const killDelay = Duration.seconds(10)
 
-  const follow = (child: ChildProcess) =>
-    Effect.gen(function*() {
-      const status = yield* child.exit
-      live.delete(child)
-      lastStatus = status
-      yield* flush(child)
-    })
+const describe = (pids: ReadonlyArray<number>) =>
+  pids.length === 1 ? `process ${pids[0]}` : `processes ${pids.join(", ")}`
 
-  const listen = (child: ChildProcess) =>
-    Effect.map(Effect.either(child.ready), (word) => {
-      hasSpoken ||= Either.isRight(word)
-    })
+export interface FamilyOptions {
+  readonly stopSignal: NodeJS.Signals
+  readonly stopTimeout: Duration.Duration
+}
 
-  return {
-    add: (child) => {
-      live.add(child)
-      unflushed.add(child)
-      return Effect.forEach(
-        [follow(child), listen(child)],
-        (watch) => Effect.forkIn(Effect.interruptible(watch), scope),
-        { discard: true }
+/** Ends what a process that has ended has left behind: it would go on serving the release that it belongs to. */
+const sweep = Effect.fnUntraced(
+  function*(child: ChildProcess, generation: number, isKilled: () => boolean, options: FamilyOptions) {
+    const left = yield* child.signalLeft(isKilled() ? "SIGKILL" : options.stopSignal)
+    if (left.length === 0) return
+    const untilGone = (duration: Duration.Duration, until: () => boolean) =>
+      child.signalLeft(0).pipe(
+        Effect.tap(() => Effect.sleep(interval)),
+        Effect.repeat({ while: (pids) => pids.length > 0 && !until() }),
+        Effect.timeoutOption(duration)
       )
-    },
-    hasSpoken: () => hasSpoken,
-    all: () => [...live],
-    withPids: (pids) => [...live].filter(({ pid }) => pids.includes(pid)),
-    lastStatus: () => lastStatus,
-    flush: Effect.suspend(() =>
-      Effect.forEach([...unflushed].filter((child) => !live.has(child)), flush, {
-        concurrency: "unbounded",
-        discard: true
-      })
-    )
+    if (isKilled()) {
+      yield* untilGone(killDelay, () => false)
+    } else {
+      yield* Effect.logWarning(
+        `Process ${child.pid} of generation ${generation} has ended and left ${describe(left)}, told to stop with ` +
+          options.stopSignal
+      )
+      yield* untilGone(options.stopTimeout, isKilled)
+    }
+    const late = yield* child.signalLeft("SIGKILL")
+    if (late.length === 0) return
+    yield* Effect.logWarning(`What process ${child.pid} has left gets SIGKILL: ${describe(late)}`)
+    yield* untilGone(killDelay, () => false)
+    const last = yield* child.signalLeft(0)
+    if (last.length > 0) yield* Effect.logError(`SIGKILL has not ended what was left: ${describe(last)}`)
   }
-})
+)
+
+export const make = (options: FamilyOptions): Effect.Effect<Family, never, Scope.Scope> =>
+  Effect.map(Effect.scope, (scope) => {
+    const live = new Set<ChildProcess>()
+    const sweeps = new Map<ChildProcess, Deferred.Deferred<void>>()
+    const killed = new Set<ChildProcess>()
+    const unflushed = new Set<ChildProcess>()
+    let hasSpoken = false
+    let lastStatus: ExitStatus.ExitStatus = ExitStatus.Exited({ code: 0 })
+
+    const flush = (child: ChildProcess) =>
+      Effect.zipRight(
+        Effect.timeoutOption(Effect.interruptible(child.outputEnd), outputDelay),
+        Effect.sync(() => void unflushed.delete(child))
+      )
+
+    const isKilled = ({ _tag, ...status }: ExitStatus.ExitStatus) => "signal" in status && status.signal === "SIGKILL"
+
+    const gone = (child: ChildProcess) =>
+      Effect.suspend(() => {
+        const swept = sweeps.get(child)
+        return swept === undefined ? Effect.void : Deferred.await(swept)
+      })
+
+    const follow = (child: ChildProcess, generation: number) =>
+      Effect.gen(function*() {
+        const status = yield* child.exit
+        live.delete(child)
+        lastStatus = status
+        if (isKilled(status)) killed.add(child)
+        yield* sweep(child, generation, () => killed.has(child), options).pipe(Effect.ensuring(finish(child)))
+        yield* flush(child)
+      })
+
+    const finish = (child: ChildProcess) =>
+      Effect.suspend(() => {
+        const swept = sweeps.get(child)
+        sweeps.delete(child)
+        killed.delete(child)
+        return swept === undefined ? Effect.void : Effect.asVoid(Deferred.succeed(swept, void 0))
+      })
+
+    const listen = (child: ChildProcess) =>
+      Effect.map(Effect.either(child.ready), (word) => {
+        hasSpoken ||= Either.isRight(word)
+      })
+
+    return {
+      add: (child, generation) => {
+        live.add(child)
+        unflushed.add(child)
+        sweeps.set(child, Deferred.unsafeMake(FiberId.none))
+        return Effect.forEach(
+          [follow(child, generation), listen(child)],
+          (watch) => Effect.forkIn(Effect.interruptible(watch), scope),
+          { discard: true }
+        )
+      },
+      gone,
+      kill: Effect.suspend(() => {
+        for (const child of sweeps.keys()) killed.add(child)
+        return Effect.forEach(live, (child) => child.signal("SIGKILL"), { discard: true })
+      }),
+      hasSpoken: () => hasSpoken,
+      all: () => [...live],
+      withPids: (pids) => [...live].filter(({ pid }) => pids.includes(pid)),
+      lastStatus: () => lastStatus,
+      flush: Effect.suspend(() =>
+        Effect.forEach(
+          [...unflushed].filter((child) => !live.has(child)),
+          (child) => Effect.zipRight(Effect.interruptible(gone(child)), flush(child)),
+          {
+            concurrency: "unbounded",
+            discard: true
+          }
+        )
+      )
+    }
+  })

@@ -25,7 +25,9 @@ export interface CommandOptions {
   readonly deathSignalPrefix: ReadonlyArray<string>
   /** Whether it has heard of the stop from its terminal, so that it is not told twice. */
   readonly hasHeard: (pid: number) => Effect.Effect<boolean>
-  readonly onStart: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
+  readonly onStart: (child: ChildProcess.ChildProcess, generation: number) => Effect.Effect<void>
+  /** Completes when a process and all that was left of it have ended. */
+  readonly gone: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
   /** Whether an older one has said by this library's protocol that it was ready. */
   readonly hasSpoken: () => boolean
 }
@@ -97,6 +99,8 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
     leading: leadingOf(sockets, settings.readiness),
     descriptors: sockets.flatMap(({ aliases, descriptor }) => aliases.slice(1).map((name) => ({ name, descriptor }))),
     capture: settings.capture,
+    // A session without a terminal cannot read from one.
+    tree: (yield* env.terminalOf(env.pid)) === "none" ? "own" : "shared",
     control: "supervised",
     generation,
     stopSignal: settings.stopSignal,
@@ -122,13 +126,18 @@ export const slot = (
     start: ({ generation }) =>
       Effect.gen(function*() {
         const child = yield* spawn(options, generation)
-        yield* options.onStart(child)
+        yield* options.onStart(child, generation)
+        let isRetired = false
         const member: Member = {
           pid: child.pid,
           ready: waitUntilReady(child, readinessOf(options), settings.readyTimeout),
-          exit: child.exit,
+          // What it leaves behind is a part of it, but must not hold up a restart.
+          exit: Effect.tap(child.exit, () => isRetired ? options.gone(child) : Effect.void),
           retire: () =>
-            Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid)).pipe(Effect.asVoid),
+            Effect.suspend(() => {
+              isRetired = true
+              return Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid))
+            }).pipe(Effect.asVoid),
           eldersGone: Effect.asVoid(child.tell(encode(Word.EldersGone()))),
           signal: child.signal
         }

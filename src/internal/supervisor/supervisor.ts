@@ -117,7 +117,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     const deathSignalPrefix = settings.leaveRunning ? Option.none() : yield* env.deathSignalPrefix(settings.stopSignal)
     const { events, publish } = yield* poolEvents.make
     const name = settings.workers === 1 ? path.basename(settings.command.name) : "worker"
-    const children = yield* family.make
+    const children = yield* family.make(settings)
 
     const commandOptions: supervisedCommand.CommandOptions = {
       settings,
@@ -128,6 +128,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
           ? Effect.map(env.terminalOf(pid), (terminal) => terminal === "foreground")
           : Effect.succeed(false),
       onStart: children.add,
+      gone: children.gone,
       hasSpoken: children.hasSpoken
     }
     const processes = yield* pool.make({
@@ -191,9 +192,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
           heardByTerminal = byTerminal
           return Effect.tap(stopAll, (status) => Deferred.succeed(stopped, status))
         }).pipe(Effect.uninterruptible),
-      hasten: Effect.suspend(() =>
-        Effect.forEach(children.all(), (child) => child.signal("SIGKILL"), { discard: true })
-      ),
+      hasten: children.kill,
       leave: Effect.flatMap(inState("serving", "draining"), (children) => {
         isLeft = true
         return Effect.forEach(children, ({ release }) => release, { discard: true })
