@@ -14,6 +14,7 @@ import { Env } from "./Env.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
 import { fromResult } from "./internal/seam.ts"
 import * as protocol from "./internal/wire/handOff.ts"
+import { layoutOf } from "./internal/wire/layout.ts"
 import type { ProtocolError, SpawnError } from "./TableflipError.ts"
 import { ChildExitedError } from "./TableflipError.ts"
 
@@ -154,20 +155,26 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         : Option.none()
       const control = options.control !== undefined && options.control !== false
       const leading = options.leading ?? []
-      const named = leading.flatMap(({ name }, index) => name === undefined ? [] : [{ name, number: 3 + index }])
-      const ready = 3 + leading.length
-      const first = ready + 2
-      const firstOfLibrary = first + descriptors.length + lifelines.length
-      const controlNumber = firstOfLibrary + (Option.isSome(state) ? 1 : 0)
+      const layout = layoutOf({
+        leading: leading.length,
+        inherit: descriptors.length + lifelines.length,
+        state: Option.isSome(state),
+        control
+      })
+      const named = leading.flatMap(({ name }, index) =>
+        name === undefined ? [] : [{ name, number: layout.leading[index]! }]
+      )
+      const controlFor = (kind: true | "supervised") =>
+        options.control === kind ? Option.fromNullable(layout.control) : Option.none()
       const handOff = protocol.encodeHandOff({
-        ready,
-        names: ready + 1,
-        descriptors: [...named.map(({ number }) => number), ...descriptors.map((_, index) => first + index)],
+        ready: layout.ready,
+        names: layout.names,
+        descriptors: [...named.map(({ number }) => number), ...layout.inherit.slice(0, descriptors.length)],
         generation: options.generation ?? 2,
-        lifelines: lifelines.map((_, index) => first + descriptors.length + index),
-        state: Option.as(state, firstOfLibrary),
-        control: options.control === true ? Option.some(controlNumber) : Option.none(),
-        supervisor: options.control === "supervised" ? Option.some(controlNumber) : Option.none()
+        lifelines: layout.inherit.slice(descriptors.length),
+        state: Option.fromNullable(layout.state),
+        control: controlFor(true),
+        supervisor: controlFor("supervised")
       })
       const environment = childEnvironment(yield* env.variables, {
         PWD: command.directory,

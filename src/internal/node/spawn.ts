@@ -13,15 +13,13 @@ import type * as net from "node:net"
 import type { Command, Leading, Process, SpawnRequest } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import { SpawnError } from "../../TableflipError.ts"
+import type { Layout, Slot } from "../wire/layout.ts"
+import { layoutOf } from "../wire/layout.ts"
 import type { Output } from "./output.ts"
 import * as nodeOutput from "./output.ts"
 import { checkDirectory } from "./start.ts"
 import { readerOf } from "./streams.ts"
 import * as tree from "./tree.ts"
-
-const firstLeading = 3
-const fromReadyToNames = 1
-const fromReadyToInherited = 2
 
 const spawnError = (command: Command, cause: unknown): SpawnError => {
   const code = (cause as NodeJS.ErrnoException).code
@@ -48,7 +46,8 @@ const spawnError = (command: Command, cause: unknown): SpawnError => {
   }
 }
 
-const readyIndexOf = ({ leading = [] }: SpawnRequest) => firstLeading + leading.length
+const layoutFor = ({ control, inherit, leading = [], state }: SpawnRequest): Layout =>
+  layoutOf({ leading: leading.length, inherit: inherit.length, state: Option.isSome(state), control })
 
 // Node's "ignore" would leave a gap here, and Node closes inherited descriptors only up to the first gap.
 const fillerFor = ({ leading = [] }: SpawnRequest) =>
@@ -57,18 +56,25 @@ const fillerFor = ({ leading = [] }: SpawnRequest) =>
 const leadingStdio = (leading: Leading, filler: number | undefined): number | "pipe" | "ignore" =>
   leading === "notification" ? "pipe" : leading === "filler" ? filler ?? "ignore" : leading
 
+const stdioOf = ({ inherit, leading = [] }: SpawnRequest, slot: Slot, filler: number | undefined) =>
+  slot.what === "leading"
+    ? leadingStdio(leading[slot.index]!, filler)
+    : slot.what === "inherit"
+    ? inherit[slot.index]!
+    : "pipe"
+
 /**
  * All in one turn of the event loop: nothing that the child does can be missed, and a parent that is killed after this
  * leaves a child that knows its names.
  */
 const start = (
   request: SpawnRequest,
+  layout: Layout,
   output: Output,
   onExit: (status: ExitStatus.ExitStatus) => void
 ): Effect.Effect<childProcess.ChildProcess, SpawnError> =>
   Effect.async((resume) => {
     const fail = (cause: unknown) => resume(Effect.fail(spawnError(request.command, cause)))
-    const readyIndex = readyIndexOf(request)
     let filler: number | undefined
     try {
       filler = fillerFor(request)
@@ -76,16 +82,7 @@ const start = (
         cwd: request.command.directory,
         env: request.environment,
         detached: request.tree === "own",
-        stdio: [
-          "inherit",
-          ...output.stdio,
-          ...request.leading?.map((leading) => leadingStdio(leading, filler)) ?? [],
-          "pipe",
-          "pipe",
-          ...request.inherit,
-          ...Option.toArray(Option.as(request.state, "pipe" as const)),
-          ...request.control ? ["pipe" as const] : []
-        ]
+        stdio: ["inherit", ...output.stdio, ...layout.slots.map((slot) => stdioOf(request, slot, filler))]
       })
       // Some failures are thrown. Others are told by an event, and then there is no pid and there are no streams.
       child.on("error", fail)
@@ -93,12 +90,12 @@ const start = (
       // "exit" and not "close": a grandchild may hold the output streams open for ever.
       child.once("exit", (code, signal) =>
         onExit(signal === null ? ExitStatus.Exited({ code: code ?? 0 }) : ExitStatus.Killed({ signal })))
-      const names = child.stdio[readyIndex + fromReadyToNames] as net.Socket
+      const names = child.stdio[layout.names] as net.Socket
       // A child that is gone before it has read them shows by its exit.
       names.on("error", () => {})
       names.write(request.names)
       if (Option.isSome(request.state)) {
-        const state = child.stdio[readyIndex + fromReadyToInherited + request.inherit.length] as net.Socket
+        const state = child.stdio[layout.state!] as net.Socket
         state.on("error", () => {})
         state.end(request.state.value)
         // A child that leaves it unread and open must not keep this process.
@@ -115,23 +112,23 @@ const start = (
   })
 
 const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
+  const layout = layoutFor(request)
   const exit = yield* Deferred.make<ExitStatus.ExitStatus>()
   const output = request.capture === true ? yield* nodeOutput.captured : nodeOutput.inherited
   const child = yield* Effect.ensuring(
-    start(request, output, (status) => Deferred.unsafeDone(exit, Effect.succeed(status))),
+    start(request, layout, output, (status) => Deferred.unsafeDone(exit, Effect.succeed(status))),
     Effect.sync(output.started)
   )
-  const readyIndex = readyIndexOf(request)
-  const readySocket = child.stdio[readyIndex] as net.Socket
-  const controlSocket = request.control ? child.stdio.at(-1) as net.Socket : undefined
+  const readySocket = child.stdio[layout.ready] as net.Socket
+  const controlSocket = layout.control === undefined ? undefined : child.stdio[layout.control] as net.Socket
   // A child that is gone shows by its exit.
   controlSocket?.on("error", () => {})
   controlSocket?.unref()
-  const namesSocket = child.stdio[readyIndex + fromReadyToNames] as net.Socket
+  const namesSocket = child.stdio[layout.names] as net.Socket
   const notificationIndex = request.leading?.indexOf("notification") ?? -1
   const notificationSocket = notificationIndex < 0
     ? undefined
-    : child.stdio[firstLeading + notificationIndex] as net.Socket
+    : child.stdio[layout.leading[notificationIndex]!] as net.Socket
   const process: Process = {
     pid: child.pid!,
     exit: Deferred.await(exit),

@@ -11,10 +11,12 @@ import * as dgram from "node:dgram"
 import * as net from "node:net"
 import type { Address, PortAddress } from "../../Address.ts"
 import { format, isPath } from "../../Address.ts"
-import type { BoundListener, BoundPacket, ByteReader, Env } from "../../Env.ts"
+import type { BoundListener, BoundPacket, ByteReader, Env, Leading } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
 import { end, offerUnsafe, take } from "../seam.ts"
+import type { Slot } from "../wire/layout.ts"
+import { layoutOf } from "../wire/layout.ts"
 import type { Kernel, Open, SimulatedProcess, Socket } from "./kernel.ts"
 import * as kernelOf from "./kernel.ts"
 
@@ -91,26 +93,41 @@ const spawn = (
     const ready = yield* kernelOf.makePipe
     const names = yield* kernelOf.makePipe
     const notification = yield* kernelOf.makePipe
-    const inherit: ReadonlyArray<Open> = [
-      ...request.leading?.map((leading): Open =>
-        leading === "notification"
-          ? { _tag: "WriteEnd", pipe: notification }
-          : parent.descriptors.get(Number(leading)) ?? { _tag: "Other" }
-      ) ?? [],
-      { _tag: "WriteEnd", pipe: ready },
-      { _tag: "ReadEnd", pipe: names },
-      ...request.inherit.map((descriptor) => parent.descriptors.get(descriptor) ?? { _tag: "Other" } as const)
-    ]
-    for (const open of inherit) kernelOf.allocate(child, open)
+    const state = yield* kernelOf.makePipe
+    const control = yield* kernelOf.makePipe
+    const { leading = [] } = request
+    const own = (descriptor: Leading | undefined): Open =>
+      parent.descriptors.get(Number(descriptor)) ?? { _tag: "Other" }
+    const openAt = (slot: Slot): Open => {
+      switch (slot.what) {
+        case "leading":
+          return leading[slot.index] === "notification"
+            ? { _tag: "WriteEnd", pipe: notification }
+            : own(leading[slot.index])
+        case "inherit":
+          return own(request.inherit[slot.index])
+        case "ready":
+          return { _tag: "WriteEnd", pipe: ready }
+        case "names":
+          return { _tag: "ReadEnd", pipe: names }
+        case "state":
+          return { _tag: "ReadEnd", pipe: state }
+        case "control":
+          return { _tag: "ReadEnd", pipe: control }
+      }
+    }
+    const layout = layoutOf({
+      leading: leading.length,
+      inherit: request.inherit.length,
+      state: Option.isSome(request.state),
+      control: request.control
+    })
+    for (const slot of layout.slots) kernelOf.allocate(child, openAt(slot))
     if (Option.isSome(request.state)) {
-      const state = yield* kernelOf.makePipe
-      kernelOf.allocate(child, { _tag: "ReadEnd", pipe: state })
       offerUnsafe(state.bytes, request.state.value)
       yield* end(state.bytes)
     }
-    const control = request.control ? yield* kernelOf.makePipe : undefined
-    const controlEnd = control && kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: control })
-    if (control !== undefined) kernelOf.allocate(child, { _tag: "ReadEnd", pipe: control })
+    const controlEnd = request.control ? kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: control }) : undefined
     const readyEnd = kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: ready })
     const namesEnd = kernelOf.allocate(parent, { _tag: "WriteEnd", pipe: names })
     offerUnsafe(names.bytes, request.names)
@@ -122,7 +139,7 @@ const spawn = (
       signalLeft: () => Effect.succeed([]),
       ready: readerOf(parent, readyEnd, ready),
       answers: Option.none(),
-      tell: (bytes) => Effect.sync(() => control !== undefined && control.read && offerUnsafe(control.bytes, bytes)),
+      tell: (bytes) => Effect.sync(() => request.control && control.read && offerUnsafe(control.bytes, bytes)),
       notification: request.leading?.includes("notification") === true
         ? Option.some(
           readerOf(parent, kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: notification }), notification)

@@ -13,6 +13,7 @@ import { EnvironmentFileError } from "../../PoolError.ts"
 import * as Readiness from "../../Readiness.ts"
 import type { Member, SlotSpec } from "../pool/member.ts"
 import { encode, Word } from "../wire/control.ts"
+import { firstNumber } from "../wire/layout.ts"
 import * as socketActivation from "../wire/listenFds.ts"
 import type { Settings } from "./options.ts"
 import { waitUntilReady } from "./readiness.ts"
@@ -75,14 +76,12 @@ const leadingOf = (sockets: ReadonlyArray<Socket>, readiness: Readiness.Readines
     name: aliases[0]
   }))
   if (readiness._tag !== "Descriptor") return leading
-  while (leading.length < readiness.number - firstLeading) leading.push({ descriptor: "filler" satisfies Leading })
+  while (leading.length < readiness.number - firstNumber) leading.push({ descriptor: "filler" satisfies Leading })
   return [...leading, { descriptor: "notification" as const }]
 }
 
-const firstLeading = 3
-
 /** The first descriptor that `--ready-fd` and the like may name. */
-export const firstFree = (sockets: ReadonlyArray<Socket>): number => firstLeading + sockets.length
+export const firstFree = (sockets: ReadonlyArray<Socket>): number => firstNumber + sockets.length
 
 const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number) {
   const { deathSignalPrefix, settings, sockets } = options

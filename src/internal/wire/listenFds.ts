@@ -7,6 +7,7 @@ import * as Either from "effect/Either"
 import type { Address, FdName } from "../../Address.ts"
 import { isPath, listenerName } from "../../Address.ts"
 import { ProtocolError } from "../../TableflipError.ts"
+import { firstNumber } from "./layout.ts"
 
 /** What the environment says that is meant for one process only, and must not reach its children. */
 export const variables = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"]
@@ -15,8 +16,6 @@ export interface ActivatedSocket {
   readonly descriptor: number
   readonly name: string
 }
-
-const first = 3
 
 /** More than any system lets a process have. */
 const mostSockets = 1_048_576
@@ -44,7 +43,7 @@ export const decode = (
     )
   }
   return Either.right(
-    Array.from({ length: count }, (_, index) => ({ descriptor: first + index, name: names[index] ?? unnamed }))
+    Array.from({ length: count }, (_, index) => ({ descriptor: firstNumber + index, name: names[index] ?? unnamed }))
   )
 }
 
