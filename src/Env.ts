@@ -205,6 +205,10 @@ export interface Files {
 export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   /** Id of this process. */
   readonly pid: number
+  /** How many processes can compute at the same time here. */
+  readonly availableParallelism: Effect.Effect<number>
+  /** Bytes that nobody can guess. */
+  readonly randomBytes: (size: number) => Effect.Effect<Uint8Array>
   /** Why this process cannot be upgraded; none where it can. */
   readonly unsupported: Option.Option<string>
   /** The directory this process was started in, as it was typed: symbolic links are kept. */

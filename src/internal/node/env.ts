@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Runtime from "effect/Runtime"
 import * as fs from "node:fs"
+import * as os from "node:os"
 import { isMainThread } from "node:worker_threads"
 import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
@@ -63,6 +64,10 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const start = startCommand(directory, executable)
   return {
     pid: process.pid,
+    availableParallelism: Effect.sync(() => os.availableParallelism()),
+    // Loaded by those who need it: it costs every start otherwise.
+    randomBytes: (size) =>
+      Effect.map(Effect.promise(() => import("node:crypto")), (crypto) => crypto.randomBytes(size)),
     unsupported,
     directory,
     executable,

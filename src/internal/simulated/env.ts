@@ -171,6 +171,8 @@ export const make = (
     Effect.suspend(() => kernel.fileError === undefined ? Effect.sync(change) : Effect.fail(kernel.fileError))
   return {
     pid: self.pid,
+    availableParallelism: Effect.succeed(2),
+    randomBytes: (size) => Effect.sync(() => new Uint8Array(size).fill(kernel.freeSecret++)),
     unsupported: Option.none(),
     directory,
     executable,

@@ -66,6 +66,7 @@ export interface Kernel {
   /** Makes every change of a file fail. */
   fileError: unknown
   freePid: number
+  freeSecret: number
   freePort: number
 }
 
@@ -76,6 +77,7 @@ export const makeKernel = (): Kernel => ({
   spawnError: undefined,
   fileError: undefined,
   freePid: 100,
+  freeSecret: 1,
   freePort: 40_000
 })
 

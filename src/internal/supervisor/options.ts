@@ -11,8 +11,8 @@ import * as Readiness from "../../Readiness.ts"
 import type { Command, Listen, Options } from "../../Supervisor.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
 import * as nodeProc from "../node/proc.ts"
+import type { RestartLimits } from "../pool/restartSchedule.ts"
 import { decodeDuration, invalid } from "../upgrade/options.ts"
-import type { RestartLimits } from "./restartSchedule.ts"
 
 export interface Settings {
   readonly command: Command

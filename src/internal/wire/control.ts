@@ -7,7 +7,6 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { ByteReader } from "../../Env.ts"
 
 export type Word = Data.TaggedEnum<{
   /** A newer process has taken its place. */
@@ -59,8 +58,13 @@ const decodeLine = (line: string): Option.Option<Word> => {
 /** One word, as `encode` made it. */
 export const decode = (bytes: Uint8Array): Word => Option.getOrThrow(decodeLine(new TextDecoder().decode(bytes)))
 
+/** What is read: a chunk at a time, and none at the end. */
+interface Reader {
+  readonly read: Effect.Effect<Option.Option<Uint8Array>>
+}
+
 /** Hands over every word until the stream ends. */
-export const forEach = (reader: ByteReader, handle: (word: Word) => Effect.Effect<void>): Effect.Effect<void> => {
+export const forEach = (reader: Reader, handle: (word: Word) => Effect.Effect<void>): Effect.Effect<void> => {
   const decoder = new TextDecoder()
   let rest = ""
   const next: Effect.Effect<void> = Effect.flatMap(

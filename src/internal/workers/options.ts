@@ -6,12 +6,11 @@
 import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type * as Schedule from "effect/Schedule"
-import * as os from "node:os"
 import type { Address } from "../../Address.ts"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { Options } from "../../Workers.ts"
-import { defaultRestart } from "../supervisor/restartSchedule.ts"
+import { defaultRestart } from "../pool/restartSchedule.ts"
 import { decodeDuration, invalid } from "../upgrade/options.ts"
 
 export interface PoolSettings {
@@ -33,7 +32,8 @@ const decodeAtOnce = (strategy: Options["strategy"]) =>
   strategy === "all" ? Either.right(Infinity) : decodeCount("strategy.rolling", strategy?.rolling ?? 1)
 
 export const decode = (
-  options: Options<any, any, any, any>
+  options: Options<any, any, any, any>,
+  parallelism: number
 ): Either.Either<PoolSettings, InvalidOptionError> =>
   Either.gen(function*() {
     const upgradeSignals = options.upgradeSignal === false ? [] : [options.upgradeSignal ?? "SIGHUP"]
@@ -46,7 +46,7 @@ export const decode = (
       return yield* invalid("processes", "worker", "made of other names, because that is what workers are called")
     }
     return {
-      size: yield* decodeCount("size", options.size ?? os.availableParallelism()),
+      size: yield* decodeCount("size", options.size ?? parallelism),
       listen: options.listen ?? [],
       atOnce: yield* decodeAtOnce(options.strategy),
       restart: options.restart ?? defaultRestart,

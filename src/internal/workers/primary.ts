@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import { randomBytes } from "node:crypto"
 import type { Address, FdName } from "../../Address.ts"
 import * as address from "../../Address.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
@@ -60,7 +59,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const { begun, settings } = given
   const { ancestry, env } = begun
   let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
-  const keys = ticketKeys(settings.listen, ancestry.state)
+  const keys = yield* ticketKeys(env, settings.listen, ancestry.state)
   const context = yield* makeUpgradable(
     begun,
     Effect.map(Effect.suspend(() => generation), (count) => new Map([...keys, ...workerRole.encodePool(count)]))
@@ -129,11 +128,18 @@ const logOf = (event: PoolEvent): Effect.Effect<void> => {
 const exitCodeOf = (error: ProcessStartError): number => Math.max(1, ExitStatus.toExitCode(statusOf(error)))
 
 /** Every worker has the same, or a client could resume its session only at the one that it began with. */
-const ticketKeys = (listen: ReadonlyArray<Address>, state: State): State =>
-  new Map(listen.map((at) => {
-    const name = tlsTickets.stateName(address.listenerName(at))
-    return [name, state.get(name) ?? randomBytes(tlsTickets.keysLength)]
-  }))
+const ticketKeys = (env: Env["Type"], listen: ReadonlyArray<Address>, state: State): Effect.Effect<State> =>
+  Effect.map(
+    Effect.forEach(listen, (at) => {
+      const name = tlsTickets.stateName(address.listenerName(at))
+      const inherited = state.get(name)
+      return Effect.map(
+        inherited === undefined ? env.randomBytes(tlsTickets.keysLength) : Effect.succeed(inherited),
+        (keys) => [name, keys] as const
+      )
+    }),
+    (entries) => new Map(entries)
+  )
 
 /** Starts processes that inherit the sockets, unless they have no use for them. */
 const starter =

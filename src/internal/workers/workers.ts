@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { Env } from "../../Env.ts"
 import { InvalidOptionError } from "../../TableflipError.ts"
 import { launch as launchAlone, Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
@@ -32,7 +33,8 @@ export type Work<E, R> =
 type AnyOptions = Options<any, any, any, any>
 
 const beginPool = Effect.fnUntraced(function*(options: AnyOptions) {
-  const settings = yield* fromResult(workersOptions.decode(options))
+  const { availableParallelism } = yield* Env
+  const settings = yield* fromResult(workersOptions.decode(options, yield* availableParallelism))
   const begun = yield* begin({ ...options, signals: settings.upgradeSignals })
   return { settings, begun }
 })

@@ -1,0 +1,145 @@
+/**
+ * What no module may do, looked for in the imports. The floors are those of docs/design.md.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import type { Module } from "../kit/modules.ts"
+import { circles, modulesIn } from "../kit/modules.ts"
+import { root } from "../kit/paths.ts"
+
+const modules = modulesIn("src")
+
+/** A row of the table: what is in it may import each other, and what is on a lower floor. */
+interface Row {
+  readonly floor: number
+  readonly parts: ReadonlyArray<string>
+}
+
+const rows: ReadonlyArray<Row> = Array.from(
+  fs.readFileSync(path.join(root, "docs/design.md"), "utf8").matchAll(/^\| (\d+) +\| ([^|]+)\|/gm),
+  ([, floor, parts = ""]) => ({
+    floor: Number(floor),
+    parts: Array.from(parts.matchAll(/`([^`]+)`/g), ([, part = ""]) => part)
+  })
+)
+
+const rowsOf = (file: string): ReadonlyArray<Row> => {
+  const name = file.slice("src/".length, -".ts".length)
+  return rows.filter(({ parts }) => parts.some((part) => name === part || name.startsWith(`${part}/`)))
+}
+
+const isIn = (...folders: ReadonlyArray<string>) => ({ file }: Module) =>
+  folders.some((folder) => file.startsWith(`src/internal/${folder}`))
+
+const found = (what: (module: Module) => ReadonlyArray<string>, among: ReadonlyArray<Module> = modules) =>
+  among.flatMap((module) => what(module).map((seen) => `${module.file}: ${seen}`))
+
+describe("the modules of src", () => {
+  it("are each in one row of the table of floors, and the table names nothing else", () => {
+    assert.isAbove(rows.length, 5)
+    assert.deepStrictEqual(modules.filter(({ file }) => rowsOf(file).length !== 1).map(({ file }) => file), [])
+    const unknown = rows.flatMap(({ parts }) => parts).filter((part) =>
+      !fs.existsSync(path.join(root, "src", `${part}.ts`)) && !fs.existsSync(path.join(root, "src", part))
+    )
+    assert.deepStrictEqual(unknown, [])
+  })
+
+  it("import from lower floors only, types too", () => {
+    const upwards = found(({ file, imports }) => {
+      const [own] = rowsOf(file)
+      return imports.filter(({ isOwn, target }) => {
+        const [other] = isOwn ? rowsOf(target) : []
+        return own !== undefined && other !== undefined && own !== other && other.floor >= own.floor
+      }).map(({ target }) => target)
+    })
+    assert.deepStrictEqual(upwards, [])
+  })
+
+  it("do not import each other in a circle", () => {
+    // A service and what makes it, until its Tag stands below both.
+    const known = [
+      ["src/Supervisor.ts", "src/internal/supervisor/run.ts"],
+      ["src/Upgrader.ts", "src/internal/upgrade/upgrader.ts"],
+      ["src/Workers.ts", "src/internal/workers/primary.ts", "src/internal/workers/workers.ts"]
+    ]
+    const values = new Map(modules.map(({ file, imports }) => [
+      file,
+      new Set(imports.filter(({ isOwn, isType }) => isOwn && !isType).map(({ target }) => target))
+    ]))
+    assert.deepStrictEqual(circles(values), known)
+  })
+})
+
+describe("Node's internals", () => {
+  const internals = /(?<!this)(?:\.|\[")(_(?!tag\b|op\b|id\b)[a-z]\w*)|process\.binding|_createServerHandle/g
+
+  it("are used in internal/node/internals.ts only", () => {
+    const uses = ({ text }: Module) =>
+      Array.from(text.replace(/\/\*\*?[^]*?\*\/|\/\/.*/g, "").matchAll(internals), ([use]) => use)
+    assert.deepStrictEqual(found(uses, modules.filter((module) => !isIn("node/internals.ts")(module))), [])
+    assert.isNotEmpty(found(uses, modules.filter(isIn("node/internals.ts"))))
+  })
+})
+
+describe("the system", () => {
+  // What these give is known without asking the system, or is a type.
+  const harmless = new Set(["node:path", "node:util", "node:async_hooks"])
+  /** Constants, and functions of text, under modules that have more. */
+  const pure =
+    /import \{ (?:constants|isIP|isIPv4|isIPv6)(?:, (?:constants|isIP|isIPv4|isIPv6))* \} from "node:(?:os|net)"/
+
+  const touched = ({ imports, text }: Module) => {
+    const rest = text.replace(new RegExp(pure, "g"), "")
+    return [
+      ...imports.filter(({ isType, target }) =>
+        !isType && target.startsWith("node:") && !harmless.has(target) && rest.includes(`"${target}"`)
+      ).map(({ target }) => target),
+      ...Array.from(
+        rest.replace(/\/\*\*?[^]*?\*\/|\/\/.*/g, "").matchAll(/\bglobalThis\.process\b|\bimport\("(node:[^"]+)"\)/g),
+        ([use]) => use
+      )
+    ]
+  }
+
+  it("is touched by Env alone: in internal/node, and by the simulated one, which stands in for it", () => {
+    const outside = modules.filter((module) =>
+      !isIn("node/", "simulated/", "cli/")(module) &&
+      !["src/bin.ts", "src/UpgradableSocketServer.ts"].includes(module.file)
+    )
+    assert.deepStrictEqual(found(touched, outside), [])
+  })
+})
+
+describe("the core", () => {
+  /** Modules of their own for what needs more, and the command, which has no successor that waits for it. */
+  const leaves = new Set(["src/UpgradableHttpServer.ts", "src/UpgradableSocketServer.ts", "src/index.ts", "src/bin.ts"])
+
+  it("imports neither Schema nor Stream, no barrel and nothing of @effect/platform", () => {
+    const core = modules.filter((module) => !leaves.has(module.file) && !isIn("cli/")(module))
+    const heavy = ({ imports }: Module) =>
+      imports.filter(({ isOwn, isType, target }) =>
+        !isType && (isOwn
+          ? leaves.has(target) || target.startsWith("src/internal/cli/")
+          : !/^(?:node:|effect\/)/.test(target) || target === "effect/Schema" || target === "effect/Stream")
+      ).map(({ target }) => target)
+    assert.deepStrictEqual(found(heavy, core), [])
+  })
+})
+
+describe("test, scripts and bench", () => {
+  const folderOf = (file: string) => file.startsWith("test/kit/") ? "test/kit" : file.split("/")[0]!
+
+  it("stand on the kit, which imports none of them, and not on each other in a circle", () => {
+    const arrows = new Map<string, Set<string>>()
+    for (const { file, imports } of ["test", "scripts", "bench"].flatMap(modulesIn)) {
+      const from = folderOf(file)
+      for (const { isOwn, target } of imports) {
+        const to = folderOf(target)
+        if (isOwn && to !== from) arrows.set(from, (arrows.get(from) ?? new Set()).add(to))
+      }
+    }
+    assert.deepStrictEqual(circles(arrows), [])
+    assert.deepStrictEqual([...arrows.get("test/kit") ?? []], ["src"])
+  })
+})
