@@ -122,7 +122,10 @@ export interface Process {
   readonly notification: Option.Option<ByteReader>
   /** The last lines that it printed, if they were captured. */
   readonly lastLines: Effect.Effect<ReadonlyArray<string>>
-  /** Completes when all that it has printed, if it was captured, has been passed on. Others may hold the output open. */
+  /**
+   * Completes when all that it has printed, if it was captured, has been passed on. For after its end: others that hold
+   * the output open are waited for only until they are silent, and a reader that takes nothing not for ever.
+   */
   readonly outputEnd: Effect.Effect<void>
   /** Closes the streams. */
   readonly close: Effect.Effect<void>

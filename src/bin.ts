@@ -16,14 +16,18 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     if (!isRunning) process.exit(128 + constants.signals[signal])
   })
 }
-// Nobody reads what we say any more: that is no reason to end.
-process.stderr.on("error", () => {})
+
+// Signals that invite themselves to be passed on would end this process, or open Node's debugger, until they are.
+for (const signal of ["SIGUSR1", "SIGUSR2", "SIGQUIT"] as const) process.on(signal, () => {})
 
 const { main } = await import("./internal/cli/main.ts")
+const { flush } = await import("./internal/node/writer.ts")
 
 process.exitCode = await main(process.argv.slice(2), {
   onRunning: () => {
     isRunning = true
   }
 })
+// The last words, unless nobody takes them.
+await flush(1_000)
 process.exit()

@@ -12,6 +12,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolEvent, ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent as Event } from "../../PoolEvent.ts"
+import * as writer from "../node/writer.ts"
 
 export type Format = "human" | "json"
 
@@ -49,7 +50,7 @@ const levelOf = ({ quiet, verbosity }: LogOptions): LogLevel.LogLevel =>
 
 export const layer = (options: LogOptions): Layer.Layer<never> => {
   const format = options.format === "json" ? json : human
-  const logger = Logger.make<unknown, void>((line) => void process.stderr.write(`${format(line)}\n`))
+  const logger = Logger.make<unknown, void>((line) => writer.to(2).line(format(line)))
   return Layer.merge(
     Logger.replace(Logger.defaultLogger, logger),
     Logger.minimumLogLevel(levelOf(options))

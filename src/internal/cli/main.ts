@@ -23,6 +23,7 @@ import * as Env from "../../Env.ts"
 import type { BuildError } from "../../Supervisor.ts"
 import * as Supervisor from "../../Supervisor.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
+import * as writer from "../node/writer.ts"
 import * as exitCode from "./exitCode.ts"
 import * as log from "./log.ts"
 import type { Parsed } from "./options.ts"
@@ -33,7 +34,7 @@ export interface Runtime {
   readonly onRunning: () => void
 }
 
-const say = (message: string) => Effect.sync(() => void process.stderr.write(`tableflip: ${message}\n`))
+const say = (message: string) => Effect.sync(() => writer.to(2).line(`tableflip: ${message}`))
 
 const badArguments = (message: string) => Effect.as(say(`${message}. See tableflip run --help`), exitCode.badArguments)
 
@@ -193,7 +194,7 @@ export const main = (args: ReadonlyArray<string>, runtime: Runtime): Promise<num
   return new Promise((resolve) => {
     Effect.runCallback(quietly, {
       onExit: (exit) => {
-        if (Exit.isFailure(exit)) process.stderr.write(`tableflip: ${Cause.pretty(exit.cause)}\n`)
+        if (Exit.isFailure(exit)) writer.to(2).line(`tableflip: ${Cause.pretty(exit.cause)}`)
         resolve(Exit.isFailure(exit) ? 1 : code)
       }
     })

@@ -12,6 +12,7 @@ import * as path from "node:path"
 import type * as stream from "node:stream"
 import { StringDecoder } from "node:string_decoder"
 import { promisify } from "node:util"
+import * as writer from "./writer.ts"
 
 const keptLines = 20
 const keptLength = 8 * 1024
@@ -28,53 +29,43 @@ export const makeTail = () => {
   }
 }
 
-/**
- * Writes without `process.stdout`, which blocks this process, signals and all, for as long as the reader of a pipe is
- * busy. Here only the child is held up, as it would be if it had the pipe itself.
- */
-const write = (descriptor: number, bytes: Buffer, done: (error?: Error) => void): void =>
-  fs.write(descriptor, bytes, (error, written) => {
-    if (error?.code === "EAGAIN") {
-      setTimeout(() => write(descriptor, bytes, done), busyDelay)
-    } else if (error !== null) {
-      done(error)
-    } else if (written < bytes.length) {
-      write(descriptor, bytes.subarray(written), done)
-    } else {
-      done()
-    }
-  })
+/** A line that is longer than this is passed on in pieces. */
+const maxLine = 64 * 1024
 
-/** Milliseconds until a pipe that was full is tried again. */
-const busyDelay = 20
-
-const passOnStream = (source: stream.Readable, descriptor: number, remember: (bytes: Buffer) => void): Promise<void> =>
+/** Passes a stream on in whole lines. While they are being written, the child is held up as it would be by the pipe itself. */
+const passOnStream = (
+  source: stream.Readable,
+  destination: writer.Writer,
+  remember: (bytes: Buffer) => void,
+  onActivity: () => void
+): Promise<void> =>
   new Promise((resolve) => {
-    let isLost = false
-    let writing = false
-    let ended = false
-    const settle = () => {
-      if (ended && !writing) resolve()
-    }
+    let rest: Buffer = Buffer.alloc(0)
+    let last = Promise.resolve()
     source.on("data", (bytes: Buffer) => {
+      onActivity()
       remember(bytes)
-      if (isLost) return
-      writing = true
+      const all = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
+      const end = all.length > maxLine ? all.length : all.lastIndexOf("\n") + 1
+      rest = all.subarray(end)
+      if (end === 0) return
       source.pause()
-      write(descriptor, bytes, (error) => {
-        writing = false
-        // Where nobody reads our output any more, what the child says is thrown away.
-        isLost ||= error !== undefined
+      last = destination.write(all.subarray(0, end)).then(() => {
+        onActivity()
         source.resume()
-        settle()
       })
     })
     source.on("error", () => {})
     source.once("close", () => {
-      ended = true
-      settle()
+      if (rest.length > 0) last = destination.write(rest)
+      void last.then(resolve)
     })
   })
+
+/** Milliseconds of silence after which nobody is waited for who holds the output of a process that has ended. */
+const silence = 250
+/** Milliseconds for which a reader may take nothing of the last words. */
+const patience = 5_000
 
 /**
  * Two pipes, as a shell would make them. Node's own `"pipe"` is a socket, and programs that log to `/dev/stdout` or
@@ -123,12 +114,31 @@ export const captured: Effect.Effect<Output> = Effect.tryPromise(makePipes).pipe
     const [out, err] = pipes
     if (out === undefined || err === undefined) return inherited
     const tail = makeTail()
-    const ends = Promise.all([passOnStream(out.source, 1, tail.add), passOnStream(err.source, 2, tail.add)])
+    let activeAt = performance.now()
+    const onActivity = () => {
+      activeAt = performance.now()
+    }
+    const destinations = [writer.to(1), writer.to(2)] as const
+    const ends = Promise.all([
+      passOnStream(out.source, destinations[0], tail.add, onActivity),
+      passOnStream(err.source, destinations[1], tail.add, onActivity)
+    ]).then(() => {})
+    const quiet = Effect.async<void>((resume) => {
+      const since = performance.now()
+      const timer = setInterval(() => {
+        const busy = destinations.filter(({ isBusy }) => isBusy())
+        const at = Math.max(since, activeAt, ...busy.map(({ writtenAt }) => writtenAt()))
+        if (performance.now() - at < (busy.length === 0 ? silence : patience)) return
+        clearInterval(timer)
+        resume(Effect.void)
+      }, 20)
+      return Effect.sync(() => clearInterval(timer))
+    })
     return {
       stdio: [out.end, err.end],
       started: () => pipes.forEach(({ end }) => fs.closeSync(end)),
       lastLines: Effect.sync(tail.lines),
-      end: Effect.asVoid(Effect.promise(() => ends))
+      end: Effect.raceFirst(Effect.promise(() => ends), quiet)
     }
   }),
   Effect.catchAll((error) =>

@@ -28,8 +28,8 @@ export interface Family {
   readonly flush: Effect.Effect<void>
 }
 
-/** How long the last of the output may take after the end of its process: others may hold it open. */
-const outputDelay = Duration.millis(250)
+/** How long the last of the output may take after the end of its process where others go on writing to it. */
+const outputDelay = Duration.seconds(30)
 
 /** How often what is left of a process is looked at. */
 const interval = Duration.millis(50)

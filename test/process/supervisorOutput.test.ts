@@ -1,0 +1,122 @@
+/**
+ * What a command and tableflip say arrives in whole lines, and nobody who reads it slowly holds anything up.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { execFileSync, spawn } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { directory, pidIn } from "../kit/files.ts"
+import { bin } from "../kit/paths.ts"
+import { isAlive, isLinux } from "../kit/proc.ts"
+import { ready, run, soon } from "../kit/tableflip.ts"
+import { eventually } from "../kit/waiting.ts"
+
+/** A tableflip whose standard output and error are one pipe, which the test reads, or does not. */
+const onPipe = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
+  const dir = yield* directory
+  const file = path.join(dir, "pipe")
+  execFileSync("mkfifo", [file])
+  const reader = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+  const end = fs.openSync(file, fs.constants.O_WRONLY)
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => spawn(process.execPath, [bin, "run", ...args], { stdio: ["ignore", end, end] })),
+    (child) =>
+      Effect.sync(() => {
+        child.kill("SIGKILL")
+        fs.closeSync(reader)
+      })
+  )
+  fs.closeSync(end)
+  const fill = () => {
+    const filler = fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK)
+    try {
+      for (let size = 0; size < 1024; size++) fs.writeSync(filler, "x".repeat(1024))
+    } catch {
+      // It is full.
+    }
+    fs.closeSync(filler)
+  }
+  let text = ""
+  const read = () => {
+    const buffer = Buffer.alloc(1024)
+    try {
+      text += buffer.subarray(0, fs.readSync(reader, buffer)).toString()
+    } catch {
+      // Nothing is there.
+    }
+    return text
+  }
+  return { child, fill, read }
+})
+
+const python = (program: string, ...args: ReadonlyArray<string>) => ["--", "python3", "-c", program, ...args]
+
+describe.runIf(isLinux)("the output of tableflip run", () => {
+  for (const output of ["inherit", "capture"]) {
+    it.scopedLive(`stops nothing when nobody reads it (${output})`, () =>
+      Effect.gen(function*() {
+        const dir = yield* directory
+        const up = path.join(dir, "up")
+        const program = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(60)"
+        const { child, fill } = yield* onPipe([...soon, "--output", output, ...python(program, up)])
+        yield* eventually("the command to be up", () => fs.existsSync(up))
+        fill()
+        fs.rmSync(up)
+        // It has something to say of it before it does it.
+        child.kill("SIGHUP")
+        yield* eventually("the next generation to be up", () => fs.existsSync(up))
+        child.kill("SIGTERM")
+        yield* eventually("tableflip to end", () => child.exitCode !== null || child.signalCode !== null)
+      }), 60_000)
+  }
+
+  it.scopedLive("contains the last words of a command for a reader that is slow", () =>
+    Effect.gen(function*() {
+      const program = "import os\nfor n in range(2000): os.write(1, b'%05d ' % n + b'y' * 94 + b'\\n')"
+      const { child, read } = yield* onPipe(["--restart", "never", "--output", "capture", ...python(program)])
+      let text = ""
+      yield* eventually("the end", () => {
+        text = read()
+        return child.exitCode !== null && text === read()
+      }, { within: "40 seconds" })
+      assert.strictEqual(text.split("\n").filter((line) => /^\d{5} y{94}$/.test(line)).length, 2000)
+    }), 60_000)
+
+  it.scopedLive("is whole lines, from two streams of several processes into one pipe", () =>
+    Effect.gen(function*() {
+      const program = `
+import os, time
+for n in range(500):
+    os.write(1, b"out-"); os.write(2, b"err-")
+    time.sleep(0.0005)
+    os.write(1, b"end\\n"); os.write(2, b"end\\n")
+os.write(1, b"all\\n")
+time.sleep(60)
+`
+      const args = [...soon, "--workers", "2", "--output", "capture", ...python(program)]
+      const { read } = yield* onPipe(args)
+      yield* eventually("all lines", () => read().split("\n").filter((line) => line === "all").length === 2)
+      const lines = read().split("\n").filter((line) => !line.includes("tableflip:") && line !== "all" && line !== "")
+      assert.deepStrictEqual(lines.filter((line) => line !== "out-end" && line !== "err-end"), [])
+      assert.strictEqual(lines.length, 2000)
+    }), 60_000)
+})
+
+describe.runIf(isLinux)("the PID file of tableflip run", () => {
+  it.scopedLive("invites no signal that would end it", () =>
+    Effect.gen(function*() {
+      for (const name of ["SIGUSR1", "SIGUSR2", "SIGQUIT"] as const) {
+        const file = path.join(yield* directory, "pid")
+        const handle = yield* run({ options: [...soon, "--pid-file", file], command: ["sleep", "60"] })
+        yield* eventually("the PID file", () => {
+          if (pidIn(file) !== handle.pid) return false
+          process.kill(handle.pid, name)
+          return true
+        })
+        yield* ready(handle, 1)
+        assert.isTrue(isAlive(handle.pid), name)
+        assert.notInclude(handle.dump(), "Debugger listening")
+      }
+    }), 60_000)
+})
