@@ -200,6 +200,27 @@ export interface Files {
 }
 
 /**
+ * Where to ask whether a process serves.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ProbeTarget =
+  | { readonly _tag: "Http"; readonly url: URL; readonly pid: number }
+  | { readonly _tag: "Tcp"; readonly host: string; readonly port: number; readonly pid: number }
+
+/**
+ * What a probe has seen. One that another process has accepted says nothing, and may be repeated at once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ProbeOutcome =
+  | { readonly _tag: "Served" }
+  | { readonly _tag: "Elsewhere"; readonly detail: string }
+  | { readonly _tag: "Refused"; readonly detail: string }
+
+/**
  * The operating system, as this process sees it.
  *
  * @since 0.1.0
@@ -283,6 +304,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
    * one of the pipes that Node made for itself.
    */
   readonly isStream: (descriptor: number) => Effect.Effect<boolean>
+  /** Asks whether a process, or a child of it, serves; none where the system does not tell who has accepted. */
+  readonly probe: Option.Option<(target: ProbeTarget) => Effect.Effect<ProbeOutcome>>
   /** Whether a descriptor is open. */
   readonly isOpen: (descriptor: number) => Effect.Effect<boolean>
   /** Where an inherited socket is bound, if the system tells. */

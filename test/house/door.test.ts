@@ -82,6 +82,7 @@ describe("Node's internals", () => {
   })
 })
 
+// The command is a program, which has a terminal and arguments of its own.
 describe("the system", () => {
   // What these give is known without asking the system, or is a type.
   const harmless = new Set(["node:path", "node:util", "node:async_hooks"])
@@ -108,6 +109,15 @@ describe("the system", () => {
       !["src/bin.ts", "src/UpgradableSocketServer.ts"].includes(module.file)
     )
     assert.deepStrictEqual(found(touched, outside), [])
+  })
+
+  it("is behind Env: of internal/node, all but the command sees Node's internals at most, which drains need", () => {
+    const passed = ({ imports }: Module) =>
+      imports.filter(({ target }) =>
+        target.startsWith("src/internal/node/") && target !== "src/internal/node/internals.ts"
+      ).map(({ target }) => target)
+    const outside = modules.filter((module) => !isIn("node/", "cli/")(module) && module.file !== "src/Env.ts")
+    assert.deepStrictEqual(found(passed, outside), [])
   })
 })
 

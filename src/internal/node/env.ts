@@ -115,6 +115,12 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     stopReading: (socket) => Effect.sync(() => stopReading(socket)),
     resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
     isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
+    // Loaded by those who need it: HTTP and TLS cost every start otherwise.
+    probe: nodeProc.isThere
+      ? Option.some((target) =>
+        Effect.flatMap(Effect.promise(() => import("./probe.ts")), (module) => module.probe(target))
+      )
+      : Option.none(),
     isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
     addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
     terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),

@@ -11,10 +11,8 @@ import * as http from "node:http"
 import * as https from "node:https"
 import * as net from "node:net"
 import * as tls from "node:tls"
+import type { ProbeOutcome, ProbeTarget } from "../../Env.ts"
 import { accepterOf } from "./proc.ts"
-
-/** What a probe has seen, in words; none if it was answered as it should be by the process it is meant for. */
-export type Outcome = string | undefined
 
 const connect = (host: string, port: number): Effect.Effect<net.Socket, string> =>
   Effect.async((resume) => {
@@ -40,22 +38,23 @@ const isOurs = (socket: net.Socket, pid: number, patience: number) =>
     }
   })
 
-const notAccepted = "the connection was not accepted"
-const byAnother = "the connection was accepted by another process"
+const served: ProbeOutcome = { _tag: "Served" }
+const refused = (detail: string): ProbeOutcome => ({ _tag: "Refused", detail })
+const elsewhere: ProbeOutcome = { _tag: "Elsewhere", detail: "the connection was accepted by another process" }
 
 const scopedSocket = (host: string, port: number) =>
   Effect.acquireRelease(connect(host, port), (socket) => Effect.sync(() => socket.destroy()))
 
 /** Whether the process accepts connections there. */
-export const probeTcp = (
+const probeTcp = (
   { host, pid, port }: { readonly host: string; readonly port: number; readonly pid: number }
-): Effect.Effect<Outcome> =>
+): Effect.Effect<ProbeOutcome> =>
   scopedSocket(host, port).pipe(
     // Interrupted by whoever has no patience left.
     Effect.flatMap((socket) => isOurs(socket, pid, Number.POSITIVE_INFINITY)),
-    Effect.map((accepter) => accepter === "family" ? undefined : byAnother),
+    Effect.map((accepter) => accepter === "family" ? served : elsewhere),
     Effect.scoped,
-    Effect.catchAll(Effect.succeed)
+    Effect.catchAll((detail) => Effect.succeed(refused(detail)))
   )
 
 const portOf = (url: URL) => url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port)
@@ -83,19 +82,22 @@ const request = (url: URL, socket: net.Socket): Effect.Effect<number, string> =>
   })
 
 /** Whether the process answers this request with a status from 200 to 399. */
-export const probeHttp = ({ pid, url }: { readonly url: URL; readonly pid: number }): Effect.Effect<Outcome> =>
+const probeHttp = ({ pid, url }: { readonly url: URL; readonly pid: number }): Effect.Effect<ProbeOutcome> =>
   Effect.gen(function*() {
     const socket = yield* scopedSocket(hostOf(url), portOf(url))
     const accepter = yield* isOurs(socket, pid, deferredAfter)
-    if (accepter === "other") return byAnother
+    if (accepter === "other") return elsewhere
     const answer = yield* Effect.fork(request(url, socket))
     if (accepter === "nobody") {
       const after = yield* Effect.raceFirst(
         isOurs(socket, pid, Number.POSITIVE_INFINITY),
         Effect.as(Fiber.await(answer), "nobody" as const)
       )
-      if (after !== "family") return after === "other" ? byAnother : notAccepted
+      if (after !== "family") return after === "other" ? elsewhere : refused("the connection was not accepted")
     }
     const status = yield* Fiber.join(answer)
-    return status >= 200 && status < 400 ? undefined : `the answer has the status ${status}`
-  }).pipe(Effect.scoped, Effect.catchAll(Effect.succeed))
+    return status >= 200 && status < 400 ? served : refused(`the answer has the status ${status}`)
+  }).pipe(Effect.scoped, Effect.catchAll((detail) => Effect.succeed(refused(detail))))
+
+export const probe = (target: ProbeTarget): Effect.Effect<ProbeOutcome> =>
+  target._tag === "Http" ? probeHttp(target) : probeTcp(target)

@@ -11,7 +11,7 @@ import * as dgram from "node:dgram"
 import * as net from "node:net"
 import type { Address, PortAddress } from "../../Address.ts"
 import { format, isPath } from "../../Address.ts"
-import type { BoundListener, BoundPacket, ByteReader, Env, Leading } from "../../Env.ts"
+import type { BoundListener, BoundPacket, ByteReader, Env, Leading, ProbeOutcome, ProbeTarget } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
 import { end, offerUnsafe, take } from "../seam.ts"
@@ -158,6 +158,16 @@ const spawn = (
 
 export const killed = (signal: NodeJS.Signals): ExitStatus.ExitStatus => ExitStatus.Killed({ signal })
 
+const probe = (kernel: Kernel, target: ProbeTarget): ProbeOutcome => {
+  const port = target._tag === "Tcp" ? target.port : Number(target.url.port)
+  const accepting = [...kernel.sockets].find((socket) => socket.port === port)?.accepting ?? new Set()
+  return accepting.has(target.pid)
+    ? { _tag: "Served" }
+    : accepting.size > 0
+    ? { _tag: "Elsewhere", detail: "the connection was accepted by another process" }
+    : { _tag: "Refused", detail: "nobody accepts" }
+}
+
 /** The machine as one of its processes sees it. */
 export const make = (
   kernel: Kernel,
@@ -286,6 +296,7 @@ export const make = (
     resumeReading: (socket) => Effect.sync(() => socket.resume()),
     isStream: (descriptor) =>
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
+    probe: Option.some((target) => Effect.sync(() => probe(kernel, target))),
     isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),
     addressOf: () => Effect.succeedNone,
     terminalOf: () => Effect.succeed("none"),

@@ -129,7 +129,7 @@ export const slot = (
         let isRetired = false
         const member: Member = {
           pid: child.pid,
-          ready: waitUntilReady(child, readinessOf(options), settings.readyTimeout),
+          ready: waitUntilReady(env, child, readinessOf(options), settings.readyTimeout),
           // What it leaves behind is a part of it, but must not hold up a restart.
           exit: Effect.tap(child.exit, () => isRetired ? options.gone(child) : Effect.void),
           retire: () =>

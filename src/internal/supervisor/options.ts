@@ -10,7 +10,6 @@ import { format } from "../../Address.ts"
 import * as Readiness from "../../Readiness.ts"
 import type { Command, Listen, Options } from "../../Supervisor.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
-import * as nodeProc from "../node/proc.ts"
 import type { RestartLimits } from "../pool/restartSchedule.ts"
 import { decodeDuration, invalid } from "../upgrade/options.ts"
 
@@ -35,7 +34,7 @@ export interface Settings {
 
 const isCount = (value: number) => Number.isSafeInteger(value) && value > 0
 
-const checkReadiness = (readiness: Readiness.Readiness): Either.Either<void, InvalidOptionError> =>
+const checkReadiness = (readiness: Readiness.Readiness, canProbe: boolean): Either.Either<void, InvalidOptionError> =>
   Readiness.match(readiness, {
     Wire: () => Either.void,
     Descriptor: ({ number }) =>
@@ -44,16 +43,18 @@ const checkReadiness = (readiness: Readiness.Readiness): Either.Either<void, Inv
         : invalid("readiness", `descriptor ${number}`, "a descriptor from 3 to 1023"),
     Http: ({ url, ...probing }) =>
       ["http:", "https:"].includes(url.protocol)
-        ? checkProbing(probing)
+        ? checkProbing(probing, canProbe)
         : invalid("readiness", url.href, "a URL that begins with http: or https:"),
     Tcp: ({ port, ...probing }) =>
-      isCount(port) && port < 65536 ? checkProbing(probing) : invalid("readiness", `port ${port}`, "a port above zero"),
+      isCount(port) && port < 65536
+        ? checkProbing(probing, canProbe)
+        : invalid("readiness", `port ${port}`, "a port above zero"),
     Warmup: ({ duration }) => Either.map(decodeDuration("warmup", duration, true), () => {})
   })
 
-const checkProbing = ({ interval = 100, timeout = 1_000 }: Readiness.Probing) =>
+const checkProbing = ({ interval = 100, timeout = 1_000 }: Readiness.Probing, canProbe: boolean) =>
   Either.gen(function*() {
-    if (!nodeProc.isThere) {
+    if (!canProbe) {
       return yield* invalid("readiness", "a probe", "something else here: only Linux tells which process has answered")
     }
     yield* decodeDuration("readiness.interval", interval, true)
@@ -78,10 +79,11 @@ const checkListen = (listen: ReadonlyArray<Listen>): Either.Either<void, Invalid
 /** Port 0 is another port each time. */
 const isFixed = (address: Address) => !("port" in address) || address.port !== 0
 
-export const decode = (options: Options): Either.Either<Settings, InvalidOptionError> =>
+/** `canProbe` is whether the system tells which process has answered. */
+export const decode = (options: Options, canProbe: boolean): Either.Either<Settings, InvalidOptionError> =>
   Either.gen(function*() {
     const readiness = options.readiness ?? Readiness.Warmup({ duration: "1 second" })
-    yield* checkReadiness(readiness)
+    yield* checkReadiness(readiness, canProbe)
     const readyTimeout = yield* decodeDuration("readyTimeout", options.readyTimeout ?? "1 minute", false)
     if (
       readiness._tag === "Warmup" && Duration.greaterThanOrEqualTo(Duration.decode(readiness.duration), readyTimeout)

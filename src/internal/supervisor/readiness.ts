@@ -7,13 +7,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ChildProcess } from "../../ChildProcess.ts"
-import type { ByteReader } from "../../Env.ts"
+import type { ByteReader, Env, ProbeOutcome, ProbeTarget } from "../../Env.ts"
 import { ReadyTimeoutError } from "../../PoolError.ts"
 import type { Probing } from "../../Readiness.ts"
 import * as Readiness from "../../Readiness.ts"
 import { ChildExitedError, ProtocolError } from "../../TableflipError.ts"
-import type { Outcome } from "../node/probe.ts"
-import { probeHttp, probeTcp } from "../node/probe.ts"
 
 const newline = 10
 
@@ -38,22 +36,22 @@ const untilNewline = (number: number, reader: ByteReader): Effect.Effect<void, P
 const straysInARow = 20
 
 const untilProbed = (
-  probe: Effect.Effect<Outcome>,
+  probe: Effect.Effect<ProbeOutcome>,
   { interval = "100 millis", timeout = "1 second" }: Probing,
-  remember: (outcome: string) => void
+  remember: (detail: string) => void
 ): Effect.Effect<void> => {
   const once = Effect.timeoutTo(probe, {
     duration: timeout,
     onSuccess: (outcome) => outcome,
-    onTimeout: () => `nothing came within ${Duration.format(Duration.decode(timeout))}`
-  }).pipe(Effect.tap((outcome) => Effect.sync(() => outcome !== undefined && remember(outcome))))
-  const round = Effect.repeat(once, {
-    until: (outcome) => outcome === undefined || !outcome.includes("another process"),
-    times: straysInARow
-  })
+    onTimeout: (): ProbeOutcome => ({
+      _tag: "Refused",
+      detail: `nothing came within ${Duration.format(Duration.decode(timeout))}`
+    })
+  }).pipe(Effect.tap((outcome) => Effect.sync(() => outcome._tag !== "Served" && remember(outcome.detail))))
+  const round = Effect.repeat(once, { until: ({ _tag }) => _tag !== "Elsewhere", times: straysInARow })
   return Effect.asVoid(
-    Effect.repeat(Effect.tap(round, (outcome) => outcome === undefined ? Effect.void : Effect.sleep(interval)), {
-      until: (outcome) => outcome === undefined
+    Effect.repeat(Effect.tap(round, ({ _tag }) => _tag === "Served" ? Effect.void : Effect.sleep(interval)), {
+      until: ({ _tag }) => _tag === "Served"
     })
   )
 }
@@ -67,15 +65,19 @@ const withOutput = (child: ChildProcess) => (error: ChildExitedError) =>
 
 /** Completes when the command serves, and fails as soon as it is known that it will not, at the latest after the timeout. */
 export const waitUntilReady = (
+  env: Env["Type"],
   child: ChildProcess,
   readiness: Readiness.Readiness,
   readyTimeout: Duration.Duration
 ): Effect.Effect<void, ChildExitedError | ProtocolError | ReadyTimeoutError> =>
   Effect.suspend(() => {
     const { pid } = child
+    // Without a probe here, options that ask for one have been refused.
+    const probe = (target: ProbeTarget) =>
+      Option.match(env.probe, { onNone: () => Effect.never, onSome: (probe) => probe(target) })
     let seen = ""
-    const remember = (outcome: string) => {
-      seen = outcome
+    const remember = (detail: string) => {
+      seen = detail
     }
     // Programs that know nothing of the stream may close it.
     const word = Effect.catchTag(child.ready, "ProtocolError", () => Effect.never)
@@ -86,8 +88,8 @@ export const waitUntilReady = (
           onNone: () => Effect.never,
           onSome: (reader) => untilNewline(number, reader)
         }),
-      Http: ({ url, ...probing }) => untilProbed(probeHttp({ url, pid }), probing, remember),
-      Tcp: ({ host, port, ...probing }) => untilProbed(probeTcp({ host, port, pid }), probing, remember),
+      Http: ({ url, ...probing }) => untilProbed(probe({ _tag: "Http", url, pid }), probing, remember),
+      Tcp: ({ host, port, ...probing }) => untilProbed(probe({ _tag: "Tcp", host, port, pid }), probing, remember),
       Warmup: ({ duration }) =>
         Effect.raceFirst(
           Effect.as(Effect.sleep(duration), Effect.void),

@@ -101,7 +101,7 @@ const startUntilReady = Effect.fnUntraced(function*(
 export const make: (options: Options) => Effect.Effect<Supervisor["Type"], BuildError, Env | Scope.Scope> = Effect
   .fnUntraced(function*(options) {
     const env = yield* Env
-    const settings = yield* seam.fromResult(supervisorOptions.decode(options))
+    const settings = yield* seam.fromResult(supervisorOptions.decode(options, Option.isSome(env.probe)))
     if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
     const scope = yield* Effect.scope
     let isLeft = false
