@@ -120,12 +120,13 @@ const run = Effect.fnUntraced(function*(sequence: ReadonlyArray<Step>, probation
   }
 })
 
-describe("Upgrader, in any order of events", () => {
+// In parts, one after the other, so that the time limit of each is its own.
+describe.sequential.each([1, 2, 3, 4, 5])("Upgrader, in any order of events, part %s of 5", () => {
   it.effect.prop(
     "every call ends and nothing is left over",
     [FastCheck.array(stepArbitrary, { minLength: 1, maxLength: 25 }), FastCheck.boolean()],
     ([sequence, probation]) => run(sequence, probation).pipe(Effect.provide(TestEnv.layer), Effect.scoped),
-    { fastCheck: { numRuns: 100 }, timeout: 60_000 }
+    { fastCheck: { numRuns: 20 }, timeout: 60_000 }
   )
 
   it.effect.prop(
@@ -136,6 +137,6 @@ describe("Upgrader, in any order of events", () => {
         Effect.provide(TestEnv.layer),
         Effect.scoped
       ),
-    { fastCheck: { numRuns: 200 }, timeout: 60_000 }
+    { fastCheck: { numRuns: 40 }, timeout: 60_000 }
   )
 })

@@ -842,13 +842,13 @@ describe("Workers", () => {
       }).pipe(Effect.provide(TestEnv.layer)))
   })
 
-  it.effect("come to a good end whatever happens to them", () =>
-    Effect.gen(function*() {
-      for (let seed = 1; seed <= 40; seed++) {
-        const machine = yield* Layer.build(TestEnv.layer)
-        yield* Effect.provide(anything(seed), machine)
-      }
-    }).pipe(Effect.scoped))
+  // One after the other, so that the time limit of each is its own.
+  describe.sequential("come to a good end whatever happens to them", () => {
+    it.effect.each(Array.from({ length: 40 }, (_, index) => index + 1))(
+      "with the seed %s",
+      (seed) => Effect.provide(anything(seed), TestEnv.layer).pipe(Effect.scoped)
+    )
+  })
 })
 
 /** A pool to which things happen in an order that the seed tells, while its processes do as they are told. */
