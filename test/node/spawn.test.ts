@@ -1,0 +1,55 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SpawnRequest } from "../../src/Env.ts"
+import * as ExitStatus from "../../src/ExitStatus.ts"
+import { spawn } from "../../src/internal/node/spawn.ts"
+import { directory } from "../kit/files.ts"
+
+const script = (text: string, more: Partial<SpawnRequest> = {}): SpawnRequest => ({
+  command: { executable: "/bin/sh", args: ["-c", text], directory: "/" },
+  environment: { PATH: process.env["PATH"] ?? "" },
+  names: new TextEncoder().encode("names\n"),
+  state: Option.none(),
+  control: false,
+  inherit: [],
+  ...more
+})
+
+const started = (request: SpawnRequest) => Effect.acquireRelease(spawn(request), ({ close }) => close)
+
+describe("a process that is started", () => {
+  it.scopedLive("has its streams where the layout says", () =>
+    Effect.gen(function*() {
+      // The names arrive at 4 and what it says at 3 is heard; the state is at 5, and then the control stream.
+      const child = yield* started(
+        script("read name <&4; read state <&5; read word <&6; printf \"$name $state $word\" >&3", {
+          state: Option.some(new TextEncoder().encode("state\n")),
+          control: true
+        })
+      )
+      assert.isTrue(yield* child.tell(new TextEncoder().encode("word\n")))
+      const said = yield* child.ready.read
+      assert.strictEqual(new TextDecoder().decode(Option.getOrThrow(said)), "names state word")
+      assert.deepStrictEqual(yield* child.exit, ExitStatus.Exited({ code: 0 }))
+    }))
+
+  it.scopedLive("tells its status, and the signal that has ended it", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* (yield* started(script("exit 7"))).exit, ExitStatus.Exited({ code: 7 }))
+      const child = yield* started(script("read nothing <&4; read never <&4"))
+      assert.isTrue(yield* child.signal("SIGKILL"))
+      assert.deepStrictEqual(yield* child.exit, ExitStatus.Killed({ signal: "SIGKILL" }))
+      assert.isFalse(yield* child.signal("SIGTERM"))
+    }))
+
+  it.scopedLive("cannot be one that is not there, may not be run, or gets too much", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const reasonOf = (request: SpawnRequest) => Effect.map(Effect.flip(spawn(request)), ({ reason }) => reason)
+      const of = (executable: string) => ({ ...script(""), command: { executable, args: [], directory: "/" } })
+      assert.strictEqual(yield* reasonOf(of(`${dir}/missing`)), "NotFound")
+      assert.strictEqual(yield* reasonOf(of(dir)), "PermissionDenied")
+      assert.strictEqual(yield* reasonOf(script("", { environment: { BIG: "x".repeat(5_000_000) } })), "TooBig")
+    }))
+})
