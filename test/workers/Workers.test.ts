@@ -130,6 +130,21 @@ describe("Workers", () => {
         yield* noOneElse
       }).pipe(Effect.provide(TestEnv.layer)))
 
+    it.effect("is over although a process that is not to be started again has failed by then", () =>
+      Effect.gen(function*() {
+        const job = Workers.task(Effect.void, { restart: "never" })
+        const { pool, workers } = yield* startPool({ size: 1, processes: { job } })
+        const [worker, task] = yield* nextChildren(2)
+        yield* task!.notifyReady
+        yield* settle
+        yield* task!.exit(9)
+        yield* settle
+        yield* worker!.notifyReady
+        yield* settle
+        assert.deepStrictEqual(yield* states(workers), ["worker 0 serving", "job 0 done"])
+        yield* stopPool(pool, [worker!])
+      }).pipe(Effect.provide(TestEnv.layer)))
+
     it.effect("fails with a worker that does not come up, and nothing is left", () =>
       Effect.gen(function*() {
         const { pool } = yield* startPool({ pidFile: "/run/pool.pid" })

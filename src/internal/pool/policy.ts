@@ -19,16 +19,18 @@ export const isStartedAgain = ({ restart }: SlotSpec, status: ExitStatus.ExitSta
 export const statusOf = ({ cause }: ProcessStartError): ExitStatus.ExitStatus =>
   cause._tag === "ChildExitedError" ? cause.status : ExitStatus.Exited({ code: 1 })
 
-/** Fails if one has said that it is ready and has ended since, unless it may have done its work. */
+/** Fails if one has said that it is ready and has ended since, unless its end is one that the pool leaves it at. */
 export const noneHasEnded = (fresh: ReadonlyArray<Running>): Effect.Effect<void, ProcessStartError> =>
   Effect.forEach(
     fresh,
     ({ member, slot: { spec }, status }) =>
-      status === undefined || (spec.restart !== "always" && !hasFailed(status)) ? Effect.void : Effect.fail(
-        new ProcessStartError({
-          process: describe(spec),
-          cause: new ChildExitedError({ pid: member.pid, status, ready: true })
-        })
-      ),
+      status === undefined || !(isStartedAgain(spec, status) || (spec.fatal && hasFailed(status)))
+        ? Effect.void
+        : Effect.fail(
+          new ProcessStartError({
+            process: describe(spec),
+            cause: new ChildExitedError({ pid: member.pid, status, ready: true })
+          })
+        ),
     { discard: true }
   )
