@@ -229,7 +229,7 @@ export type ProbeOutcome =
 export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   /** Id of this process. */
   readonly pid: number
-  /** How many processes can compute at the same time here. */
+  /** How many processes can compute at the same time here, as far as control groups let them. */
   readonly availableParallelism: Effect.Effect<number>
   /** Bytes that nobody can guess. */
   readonly randomBytes: (size: number) => Effect.Effect<Uint8Array>

@@ -74,7 +74,7 @@ export type Strategy = { readonly rolling: number } | "all"
 export interface Options<I = never, E = never, R = never, P extends Processes = {}>
   extends Omit<Upgrader.Options, "signals">
 {
-  /** How many workers; by default `os.availableParallelism()`. */
+  /** How many workers; by default `os.availableParallelism()`, or fewer where a control group (a container) allows fewer. */
   readonly size?: number | undefined
   /** The addresses that the primary binds for its workers. What a worker listens on and is not named here, is its own. */
   readonly listen?: ReadonlyArray<Address> | undefined

@@ -13,6 +13,7 @@ import * as os from "node:os"
 import { isMainThread } from "node:worker_threads"
 import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
+import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
 import { connectionDescriptor, missingFunction, resumeReading, stopReading } from "./internals.ts"
 import * as nodeProc from "./proc.ts"
@@ -64,7 +65,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const start = startCommand(directory, executable)
   return {
     pid: process.pid,
-    availableParallelism: Effect.sync(() => os.availableParallelism()),
+    availableParallelism: Effect.sync(() => withQuota(os.availableParallelism(), cpuQuota(nodeProc.read))),
     // Loaded by those who need it: it costs every start otherwise.
     randomBytes: (size) =>
       Effect.map(Effect.promise(() => import("node:crypto")), (crypto) => crypto.randomBytes(size)),

@@ -6,13 +6,15 @@
 import * as fs from "node:fs"
 import type { Address } from "../../Address.ts"
 
-const readOrEmpty = (file: string): string => {
+export const read = (file: string): string | undefined => {
   try {
     return fs.readFileSync(file, "latin1")
   } catch {
-    return ""
+    return undefined
   }
 }
+
+const readOrEmpty = (file: string): string => read(file) ?? ""
 
 export const isThere: boolean = process.platform === "linux" && fs.existsSync("/proc/self/net/tcp")
 

@@ -32,8 +32,7 @@ const decodeAtOnce = (strategy: Options["strategy"]) =>
   strategy === "all" ? Either.right(Infinity) : decodeCount("strategy.rolling", strategy?.rolling ?? 1)
 
 export const decode = (
-  options: Options<any, any, any, any>,
-  parallelism: number
+  options: Options<any, any, any, any> & { readonly size: number }
 ): Either.Either<PoolSettings, InvalidOptionError> =>
   Either.gen(function*() {
     const upgradeSignals = options.upgradeSignal === false ? [] : [options.upgradeSignal ?? "SIGHUP"]
@@ -46,7 +45,7 @@ export const decode = (
       return yield* invalid("processes", "worker", "made of other names, because that is what workers are called")
     }
     return {
-      size: yield* decodeCount("size", options.size ?? parallelism),
+      size: yield* decodeCount("size", options.size),
       listen: options.listen ?? [],
       atOnce: yield* decodeAtOnce(options.strategy),
       restart: options.restart ?? defaultRestart,

@@ -34,7 +34,8 @@ type AnyOptions = Options<any, any, any, any>
 
 const beginPool = Effect.fnUntraced(function*(options: AnyOptions) {
   const { availableParallelism } = yield* Env
-  const settings = yield* fromResult(workersOptions.decode(options, yield* availableParallelism))
+  const size = options.size ?? (yield* availableParallelism)
+  const settings = yield* fromResult(workersOptions.decode({ ...options, size }))
   const begun = yield* begin({ ...options, signals: settings.upgradeSignals })
   return { settings, begun }
 })
