@@ -15,7 +15,7 @@ import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
 import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
-import { connectionDescriptor, missingFunction, resumeReading, stopReading } from "./internals.ts"
+import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
 import { queueConnections } from "./queue.ts"
@@ -29,7 +29,7 @@ const unsupported: Option.Option<string> = process.platform === "win32"
   ? Option.some("Windows does not pass sockets to another process by descriptor")
   : !isMainThread
   ? Option.some("a worker thread has no signals and no process of its own")
-  : Option.map(missingFunction, (name) => `Node ${process.version} lacks ${name}`)
+  : Option.map(missingFunction, (name) => `${runtimeOf(process.versions)} lacks ${name}; it takes Node, 20.19 or later`)
 
 // On the process itself, so that two copies of this package in one process see each other.
 const holderKey = Symbol.for("effect-tableflip/Upgrader/holder")

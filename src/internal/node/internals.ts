@@ -62,6 +62,10 @@ export const missingFunction: Option.Option<string> = Option.firstSomeOf([
     : Option.some("net.Server.prototype._listen2")
 ])
 
+/** What runs this: others than Node give a version of Node too. */
+export const runtimeOf = ({ bun, deno, node }: Readonly<Record<string, string | undefined>>): string =>
+  bun !== undefined ? `Bun ${bun}` : deno !== undefined ? `Deno ${deno}` : `Node ${node}`
+
 const ipv6OnlyFlag = 1
 
 /** A bound TCP socket, or a negative error number. */
