@@ -125,6 +125,15 @@ describe("the core", () => {
   /** Modules of their own for what needs more, and the command, which has no successor that waits for it. */
   const leaves = new Set(["src/UpgradableHttpServer.ts", "src/UpgradableSocketServer.ts", "src/index.ts", "src/bin.ts"])
 
+  it("takes no package but Effect's, which the app has anyway", () => {
+    const { dependencies, peerDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
+    assert.isUndefined(dependencies)
+    const taken = modules.flatMap(({ imports }) => imports).filter(({ isOwn, target }) =>
+      !isOwn && !target.startsWith("node:")
+    ).map(({ target }) => /^(?:@[^/]+\/)?[^/]+/.exec(target)![0])
+    assert.sameMembers([...new Set(taken)], Object.keys(peerDependencies))
+  })
+
   it("imports neither Schema nor Stream, no barrel and nothing of @effect/platform", () => {
     const core = modules.filter((module) => !leaves.has(module.file) && !isIn("cli/")(module))
     const heavy = ({ imports }: Module) =>
@@ -134,6 +143,21 @@ describe("the core", () => {
           : !/^(?:node:|effect\/)/.test(target) || target === "effect/Schema" || target === "effect/Stream")
       ).map(({ target }) => target)
     assert.deepStrictEqual(found(heavy, core), [])
+  })
+})
+
+describe("the command", () => {
+  it("loads nothing of Effect for help, for a mistake, and for a client: only what runs imports it, when it does", () => {
+    const byFile = new Map(modules.map((module) => [module.file, module]))
+    const reached = new Set(["src/bin.ts", "src/internal/cli/main.ts"])
+    for (const file of reached) {
+      for (const { isOwn, isType, target } of byFile.get(file)!.imports) if (isOwn && !isType) reached.add(target)
+    }
+    assert.include([...reached], "src/internal/cli/run.ts")
+    const foreign = ({ imports }: Module) =>
+      imports.filter(({ isOwn, isType, target }) => !isOwn && !isType && !target.startsWith("node:"))
+        .map(({ target }) => target)
+    assert.deepStrictEqual(found(foreign, [...reached].map((file) => byFile.get(file)!)), [])
   })
 })
 

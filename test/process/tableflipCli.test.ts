@@ -6,7 +6,7 @@ import * as net from "node:net"
 import * as path from "node:path"
 import { ask } from "../kit/clients.ts"
 import { directory } from "../kit/files.ts"
-import { bin, fixture } from "../kit/paths.ts"
+import { bin, fixture, root } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
 import { children, isAlive, isLinux } from "../kit/proc.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
@@ -47,28 +47,36 @@ const badArguments: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [["--listen", "8080"], /^tableflip: the command is missing: put it after the options, with --/],
   [["node", "app.js"], /the command is missing/],
   [["--"], /nothing follows --/],
-  [["--lisen", "8080", ...marker], /--lisen/],
-  [["stray", ...marker], /stray/],
+  [["--lisen", "8080", ...marker], /^tableflip: there is no option --lisen; did you mean --listen\? See /],
+  [["stray", ...marker], /"stray" is no option; the command comes after --/],
   ...["x", "99999", "host", "[zz]:80", "unix:", "=80", "a b=80", "127.0.0.1:"].map((address) =>
-    [["--listen", address, ...marker], /must look like 8080, 127\.0\.0\.1:8080/] as const
+    [["--listen", address, ...marker], /--listen is .* it must be like 8080, 127\.0\.0\.1:8080/] as const
   ),
-  [["--listen", "", ...marker], /an argument is empty/],
+  [["--listen", "", ...marker], /--listen is ""/],
+  [["", ...marker], /an argument is empty/],
+  [["--listen", "--mode", "660", ...marker], /--listen lacks its value, ADDRESS/],
+  [["--cwd", "--", "true"], /--cwd lacks its value, DIRECTORY/],
+  [["--cwd", "/", "--cwd=/tmp", ...marker], /--cwd is given more than once/],
+  [["--quiet=yes", ...marker], /--quiet takes no value/],
+  [["--", ""], /the command after -- is empty/],
   [["--listen", "8080", "--mode", "660", ...marker], /--mode goes with --listen unix/],
   [["--listen", "unix:/tmp/x", "--mode", "rw", ...marker], /permissions in octal/],
   [["--listen", "8080", "--listen", "8080", ...marker], /--listen is .*:8080; it must be named once/],
   [["--stop-signal", "NOPE", ...marker], /must be a signal, such as TERM/],
   [["--max-restarts", "5", ...marker], /such as 5\/60/],
   [["--restart", "maybe", ...marker], /always.*on-failure.*never/],
-  [["--workers", "0", ...marker], /--workers must be a whole number from 1/],
-  [["--warmup", "-1", ...marker], /--warmup must be a number of seconds from 0/],
-  [["--warmup", "90", ...marker], /--ready-timeout is 1m; it must be longer than the warm-up/],
+  [["--workers", "0", ...marker], /--workers is "0"; it must be a whole number from 1/],
+  [["--warmup", "-1", ...marker], /--warmup is "-1"; it must be a number of seconds from 0/],
+  [["--warmup-time", "x", ...marker], /--warmup-time is "x"; it must be a number/],
+  [["-wx", ...marker], /-w is "x"; it must be a number/],
+  [["--warmup-time", "90", ...marker], /--warmup-time must be shorter than --ready-timeout, which is 60/],
   [["--ready-http", "ftp://x", ...marker], /--ready-http is "ftp:\/\/x"; it must be a URL/],
   [["--ready-tcp", "8080", ...marker], /a host and a port/],
-  [["--ready-fd", "2", ...marker], /--ready-fd must be a whole number from 3/],
-  [["--ready-fd", "3", "--listen", "0", ...marker], /--readiness is descriptor 3, which is one of the sockets/],
-  [["--warmup", "1", "--ready-wire", ...marker], /only one of/],
-  [["--ready-interval", "1", ...marker], /go with --ready-http or --ready-tcp/],
-  [["--leave-running", "-k", ...marker], /contradict each other/],
+  [["--ready-fd", "2", ...marker], /--ready-fd is "2"; it must be a whole number from 3/],
+  [["--ready-fd", "3", "--listen", "0", ...marker], /--ready-fd is descriptor 3, which is one of the sockets/],
+  [["-w", "1", "--ready-wire", ...marker], /--ready-wire and -w exclude each other/],
+  [["--ready-interval", "1", ...marker], /--ready-interval goes with --ready-http or --ready-tcp/],
+  [["--leave-running", "-k", ...marker], /--leave-running and -k contradict each other/],
   [["--leave-running", "--output", "capture", ...marker], /exclude each other/]
 ]
 
@@ -76,17 +84,41 @@ describe.runIf(isLinux)("the arguments of tableflip", () => {
   it.live("are refused in one line, with exit code 2", () =>
     Effect.forEach(badArguments, refuses, { concurrency: 2, discard: true }))
 
-  it.live("may ask for help and for the version", () =>
+  it.live("may ask for help and for the version, whatever else is wrong with them", () =>
     Effect.gen(function*() {
-      const help = yield* tableflip(["run", "--help"])
-      assert.strictEqual(help.status, 0)
-      for (const option of ["--listen", "--ready-http", "--kill-at-exit", "--env-file", "--log-format"]) {
-        assert.include(help.stdout, option)
+      for (const args of [["run", "--help"], ["help", "run"], ["run", "--lisen", "-vh"]]) {
+        const help = yield* tableflip(args)
+        assert.deepStrictEqual([help.status, help.stderr], [0, ""])
+        assert.match(help.stdout, /^Usage: tableflip run \[options\] -- COMMAND/)
       }
-      assert.notInclude(help.stdout, "\u001b")
-      assert.strictEqual((yield* tableflip([])).status, 0)
-      assert.match((yield* tableflip(["--version"])).stdout, /^\d+\.\d+\.\d+\s*$/)
-      assert.strictEqual((yield* tableflip(["walk"])).status, 2)
+      for (const args of [[], ["help"], ["--help"], ["-h"]]) {
+        const help = yield* tableflip(args)
+        assert.strictEqual(help.status, 0)
+        assert.match(help.stdout, /^Usage: tableflip <command>/)
+      }
+      const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
+      for (const args of [["--version"], ["run", "--version"]]) {
+        assert.deepStrictEqual(yield* tableflip(args), { status: 0, stdout: `${version}\n`, stderr: "" })
+      }
+    }))
+
+  it.live("are refused in front of the subcommand, too", () =>
+    Effect.gen(function*() {
+      for (
+        const [args, message] of [
+          [["rum"], /there is no command "rum"; did you mean run\? See tableflip --help/],
+          [["--listen", "80"], /--listen comes after a command, as in tableflip run --listen/],
+          [["--verison"], /there is no option --verison; did you mean --version\?/],
+          [[""], /an argument is empty/],
+          [["completions"], /the shell is missing: bash, zsh or fish/],
+          [["completions", "csh"], /"csh" must be bash, zsh or fish/],
+          [["completions", "bash", "--", "x"], /takes no command after --/]
+        ] as const
+      ) {
+        const { status, stderr } = yield* tableflip(args)
+        assert.match(stderr, message)
+        assert.deepStrictEqual([status, stderr.trim().split("\n").length], [2, 1])
+      }
     }))
 })
 

@@ -8,6 +8,7 @@ import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolError, ProcessStartError, StartFailure } from "../../PoolError.ts"
 import type { BuildError } from "../../Supervisor.ts"
 import type { ListenError, SpawnError } from "../../TableflipError.ts"
+import { UsageError } from "./flag.ts"
 
 /** As shells have it. */
 export const signalCode = (signal: NodeJS.Signals): number => 128 + constants.signals[signal]
@@ -17,8 +18,6 @@ export const ofStatus: (status: ExitStatus.ExitStatus) => number = ExitStatus.ma
   Exited: ({ code }) => code,
   Killed: ({ signal }) => signalCode(signal)
 })
-
-export const badArguments = 2
 
 // From sysexits.h, as far as there is a number for it.
 const unavailable = 69
@@ -53,7 +52,7 @@ const ofListenError = ({ reason }: ListenError): number => {
     case "PermissionDenied":
       return noPermission
     case "InvalidAddress":
-      return badArguments
+      return UsageError.exitCode
     default:
       return 1
   }
@@ -77,7 +76,7 @@ const ofStartFailure = (failure: StartFailure): number => {
 export const ofError = (error: BuildError | PoolError | ProcessStartError): number => {
   switch (error._tag) {
     case "InvalidOptionError":
-      return badArguments
+      return UsageError.exitCode
     case "ListenError":
       return ofListenError(error)
     case "PidFileError":

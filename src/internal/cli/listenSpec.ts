@@ -3,15 +3,9 @@
  *
  * @internal
  */
-import * as Either from "effect/Either"
 import * as net from "node:net"
 import type { Address } from "../../Address.ts"
 import type { Listen } from "../../Supervisor.ts"
-
-const forms = "8080, 127.0.0.1:8080, [::1]:8080 or unix:/run/app.sock, and a name in front where it is wanted: web=8080"
-
-const fail = (text: string, detail: string) =>
-  Either.left(`${JSON.stringify(text)} ${detail}; it must look like ${forms}`)
 
 const parsePort = (text: string): number | undefined =>
   /^\d{1,5}$/.test(text) && Number(text) < 65536 ? Number(text) : undefined
@@ -24,21 +18,21 @@ export const parseHostPort = (text: string): { readonly host: string; readonly p
   return { host: ipv6 ?? name ?? "", port }
 }
 
-const parseAddress = (text: string, given: string): Either.Either<Address, string> => {
+const parseAddress = (text: string): Address | undefined => {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length)
-    return path === "" ? fail(given, "has no path") : Either.right({ path })
+    return path === "" ? undefined : { path }
   }
   const port = parsePort(text)
-  if (port !== undefined) return Either.right({ port })
+  if (port !== undefined) return { port }
   const pair = parseHostPort(text)
-  if (pair === undefined) return fail(given, "is not an address")
-  return Either.right(pair.host === "" || pair.host === "*" ? { port: pair.port } : pair)
+  return pair?.host === "" || pair?.host === "*" ? { port: pair.port } : pair
 }
 
 /** `[name=]port`, `[name=]host:port`, `[name=]unix:path`. */
-export const parse = (text: string): Either.Either<Listen, string> => {
+export const parse = (text: string): Listen | undefined => {
   const [, name, rest = text] = /^([A-Za-z0-9_.-]*)=(.*)$/.exec(text) ?? []
-  if (name === "") return fail(text, "has an empty name")
-  return Either.map(parseAddress(rest, text), (address) => name === undefined ? { address } : { address, name })
+  const address = name === "" ? undefined : parseAddress(rest)
+  if (address === undefined) return undefined
+  return name === undefined ? { address } : { address, name }
 }

@@ -1,0 +1,60 @@
+/**
+ * What `tableflip run` does, and the exit code that it ends with.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Env from "../../Env.ts"
+import * as Supervisor from "../../Supervisor.ts"
+import * as exitCode from "./exitCode.ts"
+import { UsageError } from "./flag.ts"
+import * as log from "./log.ts"
+import type { Run } from "./runOptions.ts"
+import { toOptions, typedFor } from "./runOptions.ts"
+import type { Runtime } from "./subcommand.ts"
+
+const announce = Effect.gen(function*() {
+  yield* Effect.logInfo(`process ${process.pid} takes over; SIGHUP reloads, SIGTERM stops`)
+  if (process.pid !== 1) return
+  yield* Effect.logInfo(
+    "This is process 1. Node cannot reap processes that others have left behind; where the command leaves some, run " +
+      "with an init in front (docker run --init, or tini)"
+  )
+})
+
+const untilEnd = (leaveRunning: boolean, { onRunning }: Runtime) =>
+  Effect.gen(function*() {
+    const supervisor = yield* Supervisor.Supervisor
+    const events = yield* supervisor.events
+    yield* announce
+    yield* Queue.take(events).pipe(Effect.flatMap(log.event), Effect.forever, Effect.forkScoped)
+    onRunning()
+    const exit = yield* Effect.exit(Supervisor.launch({ leaveRunning }))
+    yield* Effect.flatMap(Queue.takeAll(events), Effect.forEach(log.event, { discard: true }))
+    return yield* exit
+  }).pipe(Effect.scoped)
+
+export const supervise = async (run: Run, runtime: Runtime): Promise<number> => {
+  const options = toOptions(run)
+  const { "leave-running": leaveRunning, "log-format": format = "human", quiet, verbose } = run.values
+  const program = untilEnd(leaveRunning, runtime).pipe(
+    Effect.provide(Layer.provideMerge(Supervisor.layerWith(options), Env.layer)),
+    Effect.map(exitCode.ofStatus),
+    Effect.catchAll((error): Effect.Effect<number | UsageError> =>
+      error._tag === "InvalidOptionError"
+        ? Effect.succeed(
+          new UsageError(
+            `${typedFor(error.option, run) ?? error.option} is ${error.value}; it must be ${error.expected}`
+          )
+        )
+        : Effect.as(Effect.logError(error.message), exitCode.ofError(error))
+    ),
+    Effect.catchAllDefect((defect) => Effect.as(Effect.logFatal("This is a bug in tableflip", defect), 1)),
+    Effect.provide(log.layer({ format, quiet, verbosity: verbose }))
+  )
+  const outcome = await Effect.runPromise(program)
+  if (outcome instanceof UsageError) throw outcome
+  return outcome
+}
