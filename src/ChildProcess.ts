@@ -70,8 +70,8 @@ export interface Options {
   readonly control?: boolean | "supervised" | undefined
   /** What a child that is ended with the scope gets first; SIGTERM by default. */
   readonly stopSignal?: NodeJS.Signals | undefined
-  /** How long it has after that before SIGKILL; 5 seconds by default. */
-  readonly grace?: Duration.DurationInput | undefined
+  /** How long it may take to end after that before it gets SIGKILL; 5 seconds by default. */
+  readonly stopTimeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -83,8 +83,8 @@ export interface Options {
 export interface KillOptions {
   /** What to send first; SIGTERM by default. */
   readonly signal?: NodeJS.Signals | undefined
-  /** How long to wait before SIGKILL. */
-  readonly grace?: Duration.DurationInput | undefined
+  /** How long it may take to end before it gets SIGKILL; by default what `stopTimeout` said at its start. */
+  readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -113,7 +113,7 @@ export interface ChildProcess {
   readonly greeting: Effect.Effect<void>
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
   readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
-  /** Asks the child to end, and after the grace period makes it. Completes when it has ended. */
+  /** Asks the child to end, and after the timeout makes it. Completes when it has ended. */
   readonly kill: (options?: KillOptions) => Effect.Effect<ExitStatus>
   /** Gives the child up: it outlives the scope, and this process may end before it. */
   readonly release: Effect.Effect<void>
@@ -181,7 +181,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         ...options.environment,
         ...handOff
       })
-      const defaultGrace = Duration.decode(options.grace ?? "5 seconds")
+      const stopTimeout = Duration.decode(options.stopTimeout ?? "5 seconds")
       let released = false
 
       const process = yield* Effect.acquireRelease(
@@ -202,9 +202,9 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const within = (duration: Duration.Duration) => Effect.timeoutOption(Effect.interruptible(process.exit), duration)
 
       const kill = Effect.fnUntraced(
-        function*({ grace = defaultGrace, signal = options.stopSignal ?? "SIGTERM" }: KillOptions = {}) {
+        function*({ signal = options.stopSignal ?? "SIGTERM", timeout = stopTimeout }: KillOptions = {}) {
           yield* process.signal(signal)
-          const status = yield* within(Duration.decode(grace))
+          const status = yield* within(Duration.decode(timeout))
           if (Option.isSome(status)) return status.value
           yield* process.signal("SIGKILL")
           return yield* process.exit
@@ -212,7 +212,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       )
 
       const endForSure: Effect.Effect<void> = Effect.asVoid(
-        Effect.timeoutOption(Effect.interruptible(kill()), Duration.sum(defaultGrace, killDelay))
+        Effect.timeoutOption(Effect.interruptible(kill()), Duration.sum(stopTimeout, killDelay))
       )
 
       const exited = (status: ExitStatus) => new ChildExitedError({ pid: process.pid, status, ready: false })

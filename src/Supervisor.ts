@@ -70,26 +70,34 @@ export interface Options {
   readonly listen?: ReadonlyArray<Listen> | undefined
   /** Passes on the sockets that systemd has opened for this process, before those of `listen`; true by default. */
   readonly activated?: boolean | undefined
-  /** How the command shows that it serves; by default it has to be alive after 1 second. */
-  readonly readiness?: Readiness | undefined
-  /** How long it may take until then; 1 minute by default. Then it is ended. */
-  readonly readyTimeout?: Duration.DurationInput | undefined
-  /** What tells the command to stop; SIGTERM by default. */
-  readonly stopSignal?: NodeJS.Signals | undefined
-  /** How long it may take to stop before it gets SIGKILL; 30 seconds by default. */
-  readonly stopTimeout?: Duration.DurationInput | undefined
-  /** Whether a command that ends by itself is started again; by default if it failed. */
-  readonly restart?: "always" | "on-failure" | "never" | undefined
-  /** The pause before it is started again; 100 milliseconds by default. It doubles with each further time. */
-  readonly restartDelay?: Duration.DurationInput | undefined
-  /** The longest pause; 10 seconds by default. */
-  readonly maxRestartDelay?: Duration.DurationInput | undefined
-  /** How many restarts there may be within how long before the supervisor gives up; any number by default. */
-  readonly maxRestarts?: { readonly count: number; readonly within: Duration.DurationInput } | undefined
+  readonly ready?: {
+    /** How the command shows that it serves; by default it has to be alive after 1 second. */
+    readonly when?: Readiness | undefined
+    /** How long it may take until then; 1 minute by default. Then it is ended. */
+    readonly timeout?: Duration.DurationInput | undefined
+  } | undefined
+  readonly stop?: {
+    /** What tells the command to stop; SIGTERM by default. */
+    readonly signal?: NodeJS.Signals | undefined
+    /** How long it may take to stop before it gets SIGKILL; 30 seconds by default. */
+    readonly timeout?: Duration.DurationInput | undefined
+  } | undefined
+  readonly restart?: {
+    /** Whether a command that ends by itself is started again; by default if it failed. */
+    readonly policy?: "always" | "on-failure" | "never" | undefined
+    /** The pause before it is started again; 100 milliseconds by default. It doubles with each further time. */
+    readonly delay?: Duration.DurationInput | undefined
+    /** The longest pause; 10 seconds by default. */
+    readonly maxDelay?: Duration.DurationInput | undefined
+    /** How many restarts there may be within how long before the supervisor gives up; any number by default. */
+    readonly limit?: { readonly count: number; readonly within: Duration.DurationInput } | undefined
+  } | undefined
   /** How many copies of the command run; 1 by default. */
   readonly workers?: number | undefined
-  /** How many of them are replaced at a time; 1 by default. With `all`, every new one is ready before any old one stops. */
-  readonly strategy?: { readonly rolling: number } | "all" | undefined
+  readonly replace?: {
+    /** How many copies are replaced at a time; 1 by default. With `all`, every new one is ready before any old one stops. */
+    readonly atOnce?: number | "all" | undefined
+  } | undefined
   /** Files of variables for the command (`NAME=value`), read at each start. They win over this process's own. */
   readonly environmentFiles?: ReadonlyArray<string> | undefined
   /** Has the output of the command go through this process, which keeps the last lines for its errors; off by default. */
@@ -115,7 +123,7 @@ export type BuildError = NotSupportedError | InvalidOptionError | ListenError | 
  * @category tags
  */
 export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Supervisor, {
-  /** Starts the command and completes when it is ready. One that crashes before is started again, as `restart` says. */
+  /** Starts the command and completes when it is ready. One that crashes before is started again, as `restart.policy` says. */
   readonly start: Effect.Effect<void, ProcessStartError | RestartsExhaustedError | TerminatingError>
   /**
    * Replaces the command by a new generation of itself and completes when the old one has ended. While a reload is going
@@ -154,7 +162,7 @@ export const make: (
  * @since 0.1.0
  * @category layers
  */
-export const layerWith = (options: Options): Layer.Layer<Supervisor, BuildError, Env.Env> =>
+export const layerWithoutEnv = (options: Options): Layer.Layer<Supervisor, BuildError, Env.Env> =>
   Layer.scoped(Supervisor, make(options))
 
 /**
@@ -162,7 +170,7 @@ export const layerWith = (options: Options): Layer.Layer<Supervisor, BuildError,
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Supervisor, BuildError> =>
-  Layer.provide(layerWith(options), Env.layer)
+  Layer.provide(layerWithoutEnv(options), Env.layer)
 
 /**
  * Runs the command until it has ended, as the main thing of this process: SIGHUP reloads, SIGTERM and SIGINT stop, a

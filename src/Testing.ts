@@ -63,7 +63,7 @@ export interface FakeProcess {
   readonly signalled: Mailbox.ReadonlyMailbox<NodeJS.Signals>
   /** How it ended. */
   readonly status: Effect.Effect<ExitStatus.ExitStatus>
-  /** The machine as this process sees it: `Upgrader.layerWith` on it is the upgrader of the next generation. */
+  /** The machine as this process sees it: `Upgrader.layerWithoutEnv` on it is the upgrader of the next generation. */
   readonly layer: Layer.Layer<Env>
 }
 

@@ -49,12 +49,10 @@ export interface Options {
   readonly upgradeTimeout?: Duration.DurationInput | undefined
   /** How long open connections may take to finish; 30 seconds by default. Then they are closed by force. */
   readonly drainTimeout?: Duration.DurationInput | undefined
-  /** How connections are drained: see `Drain.Options`. */
+  /** How connections are drained: see `Drain.Options`. `hookTimeout` is for each hook of `Upgrader.onDrain`. */
   readonly drain?:
-    | Pick<Drain.Options, "idleTimeout" | "lingerTimeout" | "webSocketCloseCode" | "webSocketSpread">
+    | Pick<Drain.Options, "hookTimeout" | "idleTimeout" | "lingerTimeout" | "webSocketCloseCode" | "webSocketSpread">
     | undefined
-  /** How long each `onDrain` hook may take; 5 seconds by default. */
-  readonly hookTimeout?: Duration.DurationInput | undefined
   /** The exit code of this process if connections had to be closed by force; 0 by default, as without force. */
   readonly forcedExitCode?: number | undefined
   /**
@@ -76,7 +74,7 @@ export interface Options {
    */
   readonly probation?: Duration.DurationInput | undefined
   /** How long a new process that has failed may take to end after SIGTERM before it gets SIGKILL; 5 seconds by default. */
-  readonly killGrace?: Duration.DurationInput | undefined
+  readonly stopTimeout?: Duration.DurationInput | undefined
   /**
    * How long this process may live on after it has handed over and released everything; 10 seconds by default. Something
    * that the app left open (a timer, a connection pool) would keep it, and with it block the next upgrade. Then it is
@@ -129,7 +127,7 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
   /**
    * Has something done first when this process drains. After an upgrade this process has stopped accepting by then; when
    * it is stopped it still accepts, so that whoever sends clients here can be told before they are refused. A hook that
-   * fails or takes longer than `hookTimeout` is logged and left.
+   * fails or takes longer than `drain.hookTimeout` is logged and left.
    */
   readonly onDrain: (hook: DrainHook) => Effect.Effect<void, never, Scope.Scope>
   /** What happens from the moment of subscription on. */
@@ -142,7 +140,7 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
  * @since 0.1.0
  * @category layers
  */
-export const layerWith = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError, Env.Env> =>
+export const layerWithoutEnv = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError, Env.Env> =>
   Layer.scopedContext(internal.make(options ?? {}))
 
 /**
@@ -153,7 +151,7 @@ export const layerWith = (options?: Options): Layer.Layer<Upgrader | Fds, BuildE
  * @category layers
  */
 export const layer = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError> =>
-  Layer.provide(layerWith(options), Env.layer)
+  Layer.provide(layerWithoutEnv(options), Env.layer)
 
 /**
  * The same with options from `Config`.

@@ -57,12 +57,20 @@ export type {
 } from "./internal/pool/status.ts"
 
 /**
- * How many processes are replaced at a time. With `all`, every new process is ready before any old one stops.
+ * When a process that has ended is started again.
  *
  * @since 0.1.0
  * @category configuration
  */
-export type Strategy = { readonly rolling: number } | "all"
+export interface RestartOptions {
+  /**
+   * Given how the process ended. By default after 100 ms, then twice as long each time up to 30 seconds, with jitter, for
+   * ever. When a worker's schedule is exhausted, the pool fails.
+   */
+  readonly schedule?: Schedule.Schedule<unknown, ExitStatus> | undefined
+  /** A process that has lived this long begins the schedule anew; 1 minute by default. */
+  readonly healthyAfter?: Duration.DurationInput | undefined
+}
 
 /**
  * How the pool is run. Every option has a default. Those of `Upgrader.Options` say how the primary is upgraded and how
@@ -72,29 +80,30 @@ export type Strategy = { readonly rolling: number } | "all"
  * @category configuration
  */
 export interface Options<I = never, E = never, R = never, P extends Processes = {}>
-  extends Omit<Upgrader.Options, "signals">
+  extends Omit<Upgrader.Options, "stopTimeout">
 {
   /** How many workers; by default `os.availableParallelism()`, or fewer where a control group (a container) allows fewer. */
   readonly size?: number | undefined
   /** The addresses that the primary binds for its workers. What a worker listens on and is not named here, is its own. */
   readonly listen?: ReadonlyArray<Address> | undefined
-  /** How `replace` goes about it; by default one process after the other. */
-  readonly strategy?: Strategy | undefined
-  /**
-   * When a process that has ended is started again, given how it ended. By default after 100 ms, then twice as long each
-   * time up to 30 seconds, with jitter, for ever. When a worker's schedule is exhausted, the pool fails.
-   */
-  readonly restart?: Schedule.Schedule<unknown, ExitStatus> | undefined
-  /** A process that has lived this long begins the schedule anew; 1 minute by default. */
-  readonly healthyAfter?: Duration.DurationInput | undefined
-  /** How long a process may take until it is ready; 1 minute by default. `upgradeTimeout` is for the whole new pool. */
-  readonly readyTimeout?: Duration.DurationInput | undefined
-  /** How long a process may take to finish before it gets SIGKILL; 45 seconds by default. More than `drainTimeout`. */
-  readonly stopTimeout?: Duration.DurationInput | undefined
-  /** Signals that stop the pool; SIGINT and SIGTERM by default. */
-  readonly stopSignals?: ReadonlyArray<NodeJS.Signals> | undefined
-  /** The signal that upgrades the primary, and with it all workers; SIGHUP by default, `false` for none. */
-  readonly upgradeSignal?: NodeJS.Signals | false | undefined
+  readonly ready?: {
+    /** How long a process may take until it is ready; 1 minute by default. `upgradeTimeout` is for the whole new pool. */
+    readonly timeout?: Duration.DurationInput | undefined
+  } | undefined
+  readonly stop?: {
+    /** Signals that stop the pool; SIGINT and SIGTERM by default. */
+    readonly signals?: ReadonlyArray<NodeJS.Signals> | undefined
+    /**
+     * How long a process may take to finish before it gets SIGKILL; 45 seconds by default. More than `drainTimeout`. One
+     * that has not come up has nothing to finish, and gets SIGKILL after 5 seconds at the latest.
+     */
+    readonly timeout?: Duration.DurationInput | undefined
+  } | undefined
+  readonly restart?: RestartOptions | undefined
+  readonly replace?: {
+    /** How many processes are replaced at a time; 1 by default. With `all`, every new one is ready before any old one stops. */
+    readonly atOnce?: number | "all" | undefined
+  } | undefined
   /** What lives in the primary from before the first worker starts until after the last one has ended. */
   readonly main?: Main<I, E, R> | undefined
   /** Processes besides the workers, by name. */
@@ -268,7 +277,7 @@ type Requirements<R, I, MR, P extends Processes> =
  * @since 0.1.0
  * @category running
  */
-export const launchWith: <A, E, R, I = never, ME = never, MR = never, P extends Processes = {}>(
+export const launchWithoutEnv: <A, E, R, I = never, ME = never, MR = never, P extends Processes = {}>(
   worker: Layer.Layer<A, E, R>,
   options?: Options<I, ME, MR, P>
 ) => Effect.Effect<
@@ -295,7 +304,7 @@ export const launch = <A, E, R, I = never, ME = never, MR = never, P extends Pro
   ExitReason,
   E | ME | ErrorsOf<P> | LaunchError,
   Exclude<Requirements<R, I, MR, P> | Env.Env, Env.Env>
-> => Effect.provide(launchWith(worker, options), Env.layer)
+> => Effect.provide(launchWithoutEnv(worker, options), Env.layer)
 
 /**
  * How a process of a pool has ended.
@@ -311,8 +320,25 @@ export interface ProcessExit {
 }
 
 /**
+ * How a pool is run until its work is done.
+ *
+ * @since 0.1.0
+ * @category configuration
+ */
+export interface RunOptions<I = never, E = never, R = never, P extends Processes = {}>
+  extends Omit<Options<I, E, R, P>, "restart" | "signals">
+{
+  readonly restart?:
+    | RestartOptions & {
+      /** Whether a worker that fails is started again; by default it is not. */
+      readonly policy?: "on-failure" | "never" | undefined
+    }
+    | undefined
+}
+
+/**
  * Runs an effect in as many processes as the machine has cores until the work is done: the pool ends when every worker
- * has, and tells how each process ended. A worker that fails is not started again, unless `restartWorkers` says so; then
+ * has, and tells how each process ended. A worker that fails is not started again, unless `restart.policy` says so; then
  * each of its exits is in the list. There is nothing to upgrade, so no signal asks for it.
  *
  * In a worker it completes with an empty list when its work is done.
@@ -322,7 +348,7 @@ export interface ProcessExit {
  */
 export const run = <A, E, R, I = never, ME = never, MR = never, P extends Processes = {}>(
   work: Effect.Effect<A, E, R>,
-  options?: Options<I, ME, MR, P> & { readonly restartWorkers?: "on-failure" | "never" | undefined }
+  options?: RunOptions<I, ME, MR, P>
 ): Effect.Effect<
   ReadonlyArray<ProcessExit>,
   E | ME | ErrorsOf<P> | LaunchError,

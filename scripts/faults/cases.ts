@@ -73,7 +73,7 @@ const childStops = childSteps.filter((step) => !isReadyAt(step, "stop")).flatMap
   {
     name: `child: stop, ${step}`,
     plan: { 2: { step, fault: "stop" } },
-    upgrader: { upgradeTimeout: patience, killGrace: 300 },
+    upgrader: { upgradeTimeout: patience, stopTimeout: 300 },
     outcome: ["parent"],
     ...isWriting(step) ? { leavesTemporary: true } : {},
     error: /^UpgradeTimeoutError .*not ready within 10s and was ended/
@@ -81,7 +81,7 @@ const childStops = childSteps.filter((step) => !isReadyAt(step, "stop")).flatMap
   {
     name: `child: stop, ${step}, continued after the timeout`,
     plan: { 2: { step, fault: "stop" } },
-    upgrader: { upgradeTimeout: patience, killGrace: 20_000 },
+    upgrader: { upgradeTimeout: patience, stopTimeout: 20_000 },
     disturb: (running) =>
       Effect.gen(function*() {
         const pid = yield* stoppedPid(running)

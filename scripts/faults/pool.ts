@@ -62,7 +62,7 @@ const newPrimary = (["first line", "before the PID file", "after the PID file", 
       kind,
       name: `pool: new primary: ${fault}, ${step}`,
       plan: { 2: { step, fault } },
-      options: fault === "stop" ? { upgradeTimeout: patience, killGrace: 300 } : { probation: 1_500 },
+      options: fault === "stop" ? { upgradeTimeout: patience, stopTimeout: 300 } : { probation: 1_500 },
       outcome: ["old"],
       error: fault === "stop" ? /^UpgradeTimeoutError/ : failed,
       leavesTemporary: step === "before the PID file"
@@ -74,7 +74,7 @@ const newWorker = (["first line", "bound", "before the ready byte"] as const).fl
     kind,
     name: `pool: worker of the new primary: ${fault}, ${step}`,
     plan: { "worker 2": { step, fault } },
-    options: fault === "stop" ? { readyTimeout: 3_000, stopTimeout: 500 } : { probation: 1_500 },
+    options: fault === "stop" ? { ready: { timeout: 3_000 }, stop: { timeout: 500 } } : { probation: 1_500 },
     // What is thrown is thrown when this turn of the event loop is over: the worker has become ready.
     outcome: fault === "throw" ? ["old", "new"] : ["old"],
     // A primary that cannot come up ends as its worker has.
@@ -126,7 +126,7 @@ const rolls = (["first line", "bound", "before the ready byte"] as const).flatMa
     kind,
     name: `pool: replacement: ${fault}, ${step}`,
     plan: { "worker 2": { step, fault } },
-    ...fault === "stop" ? { options: { readyTimeout: 3_000, stopTimeout: 500 } } : {},
+    ...fault === "stop" ? { options: { ready: { timeout: 3_000 }, stop: { timeout: 500 } } } : {},
     ask: replace,
     outcome: fault === "throw" ? ["old", "new"] : ["old"],
     error: /^ReplaceError Replaced 0 process\(es\) and kept 2/,

@@ -118,13 +118,13 @@ describe("an option of the supervisor that cannot work", () => {
   it("is told by what was typed for it, every one", () => {
     const text = fs.readFileSync(path.join(root, "src/internal/supervisor/options.ts"), "utf8")
     const options = Array.from(
-      text.matchAll(/\b(?:invalid|decodeDuration)\(\s*"([^"]+)"/g),
+      text.matchAll(/\b(?:invalid|decodeDuration|decodeCount|decodeAtOnce)\(\s*"([^"]+)"/g),
       ([, option = ""]) => option
     )
     assert.isAbove(options.length, 10)
     const run = parse(["--ready-fd", "3", "--", "x"], { ...flags, ...subcommand.common })
     for (const option of options) assert.isDefined(typedFor(option, run), option)
-    assert.strictEqual(typedFor("maxRestartDelay", run), "--restart-max-delay")
-    assert.strictEqual(typedFor("readiness", run), "--ready-fd")
+    assert.strictEqual(typedFor("restart.maxDelay", run), "--max-restart-delay")
+    assert.strictEqual(typedFor("ready.when", run), "--ready-fd")
   })
 })

@@ -50,12 +50,12 @@ const versions: Readonly<Record<string, Version>> = {
   "hangs and ignores SIGTERM": {
     code: `process.on("SIGTERM", () => {}); live()`,
     error: /UpgradeTimeoutError .*not ready within 3s/,
-    upgrader: { upgradeTimeout: 3000, killGrace: 200 }
+    upgrader: { upgradeTimeout: 3000, stopTimeout: 200 }
   },
   "blocks its event loop": {
     code: `process.on("SIGTERM", () => {}); for (;;);`,
     error: /UpgradeTimeoutError/,
-    upgrader: { upgradeTimeout: 3000, killGrace: 200 }
+    upgrader: { upgradeTimeout: 3000, stopTimeout: 200 }
   },
   "says another byte": {
     code: "fs.writeSync(3, Buffer.of(7)); live()",

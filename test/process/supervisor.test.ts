@@ -136,7 +136,7 @@ describe.runIf(isLinux)("tableflip run", () => {
           `http://127.0.0.1:${port}/health`,
           "--restart-delay",
           "0.02",
-          "--restart-max-delay",
+          "--max-restart-delay",
           "0.1"
         ]
       })

@@ -65,6 +65,7 @@ const badArguments: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [["--stop-signal", "NOPE", ...marker], /must be a signal, such as TERM/],
   [["--max-restarts", "5", ...marker], /such as 5\/60/],
   [["--restart", "maybe", ...marker], /always.*on-failure.*never/],
+  [["--replace-at-once", "some", ...marker], /--replace-at-once is "some"; it must be all or a whole number from 1/],
   [["--workers", "0", ...marker], /--workers is "0"; it must be a whole number from 1/],
   [["--warmup", "-1", ...marker], /--warmup is "-1"; it must be a number of seconds from 0/],
   [["--warmup-time", "x", ...marker], /--warmup-time is "x"; it must be a number/],

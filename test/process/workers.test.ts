@@ -202,7 +202,7 @@ describe.runIf(isLinux)("a pool", () => {
   it.scopedLive("kills workers that do not finish, and tells how many", () =>
     Effect.gen(function*() {
       const { program, primary } = yield* startPool({
-        pool: { stopTimeout: 500 },
+        pool: { stop: { timeout: 500 } },
         behaviour: { stuck: true }
       })
       yield* signal(primary.pid, "SIGTERM")

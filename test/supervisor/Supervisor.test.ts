@@ -19,7 +19,7 @@ const make = (options: Options = {}) =>
   Supervisor.make({
     command: { name: "app" },
     listen: [{ address }],
-    readiness: Readiness.Wire,
+    ready: { when: Readiness.Wire },
     ...options
   })
 
@@ -78,7 +78,7 @@ describe("a supervisor", () => {
 
   it.scoped("takes a command that lives long enough for ready, and one that ends before for failed", () =>
     Effect.gen(function*() {
-      const supervisor = yield* make({ readiness: Readiness.Warmup({ duration: "3 seconds" }) })
+      const supervisor = yield* make({ ready: { when: Readiness.Warmup({ duration: "3 seconds" }) } })
       const start = yield* Effect.fork(supervisor.start)
       yield* nextChild
       yield* settle
@@ -98,8 +98,7 @@ describe("a supervisor", () => {
   it.scoped("expects a word from the next one, if it has had one, however long that takes to load", () =>
     Effect.gen(function*() {
       const { child, supervisor } = yield* running({
-        readiness: Readiness.Warmup({ duration: "1 second" }),
-        readyTimeout: "10 seconds"
+        ready: { when: Readiness.Warmup({ duration: "1 second" }), timeout: "10 seconds" }
       })
       yield* child.silent
       const reload = yield* Effect.fork(Effect.exit(supervisor.reload))
@@ -123,7 +122,7 @@ describe("a supervisor", () => {
 
   it.scoped("stops the old one when the new one is ready, and kills it if it does not go", () =>
     Effect.gen(function*() {
-      const { child, events, supervisor } = yield* running({ stopTimeout: "4 seconds", stopSignal: "SIGQUIT" })
+      const { child, events, supervisor } = yield* running({ stop: { timeout: "4 seconds", signal: "SIGQUIT" } })
       yield* child.silent
       const reload = yield* Effect.fork(supervisor.reload)
       const second = yield* nextChild
@@ -147,7 +146,7 @@ describe("a supervisor", () => {
 
   it.scoped("ends a new one that is not ready in time, and keeps the old one", () =>
     Effect.gen(function*() {
-      const { child, supervisor } = yield* running({ readyTimeout: "5 seconds" })
+      const { child, supervisor } = yield* running({ ready: { when: Readiness.Wire, timeout: "5 seconds" } })
       const reload = yield* Effect.fork(Effect.exit(supervisor.reload))
       const second = yield* nextChild
       yield* settle
@@ -160,7 +159,7 @@ describe("a supervisor", () => {
 
   it.scoped("waits longer before each restart, up to a ceiling, and briefly again after a good time", () =>
     Effect.gen(function*() {
-      let { child } = yield* running({ restartDelay: "1 second", maxRestartDelay: "4 seconds" })
+      let { child } = yield* running({ restart: { delay: "1 second", maxDelay: "4 seconds" } })
       const restartsAfter = (millis: number) =>
         Effect.gen(function*() {
           yield* child.exit(1)
@@ -181,9 +180,7 @@ describe("a supervisor", () => {
   it.scoped("gives up after too many restarts in too short a time, and only then", () =>
     Effect.gen(function*() {
       const { child, supervisor } = yield* running({
-        restartDelay: 0,
-        maxRestartDelay: 0,
-        maxRestarts: { count: 2, within: "1 minute" }
+        restart: { delay: 0, maxDelay: 0, limit: { count: 2, within: "1 minute" } }
       })
       let current = child
       const crash = (within: number) =>
@@ -221,7 +218,7 @@ describe("a supervisor", () => {
 
   it.scoped("survives a crash of the old one in the middle of a reload, and one of the new one", () =>
     Effect.gen(function*() {
-      const { child, supervisor } = yield* running({ restartDelay: "1 second" })
+      const { child, supervisor } = yield* running({ restart: { delay: "1 second" } })
       const reload = yield* Effect.fork(supervisor.reload)
       const second = yield* nextChild
       yield* child.kill("SIGKILL")
@@ -259,7 +256,7 @@ describe("a supervisor", () => {
 
   it.scoped("reloads at once a command that waits for its restart", () =>
     Effect.gen(function*() {
-      const { child, supervisor } = yield* running({ restartDelay: "1 hour", maxRestartDelay: "1 hour" })
+      const { child, supervisor } = yield* running({ restart: { delay: "1 hour", maxDelay: "1 hour" } })
       yield* child.exit(1)
       yield* settle
       const reload = yield* Effect.fork(supervisor.reload)
@@ -306,7 +303,7 @@ describe("a supervisor", () => {
 
   it.scoped("rolls several copies one by one, or all at once", () =>
     Effect.gen(function*() {
-      const { children, supervisor } = yield* running({ workers: 3, strategy: "all" })
+      const { children, supervisor } = yield* running({ workers: 3, replace: { atOnce: "all" } })
       assert.strictEqual(children.length, 3)
       const reload = yield* Effect.fork(supervisor.reload)
       const fresh = yield* Effect.replicateEffect(nextChild, 3)
@@ -328,15 +325,15 @@ describe("a supervisor", () => {
   it.effect.each<readonly [Options, string]>([
     [{ workers: 0 }, "workers"],
     [{ workers: 1.5 }, "workers"],
-    [{ strategy: { rolling: 0 } }, "strategy.rolling"],
-    [{ stopTimeout: -1 }, "stopTimeout"],
+    [{ replace: { atOnce: 0 } }, "replace.atOnce"],
+    [{ stop: { timeout: -1 } }, "stop.timeout"],
     [{ command: { name: "" } }, "command"],
     [{ pidFile: "" }, "pidFile"],
-    [{ maxRestarts: { count: 0, within: 1_000 } }, "maxRestarts.count"],
-    [{ maxRestarts: { count: 1, within: 0 } }, "maxRestarts.within"],
-    [{ readiness: Readiness.Descriptor({ number: 2 }) }, "readiness"],
-    [{ readiness: Readiness.Descriptor({ number: 3 }) }, "readiness"],
-    [{ readiness: Readiness.Warmup({ duration: "2 minutes" }) }, "readyTimeout"],
+    [{ restart: { limit: { count: 0, within: 1_000 } } }, "restart.limit.count"],
+    [{ restart: { limit: { count: 1, within: 0 } } }, "restart.limit.within"],
+    [{ ready: { when: Readiness.Descriptor({ number: 2 }) } }, "ready.when"],
+    [{ ready: { when: Readiness.Descriptor({ number: 3 }) } }, "ready.when"],
+    [{ ready: { when: Readiness.Warmup({ duration: "2 minutes" }) } }, "ready.timeout"],
     [{ listen: [{ address, name: "a:b" }] }, "listen"],
     [{ listen: [{ address }, { address }] }, "listen"],
     [{ capture: true, leaveRunning: true }, "capture"]

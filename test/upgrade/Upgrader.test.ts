@@ -18,7 +18,8 @@ import { TestEnv } from "../../src/Testing.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
 import { ExitReason, UpgraderEvent } from "../../src/UpgraderEvent.ts"
 
-const machine = (options?: Upgrader.Options) => Upgrader.layerWith(options).pipe(Layer.provideMerge(TestEnv.layer))
+const machine = (options?: Upgrader.Options) =>
+  Upgrader.layerWithoutEnv(options).pipe(Layer.provideMerge(TestEnv.layer))
 
 const address = { port: 8080, host: "127.0.0.1" }
 
@@ -115,7 +116,7 @@ describe("Upgrader", () => {
         assert.notProperty(child.environment, "REMOVED")
         assert.strictEqual(child.environment["KEPT"], "1")
       }).pipe(Effect.provide(
-        Upgrader.layerWith({ environment: { ADDED: "yes", REMOVED: undefined } }).pipe(
+        Upgrader.layerWithoutEnv({ environment: { ADDED: "yes", REMOVED: undefined } }).pipe(
           Layer.provideMerge(TestEnv.layerVariables({ REMOVED: "1", KEPT: "1" }))
         )
       )))
@@ -273,7 +274,7 @@ describe("Upgrader", () => {
     it.effect("is what closing the scope does, for callers who wait too", () =>
       Effect.gen(function*() {
         const scope = yield* Scope.make()
-        const context = yield* Layer.buildWithScope(Upgrader.layerWith(), scope)
+        const context = yield* Layer.buildWithScope(Upgrader.layerWithoutEnv(), scope)
         const { nextChild, processes } = yield* TestEnv
         const { exit, ready, upgrade } = yield* Effect.provide(Upgrader.Upgrader, context)
         yield* ready
@@ -350,7 +351,7 @@ describe("Upgrader", () => {
         yield* Effect.gen(function*() {
           yield* (yield* Upgrader.Upgrader).ready
           assert.deepStrictEqual([...yield* files], [["/srv/app/run/app.pid", `${self.pid}\n`]])
-        }).pipe(Effect.provide(Upgrader.layerWith({ pidFile: "run/app.pid" })))
+        }).pipe(Effect.provide(Upgrader.layerWithoutEnv({ pidFile: "run/app.pid" })))
         assert.strictEqual((yield* files).size, 0)
       }).pipe(Effect.provide(TestEnv.layer)))
   })
@@ -361,7 +362,7 @@ describe("Upgrader", () => {
     /** The whole app of this test: one server. Both generations run it, on the real code of both sides. */
     const app = Layer.scopedDiscard(Effect.suspend(() => Fds.listen(net.createServer(), address)))
 
-    const runApp = (options: Upgrader.Options) => app.pipe(Layer.provideMerge(Upgrader.layerWith(options)))
+    const runApp = (options: Upgrader.Options) => app.pipe(Layer.provideMerge(Upgrader.layerWithoutEnv(options)))
 
     it.effect("inherits, accepts from ready on, and outlives its parent", () =>
       Effect.gen(function*() {
@@ -413,7 +414,7 @@ describe("Upgrader", () => {
           yield* child.kill("SIGKILL")
           assert.strictEqual(yield* failureTag(Fiber.join(upgrade)), "ChildExitedError")
           assert.strictEqual((yield* files).get("/run/app.pid"), `${self.pid}\n`)
-        }).pipe(Effect.provide(Upgrader.layerWith(options)), Effect.provide(child.layer))
+        }).pipe(Effect.provide(Upgrader.layerWithoutEnv(options)), Effect.provide(child.layer))
       }).pipe(Effect.provide(machine({ ...options, probation: "1 minute" }))))
 
     it.effect("serves when the parent is killed at any moment", () =>
@@ -462,8 +463,8 @@ describe("Upgrader", () => {
             assert.isNull(waiting.unsafePoll(), "the first generation still drains")
             yield* self.exit(0)
             yield* waiting
-          }).pipe(Effect.provide(Upgrader.layerWith(options)), Effect.provide(thirdProcess.layer))
-        }).pipe(Effect.provide(Upgrader.layerWith(options)), Effect.provide(toSecond.child.layer))
+          }).pipe(Effect.provide(Upgrader.layerWithoutEnv(options)), Effect.provide(thirdProcess.layer))
+        }).pipe(Effect.provide(Upgrader.layerWithoutEnv(options)), Effect.provide(toSecond.child.layer))
       }).pipe(Effect.provide(machine({ maxDraining: 2 }))))
   })
 
@@ -471,7 +472,7 @@ describe("Upgrader", () => {
     const refused = (option: string, options: Upgrader.Options) =>
       it.effect(`refuses ${option}: ${String(Object.values(options)[0])}`, () =>
         Effect.gen(function*() {
-          const error = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWith(options))))
+          const error = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWithoutEnv(options))))
           assert.strictEqual(error._tag, "InvalidOptionError")
           assert.include(error.message, option)
         }).pipe(Effect.provide(TestEnv.layer)))
@@ -490,29 +491,29 @@ describe("Upgrader", () => {
     it.effect("a second one names the first", () =>
       Effect.gen(function*() {
         yield* Upgrader.Upgrader
-        const second = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWith())))
+        const second = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWithoutEnv())))
         assert.strictEqual(second._tag, "UpgraderExistsError")
         assert.include(second.message, "/run/first.pid")
       }).pipe(Effect.provide(machine({ pidFile: "/run/first.pid" }))))
 
     it.effect("is free again when the first is closed", () =>
       Effect.gen(function*() {
-        yield* Effect.scoped(Layer.build(Upgrader.layerWith()))
-        yield* Effect.scoped(Layer.build(Upgrader.layerWith()))
+        yield* Effect.scoped(Layer.build(Upgrader.layerWithoutEnv()))
+        yield* Effect.scoped(Layer.build(Upgrader.layerWithoutEnv()))
       }).pipe(Effect.provide(TestEnv.layer)))
 
     it.effect("takes nonsense in the variables for what it is, and removes it", () =>
       Effect.gen(function*() {
-        const error = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWith())))
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWithoutEnv())))
         assert.strictEqual(error._tag, "ProtocolError")
         assert.include(error.message, "TABLEFLIP_FDS")
         // Removed, so that now it is a first process.
-        yield* Effect.scoped(Layer.build(Upgrader.layerWith()))
+        yield* Effect.scoped(Layer.build(Upgrader.layerWithoutEnv()))
       }).pipe(Effect.provide(TestEnv.layerVariables({ TABLEFLIP_HAS_PARENT_7DIU3: "yes", TABLEFLIP_FDS: "a,b" }))))
 
     it.effect("takes descriptors that are not open for nonsense", () =>
       Effect.gen(function*() {
-        const error = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWith())))
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Upgrader.layerWithoutEnv())))
         assert.strictEqual(error._tag, "ProtocolError")
         assert.include(error.message, "TABLEFLIP_FDS")
       }).pipe(Effect.provide(TestEnv.layerVariables({ TABLEFLIP_HAS_PARENT_7DIU3: "yes", TABLEFLIP_FDS: "3,4" }))))

@@ -53,7 +53,7 @@ const failures = ["ChildExitedError", "ProtocolError", "UpgradeTimeoutError"]
 const run = Effect.fnUntraced(function*(sequence: ReadonlyArray<Step>, probation: boolean) {
   const scope = yield* Scope.make()
   const context = yield* Layer.buildWithScope(
-    Upgrader.layerWith({ pidFile: "/run/app.pid", probation: probation ? "1 second" : 0 }),
+    Upgrader.layerWithoutEnv({ pidFile: "/run/app.pid", probation: probation ? "1 second" : 0 }),
     scope
   )
   const upgrader = yield* Effect.provide(Upgrader.Upgrader, context)

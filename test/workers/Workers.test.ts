@@ -35,10 +35,10 @@ const startPool = (options: PoolOptions = {}) =>
       Effect.zip(Workers.Workers, Upgrader.Upgrader).pipe(Effect.intoDeferred(service))
     )
     const pool = yield* Effect.fork(
-      Workers.launchWith(Layer.empty, {
+      Workers.launchWithoutEnv(Layer.empty, {
         size: 2,
         listen: [address],
-        restart: Schedule.exponential("100 millis"),
+        restart: { schedule: Schedule.exponential("100 millis") },
         main: Workers.main(main),
         ...options
       })
@@ -80,7 +80,7 @@ const finishWhenTold = (child: FakeProcess) => Effect.tap(nextRetirement(child),
 
 const nextRetirement = (child: FakeProcess): Effect.Effect<string> =>
   Effect.flatMap(child.nextWord, (word) =>
-    word._tag === "EldersGone"
+    word._tag === "OlderGone"
       ? nextRetirement(child)
       : Effect.succeed(word._tag === "Stopped" ? `Stopped ${word.signal}` : `Replaced ${word.generation}`))
 
@@ -164,13 +164,13 @@ describe("Workers", () => {
 
     it.effect("fails with a worker that is not ready in time", () =>
       Effect.gen(function*() {
-        const { pool } = yield* startPool({ size: 1, readyTimeout: "10 seconds" })
+        const { pool } = yield* startPool({ size: 1, ready: { timeout: "10 seconds" } })
         const [worker] = yield* nextChildren(1)
         yield* TestClock.adjust("10 seconds")
         assert.strictEqual(
           (yield* Effect.flip(Fiber.join(pool))).message,
           `The worker 0 did not come up. Process ${worker!.pid} was not ready within 10s and was ended; ` +
-            "if it needs longer to start, raise readyTimeout"
+            "if it needs longer to start, raise ready.timeout"
         )
         yield* noOneElse
       }).pipe(Effect.provide(TestEnv.layer)))
@@ -271,7 +271,7 @@ describe("Workers", () => {
 
     it.effect("again and again ends the pool when the schedule is exhausted", () =>
       Effect.gen(function*() {
-        const { children, events, pool } = yield* upAndRunning({ restart: Schedule.recurs(1) })
+        const { children, events, pool } = yield* upAndRunning({ restart: { schedule: Schedule.recurs(1) } })
         const [first, second] = children
         yield* first!.exit(3)
         const [third] = yield* nextChildren(1)
@@ -335,7 +335,7 @@ describe("Workers", () => {
 
     it.effect("with all: no old one is told to finish before every new one is ready", () =>
       Effect.gen(function*() {
-        const { children: old, pool, workers } = yield* upAndRunning({ strategy: "all" })
+        const { children: old, pool, workers } = yield* upAndRunning({ replace: { atOnce: "all" } })
         const roll = yield* Effect.fork(workers.replace)
         const fresh = yield* nextChildren(2)
         yield* fresh[0]!.notifyReady
@@ -378,7 +378,7 @@ describe("Workers", () => {
 
     it.effect("with all, that fails, tells the new ones that were ready to finish", () =>
       Effect.gen(function*() {
-        const { children, pool, workers } = yield* upAndRunning({ strategy: "all" })
+        const { children, pool, workers } = yield* upAndRunning({ replace: { atOnce: "all" } })
         const roll = yield* Effect.fork(Effect.flip(workers.replace))
         const fresh = yield* nextChildren(2)
         yield* fresh[0]!.notifyReady
@@ -392,7 +392,7 @@ describe("Workers", () => {
 
     it.effect("of a worker that has said it was ready and died is a failure", () =>
       Effect.gen(function*() {
-        const { children, pool, workers } = yield* upAndRunning({ strategy: "all" })
+        const { children, pool, workers } = yield* upAndRunning({ replace: { atOnce: "all" } })
         const roll = yield* Effect.fork(Effect.flip(workers.replace))
         const fresh = yield* nextChildren(2)
         yield* fresh[0]!.notifyReady
@@ -450,7 +450,10 @@ describe("Workers", () => {
 
     it.effect("kills an old worker that does not finish in time", () =>
       Effect.gen(function*() {
-        const { children: [first], events, pool, workers } = yield* upAndRunning({ size: 1, stopTimeout: "3 seconds" })
+        const { children: [first], events, pool, workers } = yield* upAndRunning({
+          size: 1,
+          stop: { timeout: "3 seconds" }
+        })
         const roll = yield* Effect.fork(workers.replace)
         const [second] = yield* nextChildren(1)
         yield* second!.notifyReady
@@ -527,7 +530,7 @@ describe("Workers", () => {
   describe("the end", () => {
     it.effect("comes with a stop signal, which every worker is told", () =>
       Effect.gen(function*() {
-        const { children, pool } = yield* upAndRunning({ stopSignals: ["SIGQUIT"] })
+        const { children, pool } = yield* upAndRunning({ stop: { signals: ["SIGQUIT"] } })
         yield* (yield* TestEnv).self.kill("SIGQUIT")
         for (const child of children) assert.strictEqual(yield* finishWhenTold(child), "Stopped SIGQUIT")
         assert.deepStrictEqual(yield* Fiber.join(pool), ExitReason.Stopped())
@@ -536,7 +539,7 @@ describe("Workers", () => {
 
     it.effect("is forced on workers that do not finish in time, and their number is told", () =>
       Effect.gen(function*() {
-        const { children: [first], events, pool, upgrader } = yield* upAndRunning({ stopTimeout: "3 seconds" })
+        const { children: [first], events, pool, upgrader } = yield* upAndRunning({ stop: { timeout: "3 seconds" } })
         const stopped = yield* Effect.fork(untilEvent(events, ({ _tag }) => _tag === "Stopped"))
         yield* upgrader.stop
         yield* finishWhenTold(first!)
@@ -567,27 +570,27 @@ describe("Workers", () => {
         const newPrimary = yield* nextChild
         const newPool = yield* Effect.fork(
           Effect.provide(
-            Workers.launchWith(Layer.empty, { size: 1, listen: [address] }),
+            Workers.launchWithoutEnv(Layer.empty, { size: 1, listen: [address] }),
             newPrimary.layer
           )
         )
         const newWorker = yield* nextChild
         assert.strictEqual(newWorker.environment["TABLEFLIP_GENERATION"], "2")
         const told = yield* Effect.fork(nextRetirement(worker!))
-        const eldersGone = yield* Effect.fork(newWorker.nextWord)
+        const olderGone = yield* Effect.fork(newWorker.nextWord)
         yield* settle
         assert.isFalse(yield* isDone(told), "the old pool serves until the new one is ready")
         yield* newWorker.notifyReady
         assert.deepStrictEqual(yield* upgrade, { pid: newPrimary.pid, generation: 2 })
         assert.strictEqual(yield* Fiber.join(told), "Replaced 2")
-        assert.isFalse(yield* isDone(eldersGone), "the old pool has not ended")
+        assert.isFalse(yield* isDone(olderGone), "the old pool has not ended")
         yield* worker!.exit(0)
         assert.deepStrictEqual(
           yield* Fiber.join(pool),
           ExitReason.Upgraded({ pid: newPrimary.pid, generation: 2 })
         )
         yield* (yield* TestEnv).self.exit(0)
-        assert.strictEqual((yield* Fiber.join(eldersGone))._tag, "EldersGone")
+        assert.strictEqual((yield* Fiber.join(olderGone))._tag, "OlderGone")
         const stopping = yield* Effect.fork(Fiber.interrupt(newPool))
         yield* finishWhenTold(newWorker)
         yield* Fiber.join(stopping)
@@ -601,7 +604,7 @@ describe("Workers", () => {
         const upgrade = yield* Effect.fork(Effect.flip(upgrader.upgrade))
         const newPrimary = yield* nextChild
         const newPool = yield* Effect.fork(
-          Effect.provide(Workers.launchWith(Layer.empty, { size: 1, listen: [address] }), newPrimary.layer)
+          Effect.provide(Workers.launchWithoutEnv(Layer.empty, { size: 1, listen: [address] }), newPrimary.layer)
         )
         yield* (yield* nextChild).exit(1)
         assert.strictEqual((yield* Effect.flip(Fiber.join(newPool)))._tag, "ProcessStartError")
@@ -665,18 +668,18 @@ describe("Workers", () => {
   describe("options", () => {
     const wrong: ReadonlyArray<readonly [string, Workers.Options<any, any, any, any>]> = [
       ["size", { size: 0 }],
-      ["strategy.rolling", { strategy: { rolling: 0.5 } }],
-      ["stopSignals", { stopSignals: ["SIGHUP"] }],
-      ["stopSignals", { stopSignals: ["SIGKILL"] }],
-      ["readyTimeout", { readyTimeout: 0 }],
-      ["stopTimeout", { stopTimeout: -1 }],
+      ["replace.atOnce", { replace: { atOnce: 0.5 } }],
+      ["stop.signals", { stop: { signals: ["SIGHUP"] } }],
+      ["stop.signals", { stop: { signals: ["SIGKILL"] } }],
+      ["ready.timeout", { ready: { timeout: 0 } }],
+      ["stop.timeout", { stop: { timeout: -1 } }],
       ["processes", { processes: { worker: Workers.server(Layer.empty) } }],
       ["drainTimeout", { drainTimeout: "Infinity" as Duration.DurationInput }]
     ]
     for (const [option, options] of wrong) {
       it.effect(`${option} is checked`, () =>
         Effect.gen(function*() {
-          const error = yield* Effect.flip(Workers.launchWith(Layer.empty, options))
+          const error = yield* Effect.flip(Workers.launchWithoutEnv(Layer.empty, options))
           assert.strictEqual((error as { _tag: string })._tag, "InvalidOptionError")
           assert.match((error as Error).message, new RegExp(`^The option ${option} is `))
         }).pipe(Effect.provide(TestEnv.layer)))
@@ -696,7 +699,7 @@ describe("Workers", () => {
     ) =>
       Effect.gen(function*() {
         const { nextChild } = yield* TestEnv
-        const program = Workers.launchWith(worker, {
+        const program = Workers.launchWithoutEnv(worker, {
           size: 1,
           listen: [address],
           main: Workers.main(Layer.succeed(Settings, settings), Settings, Settings.schema),
@@ -779,7 +782,7 @@ describe("Workers", () => {
         }
       }).pipe(Effect.scoped))
 
-    it.effect("has no elders on a first start", () =>
+    it.effect("has no older generations on a first start", () =>
       Effect.gen(function*() {
         const told = yield* Deferred.make<void>()
         const { primary } = yield* withWorker(Layer.scopedDiscard(
@@ -810,7 +813,7 @@ describe("Workers", () => {
       Effect.gen(function*() {
         class Book extends Context.Tag("Book")<Book, string>() {}
         const error = yield* Effect.flip(
-          Workers.launchWith(Layer.empty, {
+          Workers.launchWithoutEnv(Layer.empty, {
             main: Workers.main(Layer.succeed(Book, "x".repeat(9 * 1024 * 1024)), Book, Schema.String)
           })
         )
@@ -850,7 +853,7 @@ describe("Workers", () => {
         const { pool } = yield* startPool({ size: 1 })
         const [worker] = yield* nextChildren(1)
         const error = yield* Effect.flip(
-          Effect.scoped(Effect.provide(Layer.build(Upgrader.layerWith()), worker!.layer))
+          Effect.scoped(Effect.provide(Layer.build(Upgrader.layerWithoutEnv()), worker!.layer))
         )
         assert.match(error.message, /TABLEFLIP_CONTROL is set: a pool has started this program as one of its workers/)
         yield* stopPool(pool, [worker!])
@@ -888,7 +891,7 @@ const anything = (seed: number) =>
       }).pipe(Effect.exit)
     yield* Effect.forkScoped(Effect.forever(Effect.flatMap(nextChild, (child) => Effect.forkScoped(behave(child)))))
 
-    const { pool, workers } = yield* startPool({ size: 2, strategy: random(2) === 0 ? "all" : { rolling: 1 } })
+    const { pool, workers } = yield* startPool({ size: 2, replace: { atOnce: random(2) === 0 ? "all" : 1 } })
     const asked: Array<Fiber.RuntimeFiber<unknown>> = []
     for (let step = 0; step < 30; step++) {
       const all = [...children]

@@ -131,6 +131,13 @@ export const wholeNumber = (least: number): Kind<number> => ({
   }
 })
 
+export const countOrAll: Kind<number | "all"> = {
+  placeholder: "N|all",
+  expected: "all or a whole number from 1",
+  completes: ["all"],
+  parse: (text) => text === "all" ? text : wholeNumber(1).parse(text)
+}
+
 export const oneOf = <const A extends string>(placeholder: string, choices: ReadonlyArray<A>): Kind<A> => ({
   placeholder,
   expected: listed(choices, "or"),

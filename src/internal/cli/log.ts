@@ -13,6 +13,7 @@ import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolEvent, ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent as Event } from "../../PoolEvent.ts"
 import * as writer from "../node/writer.ts"
+import { translate } from "./optionFlags.ts"
 
 export type Format = "human" | "json"
 
@@ -28,8 +29,10 @@ const textOf = (message: unknown): string =>
     typeof part === "string" ? part : part instanceof Error ? part.message : JSON.stringify(part)
   ).join(" ")
 
-const fullText = ({ cause, message }: Logger.Logger.Options<unknown>): string =>
-  Cause.isEmpty(cause) ? textOf(message) : `${textOf(message)}\n${Cause.pretty(cause)}`
+const fullText = ({ cause, message }: Logger.Logger.Options<unknown>): string => {
+  const text = translate(textOf(message))
+  return Cause.isEmpty(cause) ? text : `${text}\n${Cause.pretty(cause)}`
+}
 
 const human = (options: Logger.Logger.Options<unknown>): string =>
   `${options.date.toISOString()} ${options.logLevel.label.padEnd(5)} tableflip: ${
@@ -78,7 +81,7 @@ const words: (event: PoolEvent) => string = Event.$match({
 const fieldsOf = ({ _tag, ...fields }: PoolEvent): Record<string, unknown> => ({
   event: _tag,
   ...fields,
-  ..."error" in fields ? { error: fields.error.message } : {},
+  ..."error" in fields ? { error: translate(fields.error.message) } : {},
   ..."status" in fields ? { status: ExitStatus.describe(fields.status) } : {}
 })
 

@@ -42,13 +42,13 @@ const restarting = {
     "always, on-failure or never [on-failure]"
   ),
   "restart-delay": flag.value(flag.seconds, "Pause before it, doubled each time [0.1]"),
-  "restart-max-delay": flag.value(flag.seconds, "The longest pause [10]"),
+  "max-restart-delay": flag.value(flag.seconds, "The longest pause [10]"),
   "max-restarts": flag.value(flag.restarts, "Give up after so many in that time [never]")
 }
 
 const command = {
   workers: flag.value(flag.wholeNumber(1), "How many copies run on the same sockets [1]"),
-  "all-at-once": flag.toggle("Replace all copies at once, not one by one"),
+  "replace-at-once": flag.value(flag.countOrAll, "How many copies are replaced at a time [1]"),
   cwd: flag.value(flag.directory, "Where to start it, looked up at each start"),
   "env-file": flag.values(flag.file, "NAME=value lines, read at each start; repeats"),
   "pid-file": flag.value(flag.file, "Where to write the process id of tableflip")

@@ -8,6 +8,7 @@ import { isFile } from "../../Address.ts"
 import * as Readiness from "../../Readiness.ts"
 import type * as Supervisor from "../../Supervisor.ts"
 import { listed, UsageError } from "./flag.ts"
+import { flagFor } from "./optionFlags.ts"
 import type { Parsed } from "./parse.ts"
 import type { flags } from "./runFlags.ts"
 
@@ -84,16 +85,16 @@ export const toOptions = (run: Run): Supervisor.Options => {
       name,
       address: { ...address, backlog, ...isFile(address) ? { mode } : {} }
     })),
-    readiness: readinessOf(run),
-    readyTimeout: values["ready-timeout"],
-    stopSignal: values["stop-signal"],
-    stopTimeout: values["stop-timeout"],
-    restart: values.restart,
-    restartDelay: values["restart-delay"],
-    maxRestartDelay: values["restart-max-delay"],
-    maxRestarts: values["max-restarts"],
+    ready: { when: readinessOf(run), timeout: values["ready-timeout"] },
+    stop: { signal: values["stop-signal"], timeout: values["stop-timeout"] },
+    restart: {
+      policy: values.restart,
+      delay: values["restart-delay"],
+      maxDelay: values["max-restart-delay"],
+      limit: values["max-restarts"]
+    },
     workers: values.workers,
-    strategy: values["all-at-once"] ? "all" : { rolling: 1 },
+    replace: { atOnce: values["replace-at-once"] },
     environmentFiles: values["env-file"],
     capture,
     leaveRunning: values["leave-running"],
@@ -101,32 +102,11 @@ export const toOptions = (run: Run): Supervisor.Options => {
   }
 }
 
-const names: Partial<Record<string, keyof typeof flags>> = {
-  listen: "listen",
-  warmup: "warmup",
-  "readiness.interval": "ready-interval",
-  "readiness.timeout": "ready-probe-timeout",
-  readyTimeout: "ready-timeout",
-  stopSignal: "stop-signal",
-  stopTimeout: "stop-timeout",
-  restart: "restart",
-  restartDelay: "restart-delay",
-  maxRestartDelay: "restart-max-delay",
-  "maxRestarts.count": "max-restarts",
-  "maxRestarts.within": "max-restarts",
-  workers: "workers",
-  "strategy.rolling": "all-at-once",
-  environmentFiles: "env-file",
-  capture: "output",
-  leaveRunning: "leave-running",
-  pidFile: "pid-file"
-}
-
 /** What was typed for an option of the supervisor. */
 export const typedFor = (option: string, { typed, values }: Run): string | undefined => {
   if (option === "command") return "the command"
-  const name = option === "readiness"
+  const name = option === "ready.when"
     ? readinessFlags.find((name) => values[name] !== undefined && values[name] !== false)
-    : names[option]
+    : flagFor[option]
   return name === undefined ? undefined : typed(name)
 }

@@ -40,7 +40,7 @@ export const supervise = async (run: Run, runtime: Runtime): Promise<number> => 
   const options = toOptions(run)
   const { "leave-running": leaveRunning, "log-format": format = "human", quiet, verbose } = run.values
   const program = untilEnd(leaveRunning, runtime).pipe(
-    Effect.provide(Layer.provideMerge(Supervisor.layerWith(options), Env.layer)),
+    Effect.provide(Layer.provideMerge(Supervisor.layerWithoutEnv(options), Env.layer)),
     Effect.map(exitCode.ofStatus),
     Effect.catchAll((error): Effect.Effect<number | UsageError> =>
       error._tag === "InvalidOptionError"

@@ -8,7 +8,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { samePress } from "../samePress.ts"
+import { samePress } from "../signals.ts"
 
 const stopSignals = ["SIGTERM", "SIGINT"] as const
 

@@ -29,7 +29,7 @@ export interface Member {
   /** Asks it to finish. */
   readonly retire: (why: Retirement) => Effect.Effect<void>
   /** Tells it that every older copy of it has ended. */
-  readonly eldersGone: Effect.Effect<void>
+  readonly olderGone: Effect.Effect<void>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
 }
 
@@ -99,11 +99,11 @@ export const nameOf = ({ generation, member, slot: { spec } }: Running): Process
  */
 export const launch = (
   options: MemberOptions,
-  { eldersGone, generation, onExit, onReady, size, slot }: {
+  { olderGone, generation, onExit, onReady, size, slot }: {
     readonly slot: Slot
     readonly size: number
     readonly generation: number
-    readonly eldersGone: Effect.Effect<void>
+    readonly olderGone: Effect.Effect<void>
     readonly onReady: (running: Running) => Effect.Effect<void>
     readonly onExit: (running: Running, status: ExitStatus) => Effect.Effect<void>
   }
@@ -114,7 +114,7 @@ export const launch = (
       const begin = Effect.gen(function*() {
         const member = yield* slot.spec.start({ size, generation, restarts: slot.restarts })
         yield* options.publish(PoolEvent.Started({ ...placeOf(slot), pid: member.pid, generation }))
-        yield* eldersGone.pipe(Effect.zipRight(member.eldersGone), Effect.interruptible, Effect.forkScoped)
+        yield* olderGone.pipe(Effect.zipRight(member.olderGone), Effect.interruptible, Effect.forkScoped)
         yield* Effect.timeoutFail(member.ready, {
           duration: options.readyTimeout,
           onTimeout: () => new ReadyTimeoutError({ pid: member.pid, timeout: options.readyTimeout })

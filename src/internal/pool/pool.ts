@@ -46,7 +46,7 @@ export interface PoolOptions {
   readonly readyTimeout: Duration.Duration
   readonly stopTimeout: Duration.Duration
   /** Completes when no older pool is left. */
-  readonly eldersGone: Effect.Effect<void>
+  readonly olderGone: Effect.Effect<void>
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }
 
@@ -206,7 +206,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         slot,
         size: workers.length,
         generation,
-        eldersGone: Effect.zipRight(predecessor, options.eldersGone),
+        olderGone: Effect.zipRight(predecessor, options.olderGone),
         onReady,
         onExit
       })

@@ -15,7 +15,7 @@ export interface RestartLimits {
   /** The longest pause. */
   readonly maxDelay: Duration.Duration
   /** How many restarts there may be within how long. */
-  readonly max?: { readonly count: number; readonly within: Duration.Duration } | undefined
+  readonly limit?: { readonly count: number; readonly within: Duration.Duration } | undefined
 }
 
 interface State {
@@ -30,19 +30,19 @@ const wellAfter = 2
 const wellAfterAtLeast = 5_000
 
 /** Pauses that double, up to a ceiling, and an end where there are too many restarts within a time. */
-export const restartSchedule = ({ delay, max, maxDelay }: RestartLimits): Schedule.Schedule<unknown, unknown> => {
+export const restartSchedule = ({ delay, limit, maxDelay }: RestartLimits): Schedule.Schedule<unknown, unknown> => {
   const shortest = Duration.toMillis(delay)
   const longest = Duration.toMillis(maxDelay)
   const initial: State = { restarts: [], last: Number.NEGATIVE_INFINITY, pause: 0 }
   return Schedule.makeWithState(initial, (now, _, state: State) => {
-    const since = max === undefined ? now : now - Duration.toMillis(max.within)
+    const since = limit === undefined ? now : now - Duration.toMillis(limit.within)
     const restarts = state.restarts.filter((at) => at > since)
-    if (max !== undefined && restarts.length >= max.count) {
+    if (limit !== undefined && restarts.length >= limit.count) {
       return Effect.succeed([state, undefined, Decision.done])
     }
     const isWell = now - state.last >= Math.max(wellAfterAtLeast, wellAfter * state.pause) + state.pause
     const pause = Math.min(longest, isWell ? shortest : Math.max(shortest, state.pause * 2))
-    const next: State = { restarts: max === undefined ? [] : [...restarts, now], last: now, pause }
+    const next: State = { restarts: limit === undefined ? [] : [...restarts, now], last: now, pause }
     return Effect.succeed([next, undefined, Decision.continueWith(Interval.after(now + pause))])
   })
 }

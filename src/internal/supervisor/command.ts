@@ -103,7 +103,7 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
     control: "supervised",
     generation,
     stopSignal: settings.stopSignal,
-    grace: settings.stopTimeout
+    stopTimeout: settings.stopTimeout
   })
 })
 
@@ -137,7 +137,7 @@ export const slot = (
               isRetired = true
               return Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid))
             }).pipe(Effect.asVoid),
-          eldersGone: Effect.asVoid(child.tell(encode(Word.EldersGone()))),
+          olderGone: Effect.asVoid(child.tell(encode(Word.OlderGone()))),
           signal: child.signal
         }
         return member

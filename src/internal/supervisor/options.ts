@@ -10,8 +10,8 @@ import { format } from "../../Address.ts"
 import * as Readiness from "../../Readiness.ts"
 import type { Command, Listen, Options } from "../../Supervisor.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
+import { decodeAtOnce, decodeCount, decodeDuration, invalid } from "../options.ts"
 import type { RestartLimits } from "../pool/restartSchedule.ts"
-import { decodeDuration, invalid } from "../upgrade/options.ts"
 
 export interface Settings {
   readonly command: Command
@@ -32,33 +32,31 @@ export interface Settings {
   readonly pidFile: string | undefined
 }
 
-const isCount = (value: number) => Number.isSafeInteger(value) && value > 0
-
 const checkReadiness = (readiness: Readiness.Readiness, canProbe: boolean): Either.Either<void, InvalidOptionError> =>
   Readiness.match(readiness, {
     Wire: () => Either.void,
     Descriptor: ({ number }) =>
       Number.isInteger(number) && number > 2 && number < 1024
         ? Either.void
-        : invalid("readiness", `descriptor ${number}`, "a descriptor from 3 to 1023"),
+        : invalid("ready.when", `descriptor ${number}`, "a descriptor from 3 to 1023"),
     Http: ({ url, ...probing }) =>
       ["http:", "https:"].includes(url.protocol)
         ? checkProbing(probing, canProbe)
-        : invalid("readiness", url.href, "a URL that begins with http: or https:"),
+        : invalid("ready.when", url.href, "a URL that begins with http: or https:"),
     Tcp: ({ port, ...probing }) =>
-      isCount(port) && port < 65536
+      Number.isInteger(port) && port > 0 && port < 65536
         ? checkProbing(probing, canProbe)
-        : invalid("readiness", `port ${port}`, "a port above zero"),
-    Warmup: ({ duration }) => Either.map(decodeDuration("warmup", duration, true), () => {})
+        : invalid("ready.when", `port ${port}`, "a port above zero"),
+    Warmup: ({ duration }) => Either.map(decodeDuration("ready.when.duration", duration, true), () => {})
   })
 
 const checkProbing = ({ interval = 100, timeout = 1_000 }: Readiness.Probing, canProbe: boolean) =>
   Either.gen(function*() {
     if (!canProbe) {
-      return yield* invalid("readiness", "a probe", "something else here: only Linux tells which process has answered")
+      return yield* invalid("ready.when", "a probe", "something else here: only Linux tells which process has answered")
     }
-    yield* decodeDuration("readiness.interval", interval, true)
-    yield* decodeDuration("readiness.timeout", timeout, false)
+    yield* decodeDuration("ready.when.interval", interval, true)
+    yield* decodeDuration("ready.when.timeout", timeout, false)
   })
 
 const checkListen = (listen: ReadonlyArray<Listen>): Either.Either<void, InvalidOptionError> => {
@@ -82,52 +80,45 @@ const isFixed = (address: Address) => !("port" in address) || address.port !== 0
 /** `canProbe` is whether the system tells which process has answered. */
 export const decode = (options: Options, canProbe: boolean): Either.Either<Settings, InvalidOptionError> =>
   Either.gen(function*() {
-    const readiness = options.readiness ?? Readiness.Warmup({ duration: "1 second" })
+    const { ready, replace, restart, stop } = options
+    const readiness = ready?.when ?? Readiness.Warmup({ duration: "1 second" })
     yield* checkReadiness(readiness, canProbe)
-    const readyTimeout = yield* decodeDuration("readyTimeout", options.readyTimeout ?? "1 minute", false)
+    const readyTimeout = yield* decodeDuration("ready.timeout", ready?.timeout ?? "1 minute", false)
     if (
       readiness._tag === "Warmup" && Duration.greaterThanOrEqualTo(Duration.decode(readiness.duration), readyTimeout)
     ) {
-      return yield* invalid("readyTimeout", Duration.format(readyTimeout), "longer than the warm-up")
+      return yield* invalid("ready.timeout", Duration.format(readyTimeout), "longer than the warm-up")
     }
     const listen = options.listen ?? []
     yield* checkListen(listen)
-    const workers = options.workers ?? 1
-    if (!isCount(workers)) return yield* invalid("workers", workers, "a whole number above zero")
-    const strategy = options.strategy ?? { rolling: 1 }
-    if (strategy !== "all" && !isCount(strategy.rolling)) {
-      return yield* invalid("strategy.rolling", strategy.rolling, "a whole number above zero")
-    }
-    const max = options.maxRestarts
-    if (max !== undefined && !isCount(max.count)) {
-      return yield* invalid("maxRestarts.count", max.count, "a whole number above zero")
-    }
+    const limit = restart?.limit
     if (options.command.name === "") return yield* invalid("command", `""`, "the name of a program")
     if (options.pidFile === "") return yield* invalid("pidFile", `""`, "a path")
     const leaveRunning = options.leaveRunning ?? false
     const capture = options.capture ?? false
     // The pipe would break under it.
     if (leaveRunning && capture) return yield* invalid("capture", capture, "false together with leaveRunning")
-    const delay = yield* decodeDuration("restartDelay", options.restartDelay ?? "100 millis", true)
-    const maxDelay = yield* decodeDuration("maxRestartDelay", options.maxRestartDelay ?? "10 seconds", true)
+    const delay = yield* decodeDuration("restart.delay", restart?.delay ?? "100 millis", true)
+    const maxDelay = yield* decodeDuration("restart.maxDelay", restart?.maxDelay ?? "10 seconds", true)
     return {
       command: options.command,
       listen,
       activated: options.activated ?? true,
       readiness,
       readyTimeout,
-      stopSignal: options.stopSignal ?? "SIGTERM",
-      stopTimeout: yield* decodeDuration("stopTimeout", options.stopTimeout ?? "30 seconds", true),
-      restart: options.restart ?? "on-failure",
+      stopSignal: stop?.signal ?? "SIGTERM",
+      stopTimeout: yield* decodeDuration("stop.timeout", stop?.timeout ?? "30 seconds", true),
+      restart: restart?.policy ?? "on-failure",
       limits: {
         delay,
         maxDelay: Duration.max(delay, maxDelay),
-        max: max === undefined
-          ? undefined
-          : { count: max.count, within: yield* decodeDuration("maxRestarts.within", max.within, false) }
+        limit: limit === undefined ? undefined : {
+          count: yield* decodeCount("restart.limit.count", limit.count),
+          within: yield* decodeDuration("restart.limit.within", limit.within, false)
+        }
       },
-      workers,
-      atOnce: strategy === "all" ? workers : strategy.rolling,
+      workers: yield* decodeCount("workers", options.workers ?? 1),
+      atOnce: yield* decodeAtOnce(replace?.atOnce),
       environmentFiles: options.environmentFiles ?? [],
       capture,
       leaveRunning,

@@ -11,7 +11,7 @@ import { Env } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolError, ProcessStartError } from "../../PoolError.ts"
 import { Supervisor } from "../../Supervisor.ts"
-import { samePress } from "../samePress.ts"
+import { samePress } from "../signals.ts"
 
 /** What a terminal sends, too, to everybody in its foreground. */
 const fromTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGQUIT", "SIGWINCH"]

@@ -142,7 +142,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       healthyAfter: Duration.infinity,
       readyTimeout: Duration.sum(settings.readyTimeout, afterReadyTimeout),
       stopTimeout: settings.stopTimeout,
-      eldersGone: Effect.void,
+      olderGone: Effect.void,
       publish
     })
 
@@ -206,7 +206,7 @@ const checkDescriptor = ({ readiness }: Settings, firstFree: number) =>
   readiness._tag === "Descriptor" && readiness.number < firstFree
     ? Effect.fail(
       new InvalidOptionError({
-        option: "readiness",
+        option: "ready.when",
         value: `descriptor ${readiness.number}, which is one of the sockets`,
         expected: `descriptor ${firstFree} or above`
       })

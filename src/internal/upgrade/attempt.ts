@@ -43,7 +43,7 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
       generation: options.generation,
       lifelines: options.lifelines,
       state: options.state,
-      grace: settings.killGrace
+      stopTimeout: settings.stopTimeout
     })
     yield* options.onStart(child.pid)
     yield* Effect.interruptible(Effect.zipRight(readyInTime(child, settings), onProbation(child, settings)))

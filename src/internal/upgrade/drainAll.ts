@@ -12,8 +12,8 @@ import type * as net from "node:net"
 import * as Drain from "../../Drain.ts"
 import type { Env } from "../../Env.ts"
 import type { DrainHook, DrainReport, ExitReason } from "../../UpgraderEvent.ts"
-import { samePress } from "../samePress.ts"
 import { disconnect, drain as clear } from "../seam.ts"
+import { samePress } from "../signals.ts"
 import type { Settings } from "./options.ts"
 
 export interface Draining {

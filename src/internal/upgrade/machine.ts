@@ -37,7 +37,7 @@ type Message = Data.TaggedEnum<{
   Upgrade: { readonly reply: Reply<Successor, UpgradeError> }
   Stop: {}
   Replaced: Successor
-  ElderExited: {}
+  OlderExited: {}
   AttemptEnded: { readonly exit: Exit.Exit<Successor, UpgradeError> }
   Close: {}
 }>
@@ -58,15 +58,15 @@ export interface MachineOptions {
   readonly generation: number
   readonly maxDraining: number
   /** How many older generations live. */
-  readonly elders: number
+  readonly older: number
   readonly becomeReady: Effect.Effect<void, Exclude<ReadyError, TerminatingError>>
   /** Ends with the new process in charge, or with nothing left of it. Interruptible while that is open. */
   readonly attempt: Effect.Effect<Successor, UpgradeError>
   readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
   /** How long a stop may take, in which a process that was just started is ended. */
-  readonly stopTimeout: Duration.Duration
+  readonly endTimeout: Duration.Duration
   /** All older generations are gone. */
-  readonly onElderless: Effect.Effect<void>
+  readonly onOlderGone: Effect.Effect<void>
 }
 
 export interface Machine {
@@ -77,7 +77,7 @@ export interface Machine {
   readonly replaced: (successor: Successor) => Effect.Effect<void>
   readonly exit: Effect.Effect<ExitReason>
   /** One of the older generations has ended. */
-  readonly elderExited: Effect.Effect<void>
+  readonly olderExited: Effect.Effect<void>
 }
 
 export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Scope.Scope> = Effect.fnUntraced(
@@ -87,7 +87,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
     const send = (message: Message) => Effect.sync(() => !closed && inbox.unsafeOffer(message))
     const exit = yield* Deferred.make<ExitReason>()
     let state: State = State.Starting()
-    let elders = options.elders
+    let older = options.older
 
     const startAttempt = (reply: Reply<Successor, UpgradeError>) =>
       Effect.exit(options.attempt).pipe(
@@ -166,8 +166,8 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
         case "Starting":
           return Deferred.fail(reply, new NotReadyError())
         case "Serving":
-          return elders >= options.maxDraining
-            ? Deferred.fail(reply, new ParentRunningError({ draining: elders, maxDraining: options.maxDraining }))
+          return older >= options.maxDraining
+            ? Deferred.fail(reply, new ParentRunningError({ draining: older, maxDraining: options.maxDraining }))
             : startAttempt(reply)
         case "Upgrading":
           return Deferred.fail(reply, new UpgradeInProgressError())
@@ -200,10 +200,10 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       return finish(ExitReason.Upgraded(successor), UpgraderEvent.Upgraded(successor))
     }
 
-    const onElderExited = (): Effect.Effect<unknown> => {
-      elders -= 1
-      return elders > 0 ? Effect.void : Effect.zipRight(
-        options.onElderless,
+    const onOlderExited = (): Effect.Effect<unknown> => {
+      older -= 1
+      return older > 0 ? Effect.void : Effect.zipRight(
+        options.onOlderGone,
         options.publish(UpgraderEvent.ParentExited({ generation: options.generation }))
       )
     }
@@ -213,7 +213,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       Upgrade: ({ reply }) => onUpgrade(reply),
       Stop: onStop,
       Replaced: onReplaced,
-      ElderExited: onElderExited,
+      OlderExited: onOlderExited,
       AttemptEnded: (message) => onAttemptEnded(message.exit),
       Close: () => Effect.void
     })
@@ -252,9 +252,9 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
 
     yield* Effect.addFinalizer(() =>
       Effect.interruptible(stop).pipe(
-        Effect.timeoutOption(options.stopTimeout),
+        Effect.timeoutOption(options.endTimeout),
         Effect.zipRight(close),
-        Effect.zipRight(Effect.timeoutOption(Effect.interruptible(Fiber.await(loop)), options.stopTimeout))
+        Effect.zipRight(Effect.timeoutOption(Effect.interruptible(Fiber.await(loop)), options.endTimeout))
       )
     )
 
@@ -274,7 +274,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       stop,
       replaced: (successor) => Effect.asVoid(send(Message.Replaced(successor))),
       exit: Deferred.await(exit),
-      elderExited: Effect.asVoid(send(Message.ElderExited()))
+      olderExited: Effect.asVoid(send(Message.OlderExited()))
     }
   }
 )

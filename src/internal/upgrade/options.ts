@@ -3,16 +3,17 @@
  *
  * @internal
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
-import { InvalidOptionError } from "../../TableflipError.ts"
+import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { CommandOptions, Options } from "../../Upgrader.ts"
+import { decodeCount, decodeDuration, decodeUpgradeSignals, invalid } from "../options.ts"
 
 export interface Settings {
   readonly upgradeTimeout: Duration.Duration
   readonly drainTimeout: Duration.Duration
   readonly probation: Duration.Duration
-  readonly killGrace: Duration.Duration
+  readonly stopTimeout: Duration.Duration
   readonly hookTimeout: Duration.Duration
   readonly exitTimeout: Duration.Duration
   readonly forcedExitCode: number
@@ -24,42 +25,15 @@ export interface Settings {
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
-export const invalid = (option: string, value: unknown, expected: string) =>
-  Either.left(new InvalidOptionError({ option, value: String(value), expected }))
-
-/** `Duration.decode` makes zero of negative numbers and dies of words; an option says which one is wrong. */
-export const decodeDuration = (
-  option: string,
-  input: Duration.DurationInput,
-  allowZero: boolean
-): Either.Either<Duration.Duration, InvalidOptionError> => {
-  const expected = allowZero ? "a finite duration that is not negative" : "a finite duration above zero"
-  const negative = (typeof input === "number" || typeof input === "bigint") && input < 0
-  const decoded = negative || Number.isNaN(input) ? undefined : decodeOrUndefined(input)
-  if (decoded === undefined) return invalid(option, input, expected)
-  const duration = decoded
-  const millis = Duration.toMillis(duration)
-  return Number.isFinite(millis) && (millis > 0 || allowZero)
-    ? Either.right(duration)
-    : invalid(option, Duration.format(duration), expected)
-}
-
-const decodeOrUndefined = (input: Duration.DurationInput): Duration.Duration | undefined =>
-  typeof input === "string" && input.trim().startsWith("-")
-    ? undefined
-    : Either.getOrUndefined(Either.try(() => Duration.decode(input)))
-
-const uncatchable: ReadonlyArray<NodeJS.Signals> = ["SIGKILL", "SIGSTOP"]
-
 export const decode = (options: Options): Either.Either<Settings, InvalidOptionError> =>
   Either.gen(function*() {
     const upgradeTimeout = yield* decodeDuration("upgradeTimeout", options.upgradeTimeout ?? "1 minute", false)
     const drainTimeout = yield* decodeDuration("drainTimeout", options.drainTimeout ?? "30 seconds", true)
     const probation = yield* decodeDuration("probation", options.probation ?? 0, true)
-    const killGrace = yield* decodeDuration("killGrace", options.killGrace ?? "5 seconds", true)
-    const hookTimeout = yield* decodeDuration("hookTimeout", options.hookTimeout ?? "5 seconds", true)
-    const exitTimeout = yield* decodeDuration("exitTimeout", options.exitTimeout ?? "10 seconds", true)
+    const stopTimeout = yield* decodeDuration("stopTimeout", options.stopTimeout ?? "5 seconds", true)
     const drain = options.drain ?? {}
+    const hookTimeout = yield* decodeDuration("drain.hookTimeout", drain.hookTimeout ?? "5 seconds", true)
+    const exitTimeout = yield* decodeDuration("exitTimeout", options.exitTimeout ?? "10 seconds", true)
     for (const name of ["idleTimeout", "lingerTimeout", "webSocketSpread"] as const) {
       yield* decodeDuration(`drain.${name}`, drain[name] ?? 0, true)
     }
@@ -67,19 +41,14 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
     if (!Number.isInteger(forcedExitCode) || forcedExitCode < 0 || forcedExitCode > 255) {
       return yield* invalid("forcedExitCode", forcedExitCode, "a whole number from 0 to 255")
     }
-    const maxDraining = options.maxDraining ?? 1
-    if (!Number.isInteger(maxDraining) || maxDraining < 1) {
-      return yield* invalid("maxDraining", maxDraining, "a whole number from 1")
-    }
+    const maxDraining = yield* decodeCount("maxDraining", options.maxDraining ?? 1)
     if (options.pidFile === "") return yield* invalid("pidFile", `""`, "a path")
-    const signals = options.signals === false ? [] : options.signals ?? ["SIGHUP"]
-    const wrong = signals.find((signal) => uncatchable.includes(signal))
-    if (wrong !== undefined) return yield* invalid("signals", wrong, "made of signals that a process can handle")
+    const signals = yield* decodeUpgradeSignals(options.signals)
     return {
       upgradeTimeout,
       drainTimeout,
       probation,
-      killGrace,
+      stopTimeout,
       hookTimeout,
       exitTimeout,
       forcedExitCode,

@@ -185,7 +185,7 @@ export const assemble = Effect.fnUntraced(
       ? undefined
       : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
     const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
-    const eldersGone = yield* Deferred.make<void, ProtocolError>()
+    const olderGone = yield* Deferred.make<void, ProtocolError>()
 
     const becomeReady = Effect.gen(function*() {
       yield* pidFile?.write ?? Effect.void
@@ -211,26 +211,26 @@ export const assemble = Effect.fnUntraced(
     const machine = yield* upgraderMachine.make({
       generation,
       maxDraining: settings.maxDraining,
-      elders: ancestry.lifelines.length,
+      older: ancestry.lifelines.length,
       becomeReady,
       attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
       publish: (event) => {
         isDone ||= isFinal(event)
         return publish(event)
       },
-      stopTimeout: Duration.sum(settings.killGrace, killDelay),
-      onElderless: Effect.zipRight(registry.parentExited, Deferred.succeed(eldersGone, void 0))
+      endTimeout: Duration.sum(settings.stopTimeout, killDelay),
+      onOlderGone: Effect.zipRight(registry.parentExited, Deferred.succeed(olderGone, void 0))
     })
     yield* Effect.forEach(ancestry.lifelines, (reader) =>
       reader.read.pipe(
         Effect.repeat({ until: Option.isNone }),
-        Effect.zipRight(machine.elderExited),
+        Effect.zipRight(machine.olderExited),
         Effect.interruptible,
         Effect.forkScoped
       ))
-    if (ancestry.lifelines.length === 0) yield* Deferred.succeed(eldersGone, void 0)
+    if (ancestry.lifelines.length === 0) yield* Deferred.succeed(olderGone, void 0)
     yield* ancestry.parentSilence.pipe(
-      Effect.catchAll((error) => Deferred.fail(eldersGone, error)),
+      Effect.catchAll((error) => Deferred.fail(olderGone, error)),
       Effect.interruptible,
       Effect.forkScoped
     )
@@ -239,7 +239,7 @@ export const assemble = Effect.fnUntraced(
     yield* Effect.transposeMapOption(ancestry.supervisor, (reader) =>
       control.forEach(
         reader,
-        ({ _tag }) => _tag === "EldersGone" ? Effect.asVoid(Deferred.succeed(eldersGone, void 0)) : Effect.void
+        ({ _tag }) => _tag === "OlderGone" ? Effect.asVoid(Deferred.succeed(olderGone, void 0)) : Effect.void
       )).pipe(Effect.interruptible, Effect.forkScoped)
 
     yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
@@ -251,7 +251,7 @@ export const assemble = Effect.fnUntraced(
       upgrade: machine.upgrade,
       stop: machine.stop,
       exit: machine.exit,
-      waitForParent: Deferred.await(eldersGone),
+      waitForParent: Deferred.await(olderGone),
       drain: yield* drainProcess({
         env,
         settings,

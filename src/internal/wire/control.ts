@@ -14,12 +14,12 @@ export type Word = Data.TaggedEnum<{
   /** The pool stops, or becomes smaller. */
   Stopped: { readonly signal: NodeJS.Signals }
   /** Every older copy of it has ended, and every older generation of the pool. */
-  EldersGone: {}
+  OlderGone: {}
 }>
 export const Word = Data.taggedEnum<Word>()
 
 /** Why a process should finish. */
-export type Retirement = Exclude<Word, { readonly _tag: "EldersGone" }>
+export type Retirement = Exclude<Word, { readonly _tag: "OlderGone" }>
 
 /** What a process that speaks this protocol says to its supervisor, as soon as it has read what was handed to it. */
 export const greeting: Uint8Array = new TextEncoder().encode(`{"_tag":"Hello"}\n`)
@@ -48,8 +48,8 @@ const decodeLine = (line: string): Option.Option<Word> => {
       return typeof signal === "string" && /^SIG[A-Z0-9]+$/.test(signal)
         ? Option.some(Word.Stopped({ signal: signal as NodeJS.Signals }))
         : Option.none()
-    case "EldersGone":
-      return Option.some(Word.EldersGone())
+    case "OlderGone":
+      return Option.some(Word.OlderGone())
     default:
       return Option.none()
   }

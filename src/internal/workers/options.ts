@@ -10,8 +10,8 @@ import type { Address } from "../../Address.ts"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { Options } from "../../Workers.ts"
+import { decodeAtOnce, decodeCount, decodeDuration, decodeSignals, decodeUpgradeSignals, invalid } from "../options.ts"
 import { defaultRestart } from "../pool/restartSchedule.ts"
-import { decodeDuration, invalid } from "../upgrade/options.ts"
 
 export interface PoolSettings {
   readonly size: number
@@ -25,33 +25,26 @@ export interface PoolSettings {
   readonly upgradeSignals: ReadonlyArray<NodeJS.Signals>
 }
 
-export const decodeCount = (option: string, value: number): Either.Either<number, InvalidOptionError> =>
-  Number.isSafeInteger(value) && value >= 1 ? Either.right(value) : invalid(option, value, "a whole number from 1")
-
-const decodeAtOnce = (strategy: Options["strategy"]) =>
-  strategy === "all" ? Either.right(Infinity) : decodeCount("strategy.rolling", strategy?.rolling ?? 1)
-
 export const decode = (
   options: Options<any, any, any, any> & { readonly size: number }
 ): Either.Either<PoolSettings, InvalidOptionError> =>
   Either.gen(function*() {
-    const upgradeSignals = options.upgradeSignal === false ? [] : [options.upgradeSignal ?? "SIGHUP"]
-    const stopSignals = options.stopSignals ?? ["SIGINT", "SIGTERM"]
-    const wrong = stopSignals.find((signal) => ["SIGKILL", "SIGSTOP", ...upgradeSignals].includes(signal))
-    if (wrong !== undefined) {
-      return yield* invalid("stopSignals", wrong, "made of signals that a process can handle, without upgradeSignal")
-    }
+    const { ready, replace, restart, stop } = options
+    const upgradeSignals = yield* decodeUpgradeSignals(options.signals)
+    const stopSignals = yield* decodeSignals("stop.signals", stop?.signals ?? ["SIGINT", "SIGTERM"])
+    const both = stopSignals.find((signal) => upgradeSignals.includes(signal))
+    if (both !== undefined) return yield* invalid("stop.signals", both, "without those of signals, which upgrade")
     if (options.processes?.["worker"] !== undefined) {
       return yield* invalid("processes", "worker", "made of other names, because that is what workers are called")
     }
     return {
       size: yield* decodeCount("size", options.size),
       listen: options.listen ?? [],
-      atOnce: yield* decodeAtOnce(options.strategy),
-      restart: options.restart ?? defaultRestart,
-      healthyAfter: yield* decodeDuration("healthyAfter", options.healthyAfter ?? "1 minute", true),
-      readyTimeout: yield* decodeDuration("readyTimeout", options.readyTimeout ?? "1 minute", false),
-      stopTimeout: yield* decodeDuration("stopTimeout", options.stopTimeout ?? "45 seconds", true),
+      atOnce: yield* decodeAtOnce(replace?.atOnce),
+      restart: restart?.schedule ?? defaultRestart,
+      healthyAfter: yield* decodeDuration("restart.healthyAfter", restart?.healthyAfter ?? "1 minute", true),
+      readyTimeout: yield* decodeDuration("ready.timeout", ready?.timeout ?? "1 minute", false),
+      stopTimeout: yield* decodeDuration("stop.timeout", stop?.timeout ?? "45 seconds", true),
       stopSignals,
       upgradeSignals
     }

@@ -21,12 +21,13 @@ import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process } from "../../Workers.ts"
 import { Workers } from "../../Workers.ts"
+import { decodeCount } from "../options.ts"
 import type { Member, SlotSpec } from "../pool/member.ts"
 import { statusOf } from "../pool/policy.ts"
 import type { Pool } from "../pool/pool.ts"
 import * as pool from "../pool/pool.ts"
-import { samePress } from "../samePress.ts"
 import { drain, fromResult } from "../seam.ts"
+import { samePress } from "../signals.ts"
 import * as stopSignals from "../signals.ts"
 import { resolveCommand } from "../upgrade/attempt.ts"
 import * as tlsTickets from "../upgrade/tlsTickets.ts"
@@ -36,7 +37,6 @@ import { encode as encodeWord, Word } from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
 import * as mainContext from "./mainContext.ts"
 import type { PoolSettings } from "./options.ts"
-import { decodeCount } from "./options.ts"
 import * as workerRole from "./role.ts"
 
 interface Shared {
@@ -86,7 +86,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
       start: spawn(name, 0, process.work._tag === "Task")
     })),
     generation: workerRole.decodePool(ancestry.state) + 1,
-    eldersGone: Effect.ignore(upgrader.waitForParent),
+    olderGone: Effect.ignore(upgrader.waitForParent),
     publish: (event) => Effect.zipRight(logOf(event), given.publish(event))
   })
   generation = workers.generation
@@ -157,7 +157,7 @@ const starter =
         generation: how.generation,
         state: new Map([...keys, ...workerRole.encode({ name, index, ...how }, value())]),
         control: true,
-        grace: settings.killGrace
+        stopTimeout: settings.stopTimeout
       })
       const member: Member = {
         pid: child.pid,
@@ -170,7 +170,7 @@ const starter =
             (told) =>
               told ? Effect.void : Effect.asVoid(child.signal("SIGTERM"))
           ),
-        eldersGone: Effect.asVoid(child.tell(encodeWord(Word.EldersGone())))
+        olderGone: Effect.asVoid(child.tell(encodeWord(Word.OlderGone())))
       }
       return member
     }).pipe(Effect.provideService(Env, env))

@@ -26,7 +26,7 @@ import type { PoolSettings } from "./options.ts"
 import type { Role } from "./role.ts"
 
 /** The older copies of a worker, as one of the streams that end with older generations. */
-const elders = (gone: Effect.Effect<void>): ByteReader => ({
+const olderCopies = (gone: Effect.Effect<void>): ByteReader => ({
   read: Effect.as(gone, Option.none()),
   descriptor: Effect.succeedNone
 })
@@ -60,7 +60,7 @@ export const make: (
 ) => Effect.Effect<Context.Context<Upgrader | Fds | WorkerInfo>, BuildError, Scope.Scope> = Effect.fnUntraced(
   function*({ ancestry, env, settings }, reader, role, pool) {
     const draining = makeDraining(env, settings)
-    const eldersGone = yield* Deferred.make<void>()
+    const olderGone = yield* Deferred.make<void>()
     const registry = yield* fds.make({
       env,
       inherited: ancestry.inherited,
@@ -72,7 +72,7 @@ export const make: (
     const { context, machine } = yield* assemble({
       env,
       settings: { ...notUpgradable(settings), pidFile: undefined },
-      ancestry: { ...ancestry, lifelines: [elders(Deferred.await(eldersGone))] },
+      ancestry: { ...ancestry, lifelines: [olderCopies(Deferred.await(olderGone))] },
       registry: withHint(registry),
       draining,
       isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
@@ -86,8 +86,8 @@ export const make: (
 
     const handle = (word: Word): Effect.Effect<void> => {
       switch (word._tag) {
-        case "EldersGone":
-          return Effect.asVoid(Deferred.succeed(eldersGone, void 0))
+        case "OlderGone":
+          return Effect.asVoid(Deferred.succeed(olderGone, void 0))
         case "Replaced":
           return machine.replaced({ generation: word.generation, pid: word.pid })
         case "Stopped":

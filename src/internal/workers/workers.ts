@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -11,7 +12,7 @@ import { Env } from "../../Env.ts"
 import { InvalidOptionError } from "../../TableflipError.ts"
 import { launch as launchAlone, Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
-import type { Options, Process, ProcessExit } from "../../Workers.ts"
+import type { Options, Process, ProcessExit, RunOptions } from "../../Workers.ts"
 import * as poolEvents from "../pool/events.ts"
 import { runUntil } from "../runUntil.ts"
 import { fromResult } from "../seam.ts"
@@ -36,7 +37,9 @@ const beginPool = Effect.fnUntraced(function*(options: AnyOptions) {
   const { availableParallelism } = yield* Env
   const size = options.size ?? (yield* availableParallelism)
   const settings = yield* fromResult(workersOptions.decode({ ...options, size }))
-  const begun = yield* begin({ ...options, signals: settings.upgradeSignals })
+  // What has not come up has nothing to finish.
+  const stopTimeout = Duration.min(settings.stopTimeout, "5 seconds")
+  const begun = yield* begin({ ...options, signals: settings.upgradeSignals, stopTimeout })
   return { settings, begun }
 })
 
@@ -54,12 +57,10 @@ export const launch = (work: Work<any, any>, options: AnyOptions) =>
       })
   }).pipe(Effect.scoped)
 
-export const run = (
-  work: Work<any, any>,
-  options: AnyOptions & { readonly restartWorkers?: Process<any, any>["restart"] | undefined }
-) =>
+export const run = (work: Work<any, any>, given: RunOptions<any, any, any, any>) =>
   Effect.gen(function*() {
-    const { begun, settings } = yield* beginPool({ ...options, upgradeSignal: false })
+    const options: AnyOptions = { ...given, signals: false }
+    const { begun, settings } = yield* beginPool(options)
     const exits: Array<ProcessExit> = []
     if (Option.isSome(begun.ancestry.control)) {
       yield* asWorker(begun, settings, work, options)
@@ -70,7 +71,7 @@ export const run = (
       begun,
       settings,
       options,
-      worker: { restart: options.restartWorkers ?? "never", fatal: false },
+      worker: { restart: given.restart?.policy ?? "never", fatal: false },
       events,
       publish: (event) => {
         if (event._tag === "Exited") {
