@@ -235,6 +235,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly randomBytes: (size: number) => Effect.Effect<Uint8Array>
   /** Why this process cannot be upgraded; none where it can. */
   readonly unsupported: Option.Option<string>
+  /** What ends with this process and takes all that it has started along; none where a child outlives it. */
+  readonly endsWithThis: Effect.Effect<Option.Option<string>>
   /** The directory this process was started in, as it was typed: symbolic links are kept. */
   readonly directory: string
   /** The program that this process runs: Node, as it was typed if it was typed with its directory. */

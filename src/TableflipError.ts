@@ -8,7 +8,8 @@ import * as Duration from "effect/Duration"
 import * as ExitStatus from "./ExitStatus.ts"
 
 /**
- * This process cannot be upgraded at all: the platform or the Node release lacks what it takes.
+ * This process cannot be upgraded at all: the platform or the Node release lacks what it takes, or its end would be the end
+ * of its successor, as that of process 1 in a container is.
  *
  * @since 0.1.0
  * @category errors

@@ -15,6 +15,7 @@ import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
 import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
+import { endsWithThis } from "./init.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
@@ -70,6 +71,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     randomBytes: (size) =>
       Effect.map(Effect.promise(() => import("node:crypto")), (crypto) => crypto.randomBytes(size)),
     unsupported,
+    endsWithThis: Effect.sync(() => endsWithThis(process.pid, process.ppid)),
     directory,
     executable,
     start: Effect.suspend(() => fromResult(start)),

@@ -143,6 +143,17 @@ const statOf = (pid: number): ReadonlyArray<string> => {
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")
 }
 
+export const parentOf = (pid: number): number | undefined => {
+  const [, parent] = statOf(pid)
+  return parent === undefined ? undefined : Number(parent)
+}
+
+/** What it is called, which it can change; cut to 15 bytes. */
+export const nameOf = (pid: number): string | undefined => read(`/proc/${pid}/comm`)?.trimEnd()
+
+export const argumentsOf = (pid: number): ReadonlyArray<string> =>
+  readOrEmpty(`/proc/${pid}/cmdline`).split("\0").slice(0, -1)
+
 export const terminalOf = (pid: number): "foreground" | "background" | "none" => {
   const [, , group, , terminal, foreground] = statOf(pid)
   if (terminal === undefined || terminal === "0") return "none"

@@ -184,6 +184,7 @@ export const make = (
     availableParallelism: Effect.succeed(2),
     randomBytes: (size) => Effect.sync(() => new Uint8Array(size).fill(kernel.freeSecret++)),
     unsupported: Option.none(),
+    endsWithThis: Effect.succeedNone,
     directory,
     executable,
     start: Effect.succeed({ executable, args: ["app.js"], directory }),

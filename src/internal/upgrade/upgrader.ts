@@ -84,6 +84,9 @@ export const makeUpgradable = Effect.fnUntraced(
       ...registry,
       state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))
     }
+    // One that an upgrade has started shows by itself that a successor can live here.
+    const fatal = isSupervised || hasParent ? Option.none() : yield* env.endsWithThis
+    const refusal = isSupervised ? Option.some(supervised) : Option.map(fatal, (reason) => `${reason}; ${runInstead}`)
     const { context } = yield* assemble({
       env,
       settings,
@@ -91,13 +94,26 @@ export const makeUpgradable = Effect.fnUntraced(
       registry: withState,
       draining,
       isFinal: (event) => event._tag === "Upgraded",
-      tryUpgrade: isSupervised ? refuse(supervised) : tryUpgrade(env, settings, ancestry, withState)
+      onReady: isSupervised ? Effect.void : sayNotUpgradable(settings, refusal),
+      tryUpgrade: Option.match(refusal, {
+        onNone: () => tryUpgrade(env, settings, ancestry, withState),
+        onSome: refuse
+      })
     })
     return context
   }
 )
 
 const supervised = "this process runs under tableflip, which starts the new one; reload that"
+
+const runInstead = "start the program by `tableflip run -- COMMAND`, which stays and starts the new one"
+
+const sayNotUpgradable = ({ signals }: Settings, refusal: Option.Option<string>) =>
+  Option.match(refusal, {
+    onNone: () => Effect.void,
+    onSome: (reason) =>
+      (signals.length === 0 ? Effect.logInfo : Effect.logWarning)(`This process cannot be upgraded: ${reason}`)
+  })
 
 /** The settings of a process whose successor another one starts. Asked for an upgrade, it is to say so and nothing else. */
 export const notUpgradable = (settings: Settings): Settings => ({ ...settings, signals: [], maxDraining: Infinity })
@@ -174,11 +190,13 @@ interface Parts {
   readonly draining: Draining
   /** After which event this process has nothing more to do but to drain, and must not live on. */
   readonly isFinal: (event: UpgraderEvent) => boolean
+  /** What is to be said besides when it is ready. */
+  readonly onReady?: Effect.Effect<void>
   readonly tryUpgrade: ReturnType<typeof tryUpgrade>
 }
 
 export const assemble = Effect.fnUntraced(
-  function*({ ancestry, draining, env, isFinal, registry, settings, tryUpgrade }: Parts) {
+  function*({ ancestry, draining, env, isFinal, onReady = Effect.void, registry, settings, tryUpgrade }: Parts) {
     const { generation } = ancestry
     const { events, publish } = yield* broadcast<UpgraderEvent>()
     const pidFile = settings.pidFile === undefined
@@ -198,7 +216,7 @@ export const assemble = Effect.fnUntraced(
       }
       yield* afterTheFact(Effect.zipRight(
         registry.closeUnclaimed,
-        Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`)
+        Effect.zipRight(Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`), onReady)
       ))
     })
 
