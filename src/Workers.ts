@@ -240,6 +240,10 @@ export class Workers extends Context.Tag("effect-tableflip/Workers")<Workers, {
    * up; what has not been replaced by then serves on.
    */
   readonly replace: Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>
+  /** The same for one worker alone, by its index. The others are left as they are. */
+  readonly replaceWorker: (
+    index: number
+  ) => Effect.Effect<void, InvalidOptionError | NotReadyError | ReplaceError | TerminatingError>
   readonly status: Effect.Effect<ReadonlyArray<ProcessStatus>>
   /** What happens from the moment of subscription on. */
   readonly events: Effect.Effect<Queue.Dequeue<PoolEvent>, never, Scope.Scope>

@@ -305,7 +305,71 @@ describe("Workers", () => {
       }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
   })
 
+  describe("a worker that ends in good order", () => {
+    it.effect("is started again at once, and no schedule is asked", () =>
+      Effect.gen(function*() {
+        const { children, events, pool } = yield* upAndRunning({ size: 1, restart: { schedule: Schedule.stop } })
+        let [child] = children
+        for (let n = 0; n < 9; n++) {
+          yield* TestClock.adjust("2 seconds")
+          yield* child!.exit(0)
+          const [next] = yield* nextChildren(1)
+          yield* next!.notifyReady
+          yield* untilEvent(events, ({ _tag }) => _tag === "Ready")
+          yield* settle
+          child = next
+        }
+        yield* stopPool(pool, [child!])
+        yield* noOneElse
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+
+    it.effect("as soon as it serves waits as one that crashes does", () =>
+      Effect.gen(function*() {
+        const { children, events, pool, workers } = yield* upAndRunning({ size: 1 })
+        yield* children[0]!.exit(0)
+        yield* untilEvent(events, ({ _tag }) => _tag === "Exited")
+        yield* settle
+        assert.deepStrictEqual(yield* states(workers), ["worker 0 restarting"])
+        const next = yield* Effect.fork(nextChildren(1))
+        yield* TestClock.adjust("99 millis")
+        yield* settle
+        assert.isFalse(yield* isDone(next))
+        yield* TestClock.adjust("1 millis")
+        yield* stopPool(pool, yield* Fiber.join(next))
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+  })
+
   describe("replace", () => {
+    it.effect("of one worker leaves the others alone", () =>
+      Effect.gen(function*() {
+        const { children: [first, second], pool, workers } = yield* upAndRunning()
+        const roll = yield* Effect.fork(workers.replaceWorker(1))
+        const [newSecond] = yield* nextChildren(1)
+        const told = yield* Effect.fork(finishWhenTold(second!))
+        yield* settle
+        assert.isFalse(yield* isDone(told), "the old one serves until the new one is ready")
+        yield* newSecond!.notifyReady
+        assert.strictEqual(yield* Fiber.join(told), "Replaced 2")
+        yield* Fiber.join(roll)
+        assert.deepStrictEqual((yield* workers.status).map(({ generation, pid, state }) => [generation, pid, state]), [
+          [1, first!.pid, "serving"],
+          [2, newSecond!.pid, "serving"]
+        ])
+        yield* stopPool(pool, [first!, newSecond!])
+        yield* noOneElse
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+
+    it.effect("of a worker that is not there says which there are", () =>
+      Effect.gen(function*() {
+        const { children, pool, workers } = yield* upAndRunning()
+        for (const index of [2, -1, 0.5, Number.NaN]) {
+          const error = yield* Effect.flip(workers.replaceWorker(index))
+          assert.strictEqual(error._tag, "InvalidOptionError")
+          assert.match(error.message, /^The option index is .*that of a worker, from 0 to 1/)
+        }
+        yield* stopPool(pool, children)
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+
     it.effect("rolls: the next worker starts when the old one before it has ended", () =>
       Effect.gen(function*() {
         const { children: [first, second], pool, workers } = yield* upAndRunning()
@@ -613,6 +677,27 @@ describe("Workers", () => {
         assert.deepStrictEqual(yield* workers.status, before)
         assert.strictEqual(yield* processes, 2)
         yield* stopPool(pool, children)
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+  })
+
+  describe("told to stop once more", () => {
+    it.effect("kills what cannot hear it", () =>
+      Effect.gen(function*() {
+        const { children: [deaf], pool } = yield* upAndRunning({ size: 1, stop: { timeout: "10 minutes" } })
+        yield* deaf!.silent
+        const { self } = yield* TestEnv
+        yield* self.kill("SIGTERM")
+        yield* settle
+        yield* TestClock.adjust("2 seconds")
+        yield* self.kill("SIGTERM")
+        yield* settle
+        yield* TestClock.adjust("4 seconds")
+        assert.isFalse(yield* isDone(pool), "it may still end by itself")
+        yield* TestClock.adjust("1 seconds")
+        yield* settle
+        assert.isTrue(yield* isDone(pool), "it is killed")
+        assert.deepStrictEqual(yield* deaf!.status, ExitStatus.Killed({ signal: "SIGKILL" }))
+        yield* noOneElse
       }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
   })
 

@@ -46,6 +46,8 @@ export interface SlotSpec {
   readonly restart: "always" | "on-failure" | "never"
   /** Whether the pool fails with a process that failed and is not started again. */
   readonly fatal: boolean
+  /** Whether one that ends in good order makes room for the next, which is started at once. */
+  readonly recycles: boolean
 }
 
 export type SlotState = "starting" | "serving" | "restarting" | "done"
@@ -79,6 +81,9 @@ export interface MemberOptions {
   readonly scope: Scope.Scope
   readonly readyTimeout: Duration.Duration
   readonly stopTimeout: Duration.Duration
+  /** Completes when whoever stops the pool will not wait any longer, and `grace` after that what is left is killed. */
+  readonly hastened: Effect.Effect<void>
+  readonly grace: Duration.Duration
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }
 
@@ -152,12 +157,19 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
     const { member } = running
     yield* options.publish(PoolEvent.Retired(nameOf(running)))
     yield* member.retire(why)
-    const ended = yield* Effect.timeoutOption(Effect.interruptible(member.exit), options.stopTimeout)
-    if (Option.isSome(ended)) return false
+    const patience = Effect.raceFirst(
+      Effect.as(Effect.sleep(options.stopTimeout), options.stopTimeout),
+      Effect.as(Effect.zipRight(options.hastened, Effect.sleep(options.grace)), options.grace)
+    )
+    const over = yield* Effect.raceFirst(
+      Effect.as(member.exit, Option.none<Duration.Duration>()),
+      Effect.asSome(patience)
+    ).pipe(Effect.interruptible)
+    if (Option.isNone(over)) return false
     yield* options.publish(PoolEvent.Killed(nameOf(running)))
     yield* Effect.logWarning(
       `The ${describe(running.slot.spec)} (process ${member.pid}) has not ended within ${
-        Duration.format(options.stopTimeout)
+        Duration.format(over.value)
       } and is killed`
     )
     yield* member.signal("SIGKILL")

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExitStatus from "../../ExitStatus.ts"
 import { ProcessStartError } from "../../PoolError.ts"
@@ -14,6 +15,13 @@ export const hasFailed = (status: ExitStatus.ExitStatus): boolean => status._tag
 
 export const isStartedAgain = ({ restart }: SlotSpec, status: ExitStatus.ExitStatus): boolean =>
   restart === "always" || (restart === "on-failure" && hasFailed(status))
+
+/** One that ends sooner than that after it was ready is no better than one that crashes: the next would do the same. */
+const inGoodOrderAfter = Duration.seconds(1)
+
+/** Whether a process has only made room for the next. */
+export const hasMadeRoom = ({ recycles }: SlotSpec, status: ExitStatus.ExitStatus, lived: Duration.Duration): boolean =>
+  recycles && !hasFailed(status) && Duration.greaterThanOrEqualTo(lived, inGoodOrderAfter)
 
 /** The status of a process that has not come up, as the restart schedule sees it. */
 export const statusOf = ({ cause }: ProcessStartError): ExitStatus.ExitStatus =>

@@ -28,7 +28,7 @@ import type { Retirement } from "../wire/control.ts"
 import { Word } from "../wire/control.ts"
 import type { MemberOptions, Running, Slot, SlotSpec, SlotState } from "./member.ts"
 import { describe, launch, retire } from "./member.ts"
-import { hasFailed, isStartedAgain, noneHasEnded, statusOf } from "./policy.ts"
+import { hasFailed, hasMadeRoom, isStartedAgain, noneHasEnded, statusOf } from "./policy.ts"
 import type { ProcessStatus } from "./status.ts"
 import { ofRetired, ofSlot } from "./status.ts"
 
@@ -45,6 +45,8 @@ export interface PoolOptions {
   readonly healthyAfter: Duration.Duration
   readonly readyTimeout: Duration.Duration
   readonly stopTimeout: Duration.Duration
+  /** How long a process has after the pool is hastened. */
+  readonly grace: Duration.Duration
   /** Completes when no older pool is left. */
   readonly olderGone: Effect.Effect<void>
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
@@ -54,6 +56,8 @@ export interface Pool {
   /** The first start: every process serves, or none is left. */
   readonly start: Effect.Effect<void, ProcessStartError | TerminatingError>
   readonly replace: Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>
+  /** Only the worker with this index, which the caller has checked. */
+  readonly replaceWorker: (index: number) => Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>
   /** The caller has checked that it is a whole number above zero. */
   readonly resize: (size: number) => Effect.Effect<void, NotReadyError | ProcessStartError | TerminatingError>
   readonly size: Effect.Effect<number>
@@ -62,8 +66,8 @@ export interface Pool {
   readonly status: Effect.Effect<ReadonlyArray<ProcessStatus>>
   /** Ends every process. Whoever asks later waits for the same. */
   readonly stop: (why: Retirement) => Effect.Effect<{ readonly killed: number }>
-  /** Sends a signal to every process. */
-  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
+  /** Passes the impatience of whoever stops the pool on to every process, and soon kills what has not ended. */
+  readonly hasten: (signal: NodeJS.Signals) => Effect.Effect<void>
   /** Completes when every worker has done its work, and fails when the pool cannot go on. */
   readonly done: Effect.Effect<void, PoolError>
 }
@@ -75,7 +79,8 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     const { publish } = options
     // What is started later belongs in here, so that it is not released before what was made after the pool.
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-    const member: MemberOptions = { ...options, scope }
+    const hastened = yield* Deferred.make<void>()
+    const member: MemberOptions = { ...options, scope, hastened: Deferred.await(hastened) }
     const turn = yield* Effect.makeSemaphore(1)
     const done = yield* Deferred.make<void, PoolError>()
     const stopping = yield* Deferred.make<void>()
@@ -142,15 +147,15 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         if (running.retiredAt !== undefined || isStopping || slot.current !== running) return
         slot.current = undefined
         if (isStartedAgain(slot.spec, status)) {
+          const lived = Duration.millis((yield* Clock.currentTimeMillis) - running.since)
+          if (hasMadeRoom(slot.spec, status, lived)) return yield* keepUp(slot, status, "at once")
           yield* Effect.logWarning(
             `The ${describe(slot.spec)} (process ${running.member.pid}) ${
               ExitStatus.describe(status)
             }; starting it again`
           )
-          if ((yield* Clock.currentTimeMillis) - running.since >= Duration.toMillis(options.healthyAfter)) {
-            yield* slot.driver.reset
-          }
-          return yield* keepUp(slot, status)
+          if (Duration.greaterThanOrEqualTo(lived, options.healthyAfter)) yield* slot.driver.reset
+          return yield* keepUp(slot, status, "by schedule")
         }
         const failed = hasFailed(status)
         yield* giveUp(slot, failed ? new ProcessEndedError({ process: describe(slot.spec), status }) : undefined)
@@ -169,7 +174,22 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       })
 
     /** Starts the process of a slot again, as often as the schedule allows. */
-    const keepUp = (slot: Slot, status: ExitStatus.ExitStatus): Effect.Effect<void> => {
+    const keepUp = (
+      slot: Slot,
+      status: ExitStatus.ExitStatus,
+      first: "at once" | "by schedule"
+    ): Effect.Effect<void> => {
+      const launchAgain = Effect.suspend(() => {
+        slot.restarts += 1
+        return Effect.catchAll(
+          launchInto(slot, { generation, predecessor: Effect.void, onReady: takeSlot }),
+          (error) =>
+            Effect.logWarning(error.message).pipe(
+              Effect.zipRight(publish(PoolEvent.StartFailed({ ...slot.spec, error }))),
+              Effect.zipRight(again(statusOf(error)))
+            )
+        )
+      })
       const again = (last: ExitStatus.ExitStatus): Effect.Effect<void> =>
         Effect.matchEffect(slot.driver.next(last), {
           onFailure: () =>
@@ -177,20 +197,10 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
               slot,
               new RestartsExhaustedError({ process: describe(slot.spec), restarts: slot.restarts, status: last })
             ),
-          onSuccess: () => {
-            slot.restarts += 1
-            return Effect.catchAll(
-              launchInto(slot, { generation, predecessor: Effect.void, onReady: takeSlot }),
-              (error) =>
-                Effect.logWarning(error.message).pipe(
-                  Effect.zipRight(publish(PoolEvent.StartFailed({ ...slot.spec, error }))),
-                  Effect.zipRight(again(statusOf(error)))
-                )
-            )
-          }
+          onSuccess: () => launchAgain
         })
       return setState(slot, "restarting").pipe(
-        Effect.zipRight(Effect.forkIn(Effect.interruptible(again(status)), scope)),
+        Effect.zipRight(Effect.forkIn(Effect.interruptible(first === "at once" ? launchAgain : again(status)), scope)),
         Effect.map((keeper) => {
           slot.keeper = keeper
         })
@@ -272,9 +282,8 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       }))
     })
 
-    const replace = Effect.gen(function*() {
+    const replaceSlots = Effect.fnUntraced(function*(all: ReadonlyArray<Slot>) {
       const next = generation + 1
-      const all = slots().filter(({ state }) => state !== "done")
       let replaced = 0
       for (const batch of Arr.chunksOf(all, options.atOnce)) {
         const succeeded = () => {
@@ -287,8 +296,12 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         ).pipe(Effect.tapError((error) => publish(PoolEvent.ReplaceFailed({ generation: next, error }))))
         yield* oldOnesEnded
       }
-      yield* publish(PoolEvent.Replaced({ generation: next }))
+      return next
     })
+
+    const replace = Effect.suspend(() => replaceSlots(slots().filter(({ state }) => state !== "done"))).pipe(
+      Effect.flatMap((generation) => publish(PoolEvent.Replaced({ generation })))
+    )
 
     const resize = Effect.fnUntraced(function*(size: number) {
       const from = workers.length
@@ -323,6 +336,8 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     return {
       start: command(start),
       replace: whenStarted(replace),
+      replaceWorker: (index) =>
+        whenStarted(Effect.suspend(() => Effect.asVoid(replaceSlots(workers.slice(index, index + 1))))),
       resize: (size) => whenStarted(resize(size)),
       size: Effect.sync(() => workers.length),
       generation: Effect.sync(() => generation),
@@ -336,7 +351,11 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
           isStopping = true
           return Effect.tap(stopAll(why), (report) => Deferred.succeed(stopped, report))
         }).pipe(Effect.uninterruptible),
-      signal: (signal) => Effect.forEach(all(), (running) => running.member.signal(signal), { discard: true }),
+      hasten: (signal) =>
+        Effect.forEach(all(), (running) => running.member.signal(signal), { discard: true }).pipe(
+          Effect.zipRight(Deferred.succeed(hastened, void 0)),
+          Effect.asVoid
+        ),
       done: Deferred.await(done)
     }
   }

@@ -122,6 +122,7 @@ export const slot = (
     ...place,
     restart: settings.restart,
     fatal: true,
+    recycles: false,
     start: ({ generation }) =>
       Effect.gen(function*() {
         const child = yield* spawn(options, generation)

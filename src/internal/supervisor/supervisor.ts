@@ -142,6 +142,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       healthyAfter: Duration.infinity,
       readyTimeout: Duration.sum(settings.readyTimeout, afterReadyTimeout),
       stopTimeout: settings.stopTimeout,
+      grace: settings.stopTimeout,
       olderGone: Effect.void,
       publish
     })

@@ -17,6 +17,7 @@ import type { Listener } from "../../Fds.ts"
 import { Fds } from "../../Fds.ts"
 import type { ProcessStartError } from "../../PoolError.ts"
 import type { PoolEvent } from "../../PoolEvent.ts"
+import { InvalidOptionError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process } from "../../Workers.ts"
@@ -49,7 +50,7 @@ interface PrimaryOptions {
   readonly settings: PoolSettings
   readonly options: Options<any, any, any, any>
   /** How workers are restarted, and whether the pool fails with them. */
-  readonly worker: Pick<Process<any, any>, "restart" | "fatal">
+  readonly worker: Pick<SlotSpec, "restart" | "fatal" | "recycles">
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
   readonly events: Workers["Type"]["events"]
 }
@@ -77,12 +78,14 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const spawn = starter(begun, listeners, keys, () => value)
   const workers = yield* pool.make({
     ...settings,
+    grace: begun.settings.stopTimeout,
     worker: (index) => ({ name: "worker", index, ...given.worker, start: spawn("worker", index) }),
     others: Object.entries<Process<any, any>>(given.options.processes ?? {}).map(([name, process]): SlotSpec => ({
       name,
       index: 0,
       restart: process.restart,
       fatal: process.fatal,
+      recycles: process.work._tag === "Server",
       start: spawn(name, 0, process.work._tag === "Task")
     })),
     generation: workerRole.decodePool(ancestry.state) + 1,
@@ -188,6 +191,19 @@ const makeService = (workers: Pool, { events }: PrimaryOptions): Workers["Type"]
   size: workers.size,
   resize: (size) => Effect.flatMap(fromResult(decodeCount("size", size)), workers.resize),
   replace: workers.replace,
+  replaceWorker: (index) =>
+    workers.size.pipe(
+      Effect.filterOrFail(
+        (size) => Number.isSafeInteger(index) && index >= 0 && index < size,
+        (size) =>
+          new InvalidOptionError({
+            option: "index",
+            value: String(index),
+            expected: `that of a worker, from 0 to ${size - 1}`
+          })
+      ),
+      Effect.zipRight(workers.replaceWorker(index))
+    ),
   status: workers.status,
   events
 })
@@ -215,7 +231,7 @@ const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, sign
   const deliveries = yield* env.signals(signal)
   yield* Effect.sleep(samePress).pipe(
     Effect.zipRight(drain(deliveries)),
-    Effect.zipRight(Effect.forever(Effect.zipRight(Queue.take(deliveries), workers.signal(signal)))),
+    Effect.zipRight(Effect.forever(Effect.zipRight(Queue.take(deliveries), workers.hasten(signal)))),
     Effect.interruptible,
     Effect.forkScoped
   )

@@ -52,7 +52,7 @@ export const launch = (work: Work<any, any>, options: AnyOptions) =>
         begun,
         settings,
         options,
-        worker: { restart: "always", fatal: true },
+        worker: { restart: "always", fatal: true, recycles: true },
         ...yield* poolEvents.make
       })
   }).pipe(Effect.scoped)
@@ -71,7 +71,7 @@ export const run = (work: Work<any, any>, given: RunOptions<any, any, any, any>)
       begun,
       settings,
       options,
-      worker: { restart: given.restart?.policy ?? "never", fatal: false },
+      worker: { restart: given.restart?.policy ?? "never", fatal: false, recycles: false },
       events,
       publish: (event) => {
         if (event._tag === "Exited") {
