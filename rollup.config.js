@@ -43,8 +43,7 @@ export default {
     sourcemap: true,
     sourcemapExcludeSources: true
   },
-  onwarn: ({ code, message }) => {
-    // A service and what makes it know of each other, as modules in Effect do.
-    if (code !== "CIRCULAR_DEPENDENCY") throw new Error(message)
+  onwarn: ({ message }) => {
+    throw new Error(message)
   }
 }

@@ -9,7 +9,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -185,4 +185,4 @@ export const launch: (
   ExitStatus,
   ProcessStartError | PoolError,
   Env.Env | Supervisor
-> = run.launch
+> = (options) => Effect.flatMap(Supervisor, (supervisor) => run.launch(supervisor, options))

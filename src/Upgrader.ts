@@ -16,7 +16,7 @@ import type * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type * as Drain from "./Drain.ts"
 import * as Env from "./Env.ts"
-import type { Fds } from "./Fds.ts"
+import { Fds } from "./Fds.ts"
 import { runUntil } from "./internal/runUntil.ts"
 import { endWell } from "./internal/seam.ts"
 import * as internal from "./internal/upgrade/upgrader.ts"
@@ -134,6 +134,9 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
   readonly events: Effect.Effect<Queue.Dequeue<UpgraderEvent>, never, Scope.Scope>
 }>() {}
 
+const inContext = ({ fds, upgrader }: internal.Services): Context.Context<Upgrader | Fds> =>
+  Context.make(Upgrader, upgrader).pipe(Context.add(Fds, fds))
+
 /**
  * The upgrader and the registry of descriptors, on an `Env` of the caller's: `Testing.TestEnv` in tests.
  *
@@ -141,7 +144,7 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
  * @category layers
  */
 export const layerWithoutEnv = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError, Env.Env> =>
-  Layer.scopedContext(internal.make(options ?? {}))
+  Layer.scopedContext(Effect.map(internal.make(options ?? {}), inContext))
 
 /**
  * The upgrader of this process and its registry of descriptors. Bind the layer to one constant: a process has one
@@ -177,7 +180,10 @@ export const layerConfig = (
  * @since 0.1.0
  * @category layers
  */
-export const layerStub: Layer.Layer<Upgrader | Fds> = Layer.provide(Layer.scopedContext(internal.makeStub), Env.layer)
+export const layerStub: Layer.Layer<Upgrader | Fds> = Layer.provide(
+  Layer.scopedContext(Effect.map(internal.makeStub, inContext)),
+  Env.layer
+)
 
 /**
  * Runs an app for as long as this process is the one to serve: builds the layer, says `ready`, waits for `exit`, drains,

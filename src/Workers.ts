@@ -288,7 +288,7 @@ export const launchWithoutEnv: <A, E, R, I = never, ME = never, MR = never, P ex
   ExitReason,
   E | ME | ErrorsOf<P> | LaunchError,
   Requirements<R, I, MR, P> | Env.Env
-> = (worker, options) => internal.launch({ _tag: "Server", layer: worker }, options ?? {}) as any
+> = (worker, options) => internal.launch(Workers, { _tag: "Server", layer: worker }, options ?? {}) as any
 
 /**
  * Runs a layer in as many processes as the machine has cores, for as long as this process is the one to serve. It is the
@@ -357,4 +357,4 @@ export const run = <A, E, R, I = never, ME = never, MR = never, P extends Proces
   ReadonlyArray<ProcessExit>,
   E | ME | ErrorsOf<P> | LaunchError,
   Requirements<R, I, MR, P>
-> => Effect.provide(internal.run({ _tag: "Task", effect: work }, options ?? {}), Env.layer) as any
+> => Effect.provide(internal.run(Workers, { _tag: "Task", effect: work }, options ?? {}), Env.layer) as any

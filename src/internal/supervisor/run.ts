@@ -10,7 +10,7 @@ import * as Queue from "effect/Queue"
 import { Env } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolError, ProcessStartError } from "../../PoolError.ts"
-import { Supervisor } from "../../Supervisor.ts"
+import type { Supervisor } from "../../Supervisor.ts"
 import { samePress } from "../signals.ts"
 
 /** What a terminal sends, too, to everybody in its foreground. */
@@ -36,14 +36,12 @@ const forEachDelivery = Effect.fnUntraced(function*(
   )
 })
 
-export const launch = ({ leaveRunning = false }: { readonly leaveRunning?: boolean | undefined }): Effect.Effect<
-  ExitStatus.ExitStatus,
-  ProcessStartError | PoolError,
-  Env | Supervisor
-> =>
+export const launch = (
+  supervisor: Supervisor["Type"],
+  { leaveRunning = false }: { readonly leaveRunning?: boolean | undefined }
+): Effect.Effect<ExitStatus.ExitStatus, ProcessStartError | PoolError, Env> =>
   Effect.gen(function*() {
     const env = yield* Env
-    const supervisor = yield* Supervisor
     const scope = yield* Effect.scope
     const end = yield* Deferred.make<ExitStatus.ExitStatus, ProcessStartError | PoolError>()
     const inForeground = Effect.map(env.terminalOf(env.pid), (terminal) => terminal === "foreground")

@@ -4,7 +4,6 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,12 +11,11 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { Env } from "../../Env.ts"
-import { Fds } from "../../Fds.ts"
+import type { Fds } from "../../Fds.ts"
 import * as PidFile from "../../PidFile.ts"
 import type { BuildError, UpgradeError } from "../../TableflipError.ts"
 import { NotSupportedError, ProtocolError, UpgraderExistsError } from "../../TableflipError.ts"
-import type { Options } from "../../Upgrader.ts"
-import { Upgrader } from "../../Upgrader.ts"
+import type { Options, Upgrader } from "../../Upgrader.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
 import { broadcast, fromResult } from "../seam.ts"
 import * as control from "../wire/control.ts"
@@ -66,6 +64,12 @@ export const begin: (options: Options) => Effect.Effect<Begun, BuildError, Env |
   }
 )
 
+/** What a process has to be upgraded with. */
+export interface Services {
+  readonly upgrader: Upgrader["Type"]
+  readonly fds: Fds["Type"]
+}
+
 /** The upgrader of a process that can be upgraded. `state` is what its successor should know besides. */
 export const makeUpgradable = Effect.fnUntraced(
   function*({ ancestry, env, settings: asked }: Begun, moreState: Effect.Effect<State>) {
@@ -87,7 +91,7 @@ export const makeUpgradable = Effect.fnUntraced(
     // One that an upgrade has started shows by itself that a successor can live here.
     const fatal = isSupervised || hasParent ? Option.none() : yield* env.endsWithThis
     const refusal = isSupervised ? Option.some(supervised) : Option.map(fatal, (reason) => `${reason}; ${runInstead}`)
-    const { context } = yield* assemble({
+    return yield* assemble({
       env,
       settings,
       ancestry,
@@ -100,7 +104,6 @@ export const makeUpgradable = Effect.fnUntraced(
         onSome: refuse
       })
     })
-    return context
   }
 )
 
@@ -128,15 +131,13 @@ export const leaveToOthers = Effect.fnUntraced(
   }
 )
 
-export const make: (options: Options) => Effect.Effect<
-  Context.Context<Upgrader | Fds>,
-  BuildError,
-  Env | Scope.Scope
-> = Effect.fnUntraced(function*(options) {
-  const begun = yield* begin(options)
-  if (Option.isSome(begun.ancestry.control)) return yield* notAWorker
-  return yield* makeUpgradable(begun, Effect.succeed(new Map()))
-})
+export const make: (options: Options) => Effect.Effect<Services, BuildError, Env | Scope.Scope> = Effect.fnUntraced(
+  function*(options) {
+    const begun = yield* begin(options)
+    if (Option.isSome(begun.ancestry.control)) return yield* notAWorker
+    return yield* makeUpgradable(begun, Effect.succeed(new Map()))
+  }
+)
 
 const notAWorker = new ProtocolError({
   source: "TABLEFLIP_CONTROL",
@@ -262,7 +263,7 @@ export const assemble = Effect.fnUntraced(
 
     yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
 
-    const upgrader = Upgrader.of({
+    const upgrader: Upgrader["Type"] = {
       hasParent: ancestry.hasParent && (Option.isNone(ancestry.supervisor) || generation > 1),
       generation,
       ready: machine.ready,
@@ -281,8 +282,8 @@ export const assemble = Effect.fnUntraced(
       }),
       onDrain: draining.onDrain,
       events
-    })
-    return { machine, context: Context.make(Upgrader, upgrader).pipe(Context.add(Fds, registry.service)) }
+    }
+    return { machine, upgrader, fds: registry.service }
   },
   (effect, { ancestry }) => annotate(effect, ancestry.generation)
 )
@@ -316,13 +317,13 @@ const upgradeOn = Effect.fnUntraced(function*(
 })
 
 /** An upgrader in a world without upgrades. */
-export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env | Scope.Scope> = Effect.gen(
+export const makeStub: Effect.Effect<Services, never, Env | Scope.Scope> = Effect.gen(
   function*() {
     const env = yield* Env
     const settings = yield* Effect.orDie(fromResult(upgraderOptions.decode({ signals: false })))
     const draining = makeDraining(env, settings)
     const registry = yield* fds.make({ env, inherited: [], state: new Map(), hasParent: false, draining })
-    const { context } = yield* assemble({
+    return yield* assemble({
       env,
       settings,
       ancestry: parent.none,
@@ -331,6 +332,5 @@ export const makeStub: Effect.Effect<Context.Context<Upgrader | Fds>, never, Env
       isFinal: () => false,
       tryUpgrade: () => Effect.fail(new NotSupportedError({ reason: "this is the stub" }))
     })
-    return context
   }
 )

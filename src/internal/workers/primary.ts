@@ -20,8 +20,7 @@ import type { PoolEvent } from "../../PoolEvent.ts"
 import { InvalidOptionError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
-import type { Options, Process } from "../../Workers.ts"
-import { Workers } from "../../Workers.ts"
+import type { Options, Process, Workers } from "../../Workers.ts"
 import { decodeCount } from "../options.ts"
 import type { Member, SlotSpec } from "../pool/member.ts"
 import { statusOf } from "../pool/policy.ts"
@@ -46,6 +45,8 @@ interface Shared {
 }
 
 interface PrimaryOptions {
+  /** What the pool is known by to the main layer. */
+  readonly tag: typeof Workers
   readonly begun: Begun
   readonly settings: PoolSettings
   readonly options: Options<any, any, any, any>
@@ -61,16 +62,15 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const { ancestry, env } = begun
   let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
   const keys = yield* ticketKeys(env, settings.listen, ancestry.state)
-  const context = yield* makeUpgradable(
+  const { fds, upgrader } = yield* makeUpgradable(
     begun,
     Effect.map(Effect.suspend(() => generation), (count) => new Map([...keys, ...workerRole.encodePool(count)]))
   )
-  const upgrader = Context.get(context, Upgrader)
   const signals = yield* stopSignals.listen(env, settings.stopSignals)
   yield* signals.first.pipe(Effect.zipRight(upgrader.stop), Effect.interruptible, Effect.forkScoped)
   const listeners = yield* Effect.forEach(settings.listen, (at) =>
     Effect.map(
-      Context.get(context, Fds).listener(at),
+      fds.listener(at),
       (listener): Shared => ({ name: address.listenerName(at), listener })
     ))
 
@@ -95,7 +95,10 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   generation = workers.generation
 
   const service = makeService(workers, given)
-  value = yield* buildMain(given.options.main, Context.add(context, Workers, service))
+  value = yield* buildMain(
+    given.options.main,
+    Context.make(Upgrader, upgrader).pipe(Context.add(Fds, fds), Context.add(given.tag, service))
+  )
   yield* Effect.addFinalizer(() => finish(env, upgrader, workers, signals))
 
   const start = Effect.tapError(

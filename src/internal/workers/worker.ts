@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { ByteReader } from "../../Env.ts"
-import type { Fds } from "../../Fds.ts"
+import { Fds } from "../../Fds.ts"
 import type { BuildError } from "../../TableflipError.ts"
 import { ListenError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
@@ -69,7 +69,7 @@ export const make: (
       draining,
       keepsPaths: false
     })
-    const { context, machine } = yield* assemble({
+    const { fds: service, machine, upgrader } = yield* assemble({
       env,
       settings: { ...notUpgradable(settings), pidFile: undefined },
       ancestry: { ...ancestry, lifelines: [olderCopies(Deferred.await(olderGone))] },
@@ -108,9 +108,9 @@ export const make: (
       Effect.forkScoped
     )
 
-    return context.pipe(
-      // Every process of a pool has inherited; what an app asks is whether there was an older copy of it.
-      Context.add(Upgrader, { ...Context.get(context, Upgrader), hasParent: role.generation > 1 }),
+    // Every process of a pool has inherited; what an app asks is whether there was an older copy of it.
+    return Context.make(Upgrader, { ...upgrader, hasParent: role.generation > 1 }).pipe(
+      Context.add(Fds, service),
       Context.add(WorkerInfo, {
         ...role,
         stopSignal: Effect.map(signals.seen, (seen) => Option.orElse(told, () => seen))

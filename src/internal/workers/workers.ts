@@ -12,7 +12,7 @@ import { Env } from "../../Env.ts"
 import { InvalidOptionError } from "../../TableflipError.ts"
 import { launch as launchAlone, Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
-import type { Options, Process, ProcessExit, RunOptions } from "../../Workers.ts"
+import type { Options, Process, ProcessExit, RunOptions, Workers } from "../../Workers.ts"
 import * as poolEvents from "../pool/events.ts"
 import { runUntil } from "../runUntil.ts"
 import { fromResult } from "../seam.ts"
@@ -43,12 +43,13 @@ const beginPool = Effect.fnUntraced(function*(options: AnyOptions) {
   return { settings, begun }
 })
 
-export const launch = (work: Work<any, any>, options: AnyOptions) =>
+export const launch = (tag: typeof Workers, work: Work<any, any>, options: AnyOptions) =>
   Effect.gen(function*() {
     const { begun, settings } = yield* beginPool(options)
     return Option.isSome(begun.ancestry.control)
       ? yield* asWorker(begun, settings, work, options)
       : yield* primary.run({
+        tag,
         begun,
         settings,
         options,
@@ -57,7 +58,7 @@ export const launch = (work: Work<any, any>, options: AnyOptions) =>
       })
   }).pipe(Effect.scoped)
 
-export const run = (work: Work<any, any>, given: RunOptions<any, any, any, any>) =>
+export const run = (tag: typeof Workers, work: Work<any, any>, given: RunOptions<any, any, any, any>) =>
   Effect.gen(function*() {
     const options: AnyOptions = { ...given, signals: false }
     const { begun, settings } = yield* beginPool(options)
@@ -68,6 +69,7 @@ export const run = (work: Work<any, any>, given: RunOptions<any, any, any, any>)
     }
     const { events, publish } = yield* poolEvents.make
     yield* primary.run({
+      tag,
       begun,
       settings,
       options,
