@@ -30,6 +30,11 @@ export interface PortAddress {
  * @category models
  */
 export interface PathAddress {
+  /**
+   * A relative path starts at the directory in which this process was started. The socket is bound at once, under a name
+   * of its own beside it; it gets its path when this process is ready, for which it must be allowed to write the directory
+   * then too. A path that is too long for a socket can be reached from the current directory.
+   */
   readonly path: string
   /** Permissions of the path, as for chmod(2); by default what the umask leaves. Not changed on an inherited socket. */
   readonly mode?: number | undefined

@@ -13,6 +13,7 @@ import { fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
 import type { Handle } from "../kit/processes.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { canRun, isRoot, withoutOrdinaryUser } from "../kit/users.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const hasIpv6 = Object.values(os.networkInterfaces()).some((all) => all?.some(({ family }) => family === "IPv6"))
@@ -331,6 +332,88 @@ describe.runIf(isLinux)("a Unix socket", () => {
       yield* refuses(yield* startApp([{ path: path.join(dir, "app.sock") }, { port: 70_000 }]), "InvalidAddress")
       assert.deepStrictEqual(fs.readdirSync(dir), [])
     }))
+
+  it.scopedLive("with a relative path is where the process was started, wherever it goes, however long that name is", () =>
+    Effect.gen(function*() {
+      const dir = path.join(yield* directory, "d".repeat(90))
+      const elsewhere = yield* directory
+      fs.mkdirSync(dir)
+      const app = yield* start(fixture("app.mjs"), {
+        cwd: dir,
+        app: { listen: [{ host: "127.0.0.1", port: 0 }, { path: "app.sock" }], chdir: elsewhere }
+      })
+      const up = yield* app.up(1)
+      assert.deepStrictEqual(fs.readdirSync(dir), ["app.sock"])
+      const next = yield* upgrade(app, up.pid, 2)
+      assert.strictEqual(app.count(/no longer at/), 0)
+      fs.symlinkSync(dir, path.join(elsewhere, "d"))
+      assert.strictEqual((yield* ask(path.join(elsewhere, "d/app.sock"))).pid, next.pid)
+      yield* signal(next.pid, "SIGTERM")
+      yield* onlyAlive(app, [])
+      assert.deepStrictEqual(fs.readdirSync(dir), [])
+      assert.deepStrictEqual(fs.readdirSync(elsewhere), ["d"])
+    }))
+
+  it.scopedLive("with a relative path leaves nothing behind when the process has gone elsewhere and fails", () =>
+    Effect.gen(function*() {
+      const [dir, elsewhere] = [yield* directory, yield* directory]
+      const gate = path.join(elsewhere, "gate")
+      const app = yield* start(fixture("app.mjs"), {
+        cwd: dir,
+        app: { listen: [{ path: "app.sock" }], chdir: elsewhere, gate }
+      })
+      yield* app.waitFor(/^WAITING/)
+      yield* signal(app.pid, "SIGTERM")
+      assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
+      assert.deepStrictEqual(fs.readdirSync(dir), [])
+    }))
+
+  it.scopedLive.runIf(isRoot && withoutOrdinaryUser() === undefined)(
+    "in a directory that the process may not write in any more when it is ready says what to do",
+    () =>
+      Effect.gen(function*() {
+        const dir = yield* directory
+        fs.chmodSync(dir, 0o755)
+        const line = yield* refuses(
+          yield* startApp([{ path: path.join(dir, "app.sock") }], { setuid: 65534 }),
+          "PermissionDenied"
+        )
+        assert.match(line!, /given up its rights.*once it is ready, or use a directory/)
+      })
+  )
+
+  for (const [what, mode, ok] of [["this user alone", 0o755, true], ["others too", 0o777, false]] as const) {
+    it.scopedLive.runIf(isRoot && canRun("unshare", "-m", "true"))(
+      `without /proc ${ok ? "has its mode" : "is refused a mode"} in a directory that ${what} can write`,
+      () =>
+        Effect.gen(function*() {
+          const dir = yield* directory
+          fs.chmodSync(dir, mode)
+          const at = path.join(dir, "app.sock")
+          const app = yield* start(undefined, {
+            executable: "unshare",
+            args: [
+              "-m",
+              "sh",
+              "-c",
+              "mount -t tmpfs none /proc && exec \"$@\"",
+              "sh",
+              process.execPath,
+              fixture("app.mjs")
+            ],
+            app: { listen: [{ path: at, mode: 0o600 }] }
+          })
+          if (ok) {
+            yield* app.up(1)
+            assert.strictEqual(fs.statSync(at).mode & 0o777, 0o600)
+          } else {
+            const line = yield* refuses(app, "InvalidAddress")
+            assert.match(line!, /\/proc.*only this user can write/)
+            assert.deepStrictEqual(fs.readdirSync(dir), [])
+          }
+        })
+    )
+  }
 
   it.scopedLive("is listened on anew if the app removes its path when it boots", () =>
     Effect.gen(function*() {

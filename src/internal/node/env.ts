@@ -10,6 +10,7 @@ import * as Queue from "effect/Queue"
 import * as Runtime from "effect/Runtime"
 import * as fs from "node:fs"
 import * as os from "node:os"
+import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
 import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
@@ -106,8 +107,8 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),
     write: (descriptor, bytes) => Effect.sync(() => streams.write(descriptor, bytes)),
     closeDescriptor: (descriptor) => Effect.sync(() => streams.closeDescriptor(descriptor)),
-    bind: sockets.bind,
-    adopt: sockets.adopt,
+    bind: (address) => sockets.bind(sockets.resolved(address, directory)),
+    adopt: (address, descriptor) => sockets.adopt(sockets.resolved(address, directory), descriptor),
     queueConnections,
     bindPacket: sockets.bindPacket,
     adoptPacket: sockets.adoptPacket,
@@ -127,7 +128,8 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
     addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
     terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),
-    isSocket: (path) => Effect.sync(() => fs.statSync(path, { throwIfNoEntry: false })?.isSocket() === true),
+    isSocket: (file) =>
+      Effect.sync(() => fs.statSync(path.resolve(directory, file), { throwIfNoEntry: false })?.isSocket() === true),
     files
   }
 })

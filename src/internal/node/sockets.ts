@@ -9,16 +9,17 @@ import * as Option from "effect/Option"
 import * as dgram from "node:dgram"
 import * as dns from "node:dns"
 import * as net from "node:net"
+import * as path from "node:path"
 import * as util from "node:util"
 import type { Address, PathAddress, PortAddress } from "../../Address.ts"
-import { format, isPath } from "../../Address.ts"
+import { format, isFile, isPath } from "../../Address.ts"
 import type { BoundListener, BoundPacket } from "../../Env.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
 import { fromResult } from "../seam.ts"
 import * as internals from "./internals.ts"
 import type { ServerHandle } from "./internals.ts"
 import { closeDescriptor } from "./streams.ts"
-import { bindPath, fileIdentity, isAbstract, unlinkOwn } from "./unixPath.ts"
+import { bindPath, fileIdentity, isAbstract, unlinkOwn, unpublished } from "./unixPath.ts"
 import type { FileIdentity } from "./unixPath.ts"
 
 const reasonOf = (code: string): ListenError["reason"] => {
@@ -42,6 +43,10 @@ const reasonOf = (code: string): ListenError["reason"] => {
       return "Unknown"
   }
 }
+
+/** Relative paths start where this process was started: it may go elsewhere between two steps. */
+export const resolved = <A extends Address>(address: A, directory: string): A =>
+  isFile(address) && address.path !== "" ? { ...address, path: path.resolve(directory, address.path) } : address
 
 /** Turns a failed system call (an error number, or what Node made of one) into an error that names the address. */
 export const listenError = (address: Address, cause: unknown): ListenError => {
@@ -67,19 +72,21 @@ interface Listening {
   readonly address: net.AddressInfo | string | null
   /** Makes a Unix socket appear at its path. */
   readonly publish: () => void
+  /** Removes what is there of a Unix socket until it is published. */
+  readonly discard: () => void
   readonly prepare: Effect.Effect<void, ListenError>
 }
 
 const toBoundListener = (address: Address, listening: Listening): BoundListener => {
   const { handle } = listening
   const backlog = address.backlog ?? internals.defaultBacklog
-  const path = isPath(address) && !isAbstract(address.path) ? address.path : undefined
+  const at = isPath(address) && !isAbstract(address.path) ? address.path : undefined
   let server: net.Server | undefined
   let listens = false
   let published = listening.inherited
   let file: FileIdentity | undefined
   const rememberFile = () => {
-    if (path !== undefined) file = fileIdentity(path)
+    if (at !== undefined) file = fileIdentity(at)
   }
   if (listening.inherited) rememberFile()
   const publish = () => {
@@ -90,7 +97,8 @@ const toBoundListener = (address: Address, listening: Listening): BoundListener 
       published = true
       return undefined
     } catch (cause) {
-      return listenError(address, cause)
+      const error = listenError(address, cause)
+      return isPath(address) ? unpublished(error) : error
     }
   }
   return {
@@ -116,8 +124,9 @@ const toBoundListener = (address: Address, listening: Listening): BoundListener 
       if (Option.isNone(internals.descriptorOf(handle))) return
       if (server === undefined) handle.close()
       else internals.closeListener(server)
+      if (!published) listening.discard()
     },
-    unlink: Effect.suspend(() => path !== undefined && file !== undefined ? unlinkOwn(path, file) : Effect.void)
+    unlink: Effect.suspend(() => at !== undefined && file !== undefined ? unlinkOwn(at, file) : Effect.void)
   }
 }
 
@@ -129,7 +138,14 @@ const bindPort = (address: PortAddress, ip: string): Either.Either<Listening, Li
     handle.close()
     return fail(address, bound)
   }
-  return Either.right({ inherited: false, handle, address: bound ?? null, publish: () => {}, prepare: Effect.void })
+  return Either.right({
+    inherited: false,
+    handle,
+    address: bound ?? null,
+    publish: () => {},
+    discard: () => {},
+    prepare: Effect.void
+  })
 }
 
 const lookup = (address: PortAddress, host: string): Effect.Effect<string, ListenError> =>
@@ -192,6 +208,7 @@ export const adopt = (address: Address, descriptor: number): Effect.Effect<Bound
         handle,
         address: isPath(address) ? address.path : bound as net.AddressInfo,
         publish: () => {},
+        discard: () => {},
         prepare: Effect.void
       })
     )

@@ -6,6 +6,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
@@ -27,10 +28,19 @@ const invalid = (address: PathAddress, detail: string) =>
 interface BoundPath {
   readonly handle: ServerHandle
   readonly publish: () => void
+  /** Removes what is there until it is published. */
+  readonly discard: () => void
   readonly prepare: Effect.Effect<void, ListenError>
 }
 
 type ToListenError = (cause: unknown) => ListenError
+
+/** Where the name of a file is too long for a socket, the way to it from the current directory may do. */
+const reach = (file: string): string => {
+  if (Buffer.byteLength(file) <= longestPath) return file
+  const current = Either.getOrUndefined(Either.try(() => process.cwd()))
+  return current === undefined ? file : path.relative(current, file)
+}
 
 export const bindPath = (
   address: PathAddress,
@@ -41,13 +51,14 @@ export const bindPath = (
     const temporary = path.join(path.dirname(address.path), uniqueName())
     const longest = isAbstract(address.path) || temporary.length < address.path.length ? address.path : temporary
     if (address.path.length === 0) return yield* invalid(address, "the path is empty")
-    if (Buffer.byteLength(longest) > longestPath) {
+    const needed = isAbstract(address.path) ? longest : reach(longest)
+    if (Buffer.byteLength(needed) > longestPath) {
       return yield* invalid(address, `the path is too long; ${longestPath} bytes is what the system takes`)
     }
     if (isAbstract(address.path)) return yield* bindAbstract(address, toListenError)
     const prepare = checkFree(address, toListenError)
     yield* prepare
-    const handle = internals.bindPipe(temporary)
+    const handle = internals.bindPipe(reach(temporary))
     if (typeof handle === "number") {
       // libuv says EACCES for it, which sends people to look at permissions.
       const directory = path.dirname(address.path)
@@ -60,11 +71,38 @@ export const bindPath = (
         Effect.tapError(() => Effect.sync(() => handle.close()))
       )
     }
-    return { handle, prepare, publish: () => fs.renameSync(temporary, address.path) }
+    return {
+      handle,
+      prepare,
+      publish: () => fs.renameSync(temporary, address.path),
+      // libuv removes what it has bound when it closes it, but not from another directory.
+      discard: () => void Either.try(() => fs.unlinkSync(temporary))
+    }
+  })
+
+/** A path can be written when the socket is bound and not any more when the process becomes ready. */
+export const unpublished = (error: ListenError): ListenError =>
+  error.reason !== "PermissionDenied" ? error : new ListenError({
+    ...error,
+    detail:
+      `the path cannot be put there now (${error.detail}), although the socket could be bound; a process that has ` +
+      "given up its rights in between should do so once it is ready, or use a directory that its new user may write"
   })
 
 // fcntl.h; Node has no name for it.
 const O_PATH = 0o10000000
+
+const replaced =
+  "somebody has put something else in the place of the socket; use a directory that only this user can write"
+
+const withoutProc = "its mode can be set safely only with /proc mounted or in a directory that only this user can write"
+
+/** Where nobody else can replace a file of this user. */
+const canOthersWrite = (directory: string): boolean => {
+  const { mode, uid } = fs.statSync(directory)
+  const isSticky = (mode & 0o1000) !== 0
+  return ![0, process.geteuid?.()].includes(uid) || (mode & 0o022) !== 0 && !isSticky
+}
 
 /**
  * Nobody can connect yet, so the mode comes in time. `chmod` follows links, and whoever may write the directory could put
@@ -77,33 +115,28 @@ const setMode = (
   toListenError: ToListenError
 ): Effect.Effect<void, ListenError> =>
   Effect.try({
-    try: () => {
-      if (process.platform !== "linux") return fs.lchmodSync(socketPath, mode) === undefined
+    try: (): string | undefined => {
+      if (process.platform !== "linux") return void fs.lchmodSync(socketPath, mode)
       const descriptor = fs.openSync(socketPath, O_PATH | fs.constants.O_NOFOLLOW)
       try {
-        const isSocket = fs.fstatSync(descriptor).isSocket()
-        if (isSocket) fs.chmodSync(`/proc/self/fd/${descriptor}`, mode)
-        return isSocket
+        if (!fs.fstatSync(descriptor).isSocket()) return replaced
+        const through = `/proc/self/fd/${descriptor}`
+        const isThere = fs.existsSync(through)
+        if (!isThere && canOthersWrite(path.dirname(socketPath))) return withoutProc
+        return void fs.chmodSync(isThere ? through : socketPath, mode)
       } finally {
         fs.closeSync(descriptor)
       }
     },
     catch: toListenError
-  }).pipe(
-    Effect.filterOrElse((isSocket) => isSocket, () =>
-      invalid(
-        address,
-        "somebody has put something else in the place of the socket; use a directory that only this user can write"
-      )),
-    Effect.asVoid
-  )
+  }).pipe(Effect.flatMap((problem) => problem === undefined ? Effect.void : invalid(address, problem)))
 
 const bindAbstract = (address: PathAddress, toListenError: ToListenError): Effect.Effect<BoundPath, ListenError> => {
   if (process.platform !== "linux") return invalid(address, "abstract sockets exist on Linux only")
   const handle = internals.bindPipe(address.path)
   return typeof handle === "number"
     ? Effect.fail(toListenError(handle))
-    : Effect.succeed({ handle, prepare: Effect.void, publish: () => {} })
+    : Effect.succeed({ handle, prepare: Effect.void, publish: () => {}, discard: () => {} })
 }
 
 /** A socket that nobody answers at is the leftover of a dead process; one that answers, or another file, is not ours. */
@@ -113,7 +146,7 @@ const checkFree = (address: PathAddress, toListenError: ToListenError): Effect.E
     if (stat === undefined) return Effect.void
     if (!stat.isSocket()) return invalid(address, "a file is there that is not a socket; it is left alone")
     return Effect.async<void, ListenError>((resume) => {
-      const probe = net.connect(address.path)
+      const probe = net.connect(reach(address.path))
       const inUse = toListenError(-os.constants.errno.EADDRINUSE)
       probe.once("connect", () => {
         probe.destroy()
