@@ -93,23 +93,3 @@ export const format = (address: Address): string => {
   const name = address.name === undefined ? "" : `${address.name}@`
   return `${name}${host}:${address.port}`
 }
-
-/** @internal */
-export const listenerName = (address: Address): FdName => ({
-  kind: "listener",
-  network: isPath(address) ? "unix" : "tcp",
-  address: format(address)
-})
-
-/** @internal */
-export const packetName = (address: PortAddress): FdName => ({
-  kind: "packet",
-  network: "udp",
-  address: format(address)
-})
-
-/** @internal */
-export const connectionName = (name: string): FdName => ({ kind: "conn", network: "", address: name })
-
-/** @internal */
-export const fileName = (name: string): FdName => ({ kind: "fd", network: name, address: "" })

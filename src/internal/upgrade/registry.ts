@@ -13,6 +13,7 @@ import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
 import type { Fds, Listener } from "../../Fds.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
+import * as fdName from "../wire/fdName.ts"
 import type { Entry } from "./descriptorTable.ts"
 import * as descriptorTable from "./descriptorTable.ts"
 import type { Draining } from "./drainAll.ts"
@@ -71,7 +72,7 @@ export const make: (options: {
       Effect.suspend(() => active && keepsPaths && !parentLives && !childShares ? listener.unlink : Effect.void)
 
     const openListener = Effect.fnUntraced(function*(at: Address) {
-      const descriptor = table.takeInherited(address.listenerName(at))
+      const descriptor = table.takeInherited(fdName.listener(at))
       if (Option.isNone(descriptor)) return yield* env.bind(at)
       if (keepsPaths && address.isFile(at) && !(yield* env.isSocket(at.path))) {
         yield* Effect.logWarning(`The inherited socket is no longer at ${at.path}; listening there anew`)
@@ -96,7 +97,7 @@ export const make: (options: {
       })
 
     const listener = (at: Address): Effect.Effect<Listener, ListenError, Scope.Scope> => {
-      const name = address.listenerName(at)
+      const name = fdName.listener(at)
       return table.claim<BoundListener, ListenError>({
         name,
         onTaken: alreadyListening(name),
@@ -156,7 +157,7 @@ export const make: (options: {
           (claimed) => Effect.as(claimed.serve(server), claimed.address)
         ),
       packet: (at) => {
-        const name = address.packetName(at)
+        const name = fdName.packet(at)
         const open = Effect.suspend(() =>
           Option.match(table.takeInherited(name), {
             onNone: () => env.bindPacket(at),
@@ -175,7 +176,7 @@ export const make: (options: {
         )
       },
       connection: (name) => {
-        const key = address.connectionName(name)
+        const key = fdName.connection(name)
         return inheritedOnly(key, name, (descriptor) => ({
           open: env.adoptConnection(name, descriptor),
           toEntry: (socket) => connectionEntry(key, socket),
@@ -183,7 +184,7 @@ export const make: (options: {
         }))
       },
       file: (name) => {
-        const key = address.fileName(name)
+        const key = fdName.file(name)
         return inheritedOnly(key, name, (descriptor) => ({
           open: Effect.succeed(descriptor),
           toEntry: () => ({ name: key, descriptor: () => Option.some(descriptor) }),
@@ -191,25 +192,24 @@ export const make: (options: {
         }))
       },
       addListener: (at, server) => {
-        const name = address.listenerName(at)
+        const name = fdName.listener(at)
         const listener = env.borrowListener(server)
         const entry = { name, descriptor: listener.descriptor, listener, server }
         return Effect.zipRight(borrow(entry, alreadyListening(name)), draining.follow(server, name.address))
       },
       addPacket: (at, socket) => {
-        const name = address.packetName(at)
+        const name = fdName.packet(at)
         return Effect.zipRight(
           borrow({ name, descriptor: env.borrowPacket(socket).descriptor }, alreadyListening(name)),
           draining.followPacket(socket)
         )
       },
-      addConnection: (name, socket) =>
-        borrow(connectionEntry(address.connectionName(name), socket), alreadyClaimed(name)),
+      addConnection: (name, socket) => borrow(connectionEntry(fdName.connection(name), socket), alreadyClaimed(name)),
       addFile: (name, descriptor) =>
         Effect.if(env.isOpen(descriptor), {
           onTrue: () =>
             borrow(
-              { name: address.fileName(name), descriptor: () => Option.some(descriptor) },
+              { name: fdName.file(name), descriptor: () => Option.some(descriptor) },
               alreadyClaimed(name)
             ),
           onFalse: () =>

@@ -5,8 +5,9 @@
  */
 import * as Either from "effect/Either"
 import type { Address, FdName } from "../../Address.ts"
-import { isPath, listenerName } from "../../Address.ts"
+import { isPath } from "../../Address.ts"
 import { ProtocolError } from "../../TableflipError.ts"
+import * as fdName from "./fdName.ts"
 import { firstNumber } from "./layout.ts"
 
 /** What the environment says that is meant for one process only, and must not reach its children. */
@@ -72,6 +73,6 @@ export const aliases = (address: Address): ReadonlyArray<FdName> => {
   const same = isPath(plain) || !everywhere.includes(plain.host ?? "")
     ? [plain]
     : [undefined, ...everywhere.slice(1)].map((host) => ({ port: plain.port, host }))
-  const all = [address, plain, ...same].map(listenerName)
+  const all = [address, plain, ...same].map(fdName.listener)
   return all.filter((one, index) => all.findIndex(({ address }) => address === one.address) === index)
 }

@@ -9,7 +9,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type { Address, FdName } from "../../Address.ts"
-import * as address from "../../Address.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
@@ -34,6 +33,7 @@ import * as tlsTickets from "../upgrade/tlsTickets.ts"
 import type { Begun } from "../upgrade/upgrader.ts"
 import { makeUpgradable } from "../upgrade/upgrader.ts"
 import { encode as encodeWord, Word } from "../wire/control.ts"
+import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
 import * as mainContext from "./mainContext.ts"
 import type { PoolSettings } from "./options.ts"
@@ -71,7 +71,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const listeners = yield* Effect.forEach(settings.listen, (at) =>
     Effect.map(
       fds.listener(at),
-      (listener): Shared => ({ name: address.listenerName(at), listener })
+      (listener): Shared => ({ name: fdName.listener(at), listener })
     ))
 
   let value = Option.none<string>()
@@ -137,7 +137,7 @@ const exitCodeOf = (error: ProcessStartError): number => Math.max(1, ExitStatus.
 const ticketKeys = (env: Env["Type"], listen: ReadonlyArray<Address>, state: State): Effect.Effect<State> =>
   Effect.map(
     Effect.forEach(listen, (at) => {
-      const name = tlsTickets.stateName(address.listenerName(at))
+      const name = tlsTickets.stateName(fdName.listener(at))
       const inherited = state.get(name)
       return Effect.map(
         inherited === undefined ? env.randomBytes(tlsTickets.keysLength) : Effect.succeed(inherited),

@@ -1,0 +1,211 @@
+/**
+ * What npm would publish, as a user has it: packed, and put into a directory that knows nothing of this one.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { ask } from "../kit/clients.ts"
+import { directory, pidIn } from "../kit/files.ts"
+import { blocksOf, pages, textOf } from "../kit/pages.ts"
+import { root } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
+import { isAlive } from "../kit/proc.ts"
+import { signal, start } from "../kit/processes.ts"
+import { eventually, until } from "../kit/waiting.ts"
+
+const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
+
+const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): string => {
+  const { error, status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 240_000 })
+  assert.strictEqual(status, 0, `${command} ${args.join(" ")}: ${error ?? ""}\n${stdout}\n${stderr}`)
+  return stdout
+}
+
+const pack = (into: string): string =>
+  path.join(into, run(root, "npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", into).trim())
+
+/** A directory with the packed package, and beside it what it says it needs, and Node's types. */
+const installed = Effect.map(directory, (dir) => {
+  const modules = path.join(dir, "node_modules")
+  fs.mkdirSync(modules)
+  run(dir, "tar", "xzf", pack(dir))
+  fs.renameSync(path.join(dir, "package"), path.join(modules, manifest.name))
+  for (const name of [...Object.keys(manifest.peerDependencies), "@types/node"]) {
+    fs.mkdirSync(path.dirname(path.join(modules, name)), { recursive: true })
+    fs.symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
+  }
+  fs.writeFileSync(path.join(dir, "package.json"), JSON.stringify({ type: "module" }))
+  return dir
+})
+
+/** The modules that can be imported, without the package's name. */
+const entries = fs.readdirSync(path.join(root, "src")).filter((name) => name.endsWith(".ts") && name !== "bin.ts")
+  .map((name) => name.slice(0, -".ts".length))
+
+/** What a declaration file exports, by name. */
+const exportsOf = (text: string): ReadonlyArray<string> => [
+  ...Array.from(
+    text.matchAll(/^export (?:declare )?(?:const|function|class|interface|type) (\w+)/gm),
+    ([, name]) => name!
+  ),
+  ...Array.from(text.matchAll(/^export \* as (\w+) from/gm), ([, name]) => name!),
+  ...Array.from(
+    text.matchAll(/^export (?:type )?\{([^}]*)\}/gm),
+    ([, list]) =>
+      list!.replaceAll(/\/\*\*[^]*?\*\//g, "").split(",").map((each) => each.trim().split(" as ").at(-1)!).filter((
+        name
+      ) => name !== "")
+  ).flat()
+]
+
+/** An app that names every export of every module, and one that uses some of them. */
+const consumer = Effect.map(installed, (dir) => {
+  fs.copyFileSync(path.join(root, "test/consumer/app.ts"), path.join(dir, "app.ts"))
+  const lines = entries.map((entry) => {
+    const text = fs.readFileSync(path.join(dir, `node_modules/${manifest.name}/dist/${entry}.d.ts`), "utf8")
+    const names = [...new Set(exportsOf(text))]
+    assert.isNotEmpty(names, entry)
+    const from = entry === "index" ? manifest.name : `${manifest.name}/${entry}`
+    return `export { ${names.map((name) => `${name} as ${entry}_${name}`).join(", ")} } from "${from}"`
+  })
+  fs.writeFileSync(path.join(dir, "everything.ts"), lines.join("\n"))
+  return dir
+})
+
+const resolutions = {
+  NodeNext: { module: "NodeNext", moduleResolution: "NodeNext" },
+  Bundler: { module: "ESNext", moduleResolution: "Bundler" }
+}
+
+const isRegistryReachable = spawnSync("npm", ["ping"], { timeout: 20_000 }).status === 0
+
+/** For what needs the registry of npm; without it, this is shown as skipped. */
+const online = it.scopedLive.skipIf(!isRegistryReachable)
+
+/** The oldest that Effect supports. It is no dependency of this package: its `tsc` would take the place of the newest. */
+const oldest = () => {
+  const dir = path.join(root, "build", "typescript-oldest")
+  const file = path.join(dir, "node_modules/typescript/bin/tsc")
+  if (!fs.existsSync(file)) {
+    fs.mkdirSync(dir, { recursive: true })
+    run(dir, "npm", "install", "--silent", "--prefix", dir, "typescript@~5.4.5")
+  }
+  return file
+}
+
+const newest = () => path.join(root, "node_modules/typescript/bin/tsc")
+
+describe("the types of the package", () => {
+  for (const [age, test, compiler] of [["newest", it.scopedLive, newest], ["oldest", online, oldest]] as const) {
+    for (const [name, options] of Object.entries(resolutions)) {
+      test(`are whole, and say what is wrong, in the ${age} TypeScript with ${name}`, () =>
+        Effect.gen(function*() {
+          const dir = yield* consumer
+          const compilerOptions = {
+            ...options,
+            target: "ES2022",
+            types: ["node"],
+            strict: true,
+            exactOptionalPropertyTypes: true,
+            skipLibCheck: false,
+            noEmit: true
+          }
+          fs.writeFileSync(
+            path.join(dir, "tsconfig.json"),
+            JSON.stringify({ compilerOptions, files: ["app.ts", "everything.ts"] })
+          )
+          const { stdout } = spawnSync(process.execPath, [compiler(), "-p", dir, "--pretty", "false"], {
+            cwd: dir,
+            encoding: "utf8"
+          })
+          // Declarations of Effect want a newer compiler than those of this package do.
+          const elsewhere = new RegExp(`^${path.relative(dir, path.join(root, "node_modules"))}/.*\\n(?: .*\\n)*`, "gm")
+          assert.strictEqual(stdout.replaceAll(elsewhere, ""), "")
+        }))
+    }
+  }
+})
+
+const installs = pages.flatMap(blocksOf).filter(({ code }) => /npm install .*effect-tableflip/.test(code))
+
+/** What a line of npm install asks for, by name: what follows the name. */
+const askedBy = (line: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    line.trim().split(" ").slice(2).filter((word) => !word.startsWith("-")).map((word) => {
+      const [, name = "", range = ""] = /^(@?[^@]+)(?:@(.+))?$/.exec(word) ?? []
+      return [name, range]
+    })
+  )
+
+describe("the lines that install the package", () => {
+  it("name versions that it works with, not the newest of everything", () => {
+    assert.isAtLeast(installs.length, 2)
+    for (const { code, line, page } of installs) {
+      for (const [install] of code.matchAll(/npm install .*effect-tableflip.*/g)) {
+        for (const [name, range] of Object.entries(askedBy(install))) {
+          const needed: string | undefined = manifest.peerDependencies[name]
+          if (needed === undefined) continue
+          assert.isTrue(range !== "" && needed.startsWith(`^${range}.`), `${page}, line ${line}: ${name}@${range}`)
+        }
+      }
+    }
+  })
+
+  online(
+    "in the README install it, and what its first example needs, in an empty folder",
+    () =>
+      Effect.gen(function*() {
+        const dir = yield* directory
+        const [block] = installs.filter(({ page }) => page === "README.md")
+        const tarball = pack(dir)
+        run(dir, "npm", "init", "--yes")
+        run(dir, "npm", "pkg", "set", "type=module")
+        for (const line of block!.code.trim().split("\n")) {
+          run(dir, "sh", "-ec", line.replace(/ effect-tableflip(?= |$)/, ` ${tarball}`))
+        }
+        run(dir, "npm", "ls")
+        assert.strictEqual(run(dir, "npx", "--no-install", "tableflip", "--version"), `${manifest.version}\n`)
+        const imports = entries.map((entry) =>
+          `await import("${entry === "index" ? manifest.name : `${manifest.name}/${entry}`}")`
+        )
+        run(dir, process.execPath, "--input-type=module", "-e", imports.join("\n"))
+        const port = yield* freePort
+        const app = blocksOf("README.md").find(({ file }) => file === "app.ts")!.code
+        fs.writeFileSync(path.join(dir, "app.ts"), app.replaceAll("8080", String(port)))
+        const file = path.join(dir, "app.pid")
+        const first = yield* start(undefined, { args: ["--import", "tsx", "app.ts"], cwd: dir })
+        yield* eventually("the first process", () => pidIn(file) === first.pid, {
+          seen: first.dump,
+          within: "1 minute"
+        })
+        assert.strictEqual((yield* ask(port)).body, "hello")
+        yield* signal(first.pid, "SIGHUP")
+        const next = yield* eventually("the next process", () => pidIn(file) !== first.pid && pidIn(file), {
+          seen: first.dump
+        })
+        assert.deepStrictEqual(yield* first.exit, { code: 0, signal: null })
+        assert.strictEqual((yield* ask(port)).body, "hello")
+        yield* signal(next, "SIGTERM")
+        yield* until("the end", () => !isAlive(next))
+      }),
+    240_000
+  )
+})
+
+describe("the pages in the package", () => {
+  it.scopedLive("lead to each other, to nothing that is left out", () =>
+    Effect.gen(function*() {
+      const dir = path.join(yield* installed, "node_modules", manifest.name)
+      const missing = pages.flatMap((page) =>
+        Array.from(textOf(page).matchAll(/\]\((?!\w+:)([^)#\s]+)/g), ([, target]) =>
+          path.join(path.dirname(page), target!)).filter((target) =>
+            !fs.existsSync(path.join(dir, target))
+          ).map((
+            target
+          ) => `${page}: ${target}`)
+      )
+      assert.deepStrictEqual(missing, [])
+    }))
+})
