@@ -172,6 +172,30 @@ export interface QueueingSocket {
 }
 
 /**
+ * A socket that this process shares with processes which may break it for everybody.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SharedSocket {
+  readonly address: Address
+  readonly descriptor: number
+}
+
+/**
+ * What a shared socket was found to have suffered.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SocketDamage {
+  readonly address: string
+  readonly what: "ShutDown" | "PathRemoved" | "PathTaken"
+  /** Why it could not be repaired; undefined if it has been. */
+  readonly problem: string | undefined
+}
+
+/**
  * A UDP socket that receives nothing until `start`.
  *
  * @since 0.1.0
@@ -286,6 +310,17 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
    * listening, and clients wait, rather than being refused, while nobody accepts.
    */
   readonly queueConnections: (sockets: ReadonlyArray<QueueingSocket>) => Effect.Effect<void, ListenError>
+  /**
+   * Takes care that these listening sockets stay what they are: has each look at them repair what can be repaired, and
+   * tell what it has found. A look that `connects` finds more, and makes a connection on which nothing comes.
+   */
+  readonly guardSockets: (
+    sockets: ReadonlyArray<SharedSocket>
+  ) => Effect.Effect<
+    (options: { readonly connects: boolean }) => Effect.Effect<ReadonlyArray<SocketDamage>>,
+    never,
+    Scope.Scope
+  >
   readonly bindPacket: (address: PortAddress) => Effect.Effect<BoundPacket, ListenError>
   /** Takes over an inherited UDP socket. On failure the descriptor is closed. */
   readonly adoptPacket: (address: PortAddress, descriptor: number) => Effect.Effect<BoundPacket, ListenError>

@@ -16,6 +16,7 @@ import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
 import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
+import { guardSockets } from "./guard.ts"
 import { endsWithThis } from "./init.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
 import * as nodeProc from "./proc.ts"
@@ -110,6 +111,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     bind: (address) => sockets.bind(sockets.resolved(address, directory)),
     adopt: (address, descriptor) => sockets.adopt(sockets.resolved(address, directory), descriptor),
     queueConnections,
+    guardSockets,
     bindPacket: sockets.bindPacket,
     adoptPacket: sockets.adoptPacket,
     borrowListener: sockets.borrowListener,

@@ -5,6 +5,7 @@
  * @internal
  */
 import * as Option from "effect/Option"
+import * as childProcess from "node:child_process"
 import type * as dgram from "node:dgram"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Session } from "node:http2"
@@ -65,6 +66,17 @@ export const missingFunction: Option.Option<string> = Option.firstSomeOf([
 /** What runs this: others than Node give a version of Node too. */
 export const runtimeOf = ({ bun, deno, node }: Readonly<Record<string, string | undefined>>): string =>
   bun !== undefined ? `Bun ${bun}` : deno !== undefined ? `Deno ${deno}` : `Node ${node}`
+
+/**
+ * Has calls on sockets wait, as programs expect that get theirs from systemd; libuv opens all as O_NONBLOCK. It takes the
+ * flag off what becomes standard input, output or error of a process, and does so before it finds that there is no such
+ * program. Only for sockets that nobody accepts from yet: an event loop would be held up.
+ */
+export const makeBlocking = (descriptors: ReadonlyArray<number>): void => {
+  for (const descriptor of descriptors) {
+    childProcess.spawnSync("/dev/null/none", { stdio: [descriptor, "ignore", "ignore"] })
+  }
+}
 
 const ipv6OnlyFlag = 1
 

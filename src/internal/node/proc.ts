@@ -18,6 +18,15 @@ const readOrEmpty = (file: string): string => read(file) ?? ""
 
 export const isThere: boolean = process.platform === "linux" && fs.existsSync("/proc/self/net/tcp")
 
+// fcntl.h, in the octal digits of fdinfo
+const O_NONBLOCK = 0o4000
+
+/** Whether calls on a descriptor wait, for everybody who shares what is behind it. */
+export const isBlocking = (descriptor: number): boolean => {
+  const [, flags] = /^flags:\s*([0-7]+)$/m.exec(readOrEmpty(`/proc/self/fdinfo/${descriptor}`)) ?? []
+  return flags !== undefined && (Number.parseInt(flags, 8) & O_NONBLOCK) === 0
+}
+
 interface TcpSocket {
   readonly localAddress: string
   readonly localPort: number
@@ -43,6 +52,39 @@ const findTcp = (matches: (socket: TcpSocket) => boolean): TcpSocket | undefined
     }
   }
   return undefined
+}
+
+/** The kernel tells of the sockets that listen first, and of connections, of which there may be very many, only then. */
+const listeningLines = (file: string): ReadonlyArray<string> => {
+  try {
+    const descriptor = fs.openSync(file, "r")
+    try {
+      const buffer = Buffer.alloc(64 * 1024)
+      let text = ""
+      for (;;) {
+        const length = fs.readSync(descriptor, buffer)
+        text += buffer.toString("latin1", 0, length)
+        const lines = text.split("\n").slice(1, -1)
+        const end = lines.findIndex((line) => !isListenLine(line))
+        if (length === 0 || end >= 0) return end < 0 ? lines : lines.slice(0, end)
+      }
+    } finally {
+      fs.closeSync(descriptor)
+    }
+  } catch {
+    return []
+  }
+}
+
+const isListenLine = (line: string) => line.trim().split(/\s+/, 4)[3] === "0A"
+
+/** Whether a TCP socket listens, as far as the network that this process sees knows. */
+export const isListening = (descriptor: number): boolean => {
+  const inode = inodeOf(descriptor)
+  return inode !== undefined &&
+    ["/proc/self/net/tcp", "/proc/self/net/tcp6"].some((file) =>
+      listeningLines(file).some((line) => parseTcp(line)?.inode === inode)
+    )
 }
 
 /** The words of an address are in the byte order of the machine, as 32-bit numbers. */

@@ -7,10 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as childProcess from "node:child_process"
 import { constants } from "node:os"
+import type { Address } from "../../Address.ts"
 import { format } from "../../Address.ts"
 import type { QueueingSocket } from "../../Env.ts"
 import { ListenError } from "../../TableflipError.ts"
 import * as internals from "./internals.ts"
+import * as nodeProc from "./proc.ts"
 import { listenError } from "./sockets.ts"
 
 /**
@@ -27,7 +29,8 @@ process.argv.slice(1).forEach((backlog, index) => {
     fs.writeSync(1, index + " " + error.code)
     process.exit(1)
   })
-  server.listen({ fd: index + 3, backlog: Number(backlog) })
+  // Node looks at a backlog beside a descriptor only in this form.
+  server.listen({ fd: index + 3 }, Number(backlog))
 })
 process.nextTick(() => process.exit(0))
 `
@@ -35,13 +38,13 @@ process.nextTick(() => process.exit(0))
 /** Far more than it takes; what hangs must not hang for ever. */
 const timeout = 30_000
 
-const listenOn = (sockets: ReadonlyArray<QueueingSocket>, descriptors: ReadonlyArray<number>) =>
+const listenOn = (addresses: ReadonlyArray<Address>, descriptors: ReadonlyArray<number>) =>
   Effect.async<void, ListenError>((resume) => {
     const fail = (index: number, cause: unknown) => {
-      const socket = sockets[index] ?? sockets[0]
-      resume(socket === undefined ? Effect.void : Effect.fail(listenError(socket.address, cause)))
+      const address = addresses[index] ?? addresses[0]
+      resume(address === undefined ? Effect.void : Effect.fail(listenError(address, cause)))
     }
-    const backlogs = sockets.map(({ address }) => String(address.backlog ?? internals.defaultBacklog))
+    const backlogs = addresses.map(({ backlog = internals.defaultBacklog }) => String(backlog))
     const child = childProcess.spawn(process.execPath, ["-e", program, ...backlogs], {
       stdio: ["ignore", "pipe", "inherit", ...descriptors],
       // The options of the one who starts us are for the program, not for this.
@@ -65,6 +68,16 @@ const listenOn = (sockets: ReadonlyArray<QueueingSocket>, descriptors: ReadonlyA
     })
   })
 
+/** The same for one that has listened before. Whether it blocks belongs to all who share it. */
+export const listenAgain = (address: Address, descriptor: number): Effect.Effect<void, ListenError> =>
+  Effect.suspend(() => {
+    const blocked = nodeProc.isBlocking(descriptor)
+    return Effect.tap(
+      listenOn([address], [descriptor]),
+      () => Effect.sync(() => blocked && internals.makeBlocking([descriptor]))
+    )
+  })
+
 const closed = ({ address }: QueueingSocket) =>
   new ListenError({ reason: "WrongDescriptor", address: format(address), detail: "the socket is closed" })
 
@@ -78,7 +91,8 @@ export const queueConnections = (sockets: ReadonlyArray<QueueingSocket>): Effect
         onSome: Effect.succeed
       }))
     yield* Effect.forEach(sockets, ({ listener }) => listener.prepare, { discard: true })
-    yield* listenOn(sockets, descriptors)
+    yield* listenOn(sockets.map(({ address }) => address), descriptors)
+    internals.makeBlocking(descriptors)
     for (const { listener } of sockets) {
       const error = listener.publish()
       if (error !== undefined) return yield* error

@@ -263,6 +263,7 @@ export const make = (
           })
       }),
     queueConnections: () => Effect.void,
+    guardSockets: () => Effect.succeed(() => Effect.succeed([])),
     bindPacket: (_address: PortAddress) =>
       Effect.sync(() => packetOf(kernel, self, kernelOf.allocate(self, { _tag: "Other" }))),
     adoptPacket: (_address, descriptor) => Effect.sync(() => packetOf(kernel, self, descriptor)),

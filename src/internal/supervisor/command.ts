@@ -27,6 +27,7 @@ export interface CommandOptions {
   /** Whether it has heard of the stop from its terminal, so that it is not told twice. */
   readonly hasHeard: (pid: number) => Effect.Effect<boolean>
   readonly onStart: (child: ChildProcess.ChildProcess, generation: number) => Effect.Effect<void>
+  readonly onRetire: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
   /** Completes when a process and all that was left of it have ended. */
   readonly gone: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
   /** Whether an older one has said by this library's protocol that it was ready. */
@@ -137,7 +138,7 @@ export const slot = (
             Effect.suspend(() => {
               isRetired = true
               return Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid))
-            }).pipe(Effect.asVoid),
+            }).pipe(Effect.zipRight(options.onRetire(child))),
           olderGone: Effect.asVoid(child.tell(encode(Word.OlderGone()))),
           signal: child.signal
         }

@@ -18,6 +18,8 @@ import type { Settings } from "./options.ts"
 
 export interface Socket {
   readonly descriptor: number
+  /** Where it is bound, as far as the system tells. */
+  readonly address: Address | undefined
   /** For readers of `LISTEN_FDNAMES`. */
   readonly name: string
   /** For programs on this library, which ask for it by its address. */
@@ -58,6 +60,7 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
         const socket: Socket = {
           descriptor,
           name,
+          address: Option.getOrUndefined(address),
           aliases: Option.match(address, {
             onNone: () => [],
             onSome: (address) => socketActivation.aliases(nameAddress({ address, name }))
@@ -93,6 +96,7 @@ export const open: (
           onNone: () => [],
           onSome: (descriptor) => [{
             descriptor,
+            address: listen.address,
             name: listen.name ?? socketActivation.unnamed,
             aliases: socketActivation.aliases(nameAddress(listen))
           }]

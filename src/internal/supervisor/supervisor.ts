@@ -30,6 +30,7 @@ import * as supervisedCommand from "./command.ts"
 import type { Settings } from "./options.ts"
 import * as supervisorOptions from "./options.ts"
 import * as supervisorSockets from "./sockets.ts"
+import * as supervisorWatch from "./watch.ts"
 
 /** A pool adds its own to it, and whoever is ended for being late gets the more exact words of the command. */
 const afterReadyTimeout = Duration.seconds(5)
@@ -118,6 +119,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     const { events, publish } = yield* poolEvents.make
     const name = settings.workers === 1 ? path.basename(settings.command.name) : "worker"
     const children = yield* family.make(settings)
+    const watch = yield* supervisorWatch.make(env, sockets, () => isStopping || isLeft)
 
     const commandOptions: supervisedCommand.CommandOptions = {
       settings,
@@ -127,7 +129,9 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
         heardByTerminal
           ? Effect.map(env.terminalOf(pid), (terminal) => terminal === "foreground")
           : Effect.succeed(false),
-      onStart: children.add,
+      onStart: (child, generation) =>
+        Effect.zipRight(children.add(child, generation), watch.after(children.gone(child))),
+      onRetire: (child) => watch.until(children.gone(child)),
       gone: children.gone,
       hasSpoken: children.hasSpoken
     }
