@@ -24,7 +24,7 @@ import { deathSignalPrefix, findProgram } from "./program.ts"
 import { queueConnections } from "./queue.ts"
 import * as sockets from "./sockets.ts"
 import { spawn } from "./spawn.ts"
-import { startCommand, startDirectory, startExecutable } from "./start.ts"
+import { startCommand, startDirectory, started, startExecutable } from "./start.ts"
 import * as stopSignals from "./stopSignals.ts"
 import * as streams from "./streams.ts"
 
@@ -65,7 +65,7 @@ const signals = (signal: NodeJS.Signals) =>
 export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const directory = startDirectory()
   const executable = startExecutable(directory)
-  const start = startCommand(directory, executable)
+  const start = startCommand(directory, executable, started())
   return {
     pid: process.pid,
     availableParallelism: Effect.sync(() => withQuota(os.availableParallelism(), cpuQuota(nodeProc.read))),
@@ -122,7 +122,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
     isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
     // Loaded by those who need it: HTTP and TLS cost every start otherwise.
-    probe: nodeProc.isThere
+    probe: nodeProc.isThere()
       ? Option.some((target) =>
         Effect.flatMap(Effect.promise(() => import("./probe.ts")), (module) => module.probe(target))
       )

@@ -16,7 +16,15 @@ export const read = (file: string): string | undefined => {
 
 const readOrEmpty = (file: string): string => read(file) ?? ""
 
-export const isThere: boolean = process.platform === "linux" && fs.existsSync("/proc/self/net/tcp")
+/** Whether it can be read here. */
+export const isThere = (): boolean => {
+  try {
+    return process.platform === "linux" && fs.existsSync("/proc/self/net/tcp")
+  } catch {
+    // Node's permission model may deny even the question.
+    return false
+  }
+}
 
 // fcntl.h, in the octal digits of fdinfo
 const O_NONBLOCK = 0o4000

@@ -33,6 +33,8 @@ const spawnError = (command: Command, cause: unknown): SpawnError => {
     case "EACCES":
     case "EPERM":
       return of("PermissionDenied", `it may not be run (${code})`)
+    case "ERR_ACCESS_DENIED":
+      return of("PermissionDenied", "it may not be run: Node's permission model takes --allow-child-process for it")
     case "EMFILE":
     case "ENFILE":
       return of("Resources", `no descriptors are left (${code}); raise the limit of open files (ulimit -n)`)

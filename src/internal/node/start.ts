@@ -31,9 +31,13 @@ export const startDirectory = (): string => {
   return current === undefined || isSameDirectory(typed, current) ? typed : current
 }
 
+/** Under Node's permission model a directory may not be looked at. */
+const lookAt = (directory: string): fs.Stats | undefined =>
+  Either.getOrUndefined(Either.try(() => fs.statSync(directory)))
+
 const isSameDirectory = (one: string, other: string): boolean => {
-  const first = fs.statSync(one, { throwIfNoEntry: false })
-  const second = fs.statSync(other, { throwIfNoEntry: false })
+  const first = lookAt(one)
+  const second = lookAt(other)
   return first !== undefined && second !== undefined && first.ino === second.ino && first.dev === second.dev
 }
 
@@ -63,25 +67,50 @@ const scriptAsTyped = (script: string, directory: string): string => {
     : script
 }
 
+/** How Node says that this process was started. */
+interface Started {
+  readonly argv: ReadonlyArray<string>
+  readonly execArgv: ReadonlyArray<string>
+  /** The program is in the file of Node itself, which then has no script among its arguments. */
+  readonly isSingleExecutable: boolean
+}
+
+export const started = (): Started => ({
+  argv: process.argv,
+  execArgv: process.execArgv,
+  isSingleExecutable: process.getBuiltinModule?.("node:sea")?.isSea() === true
+})
+
 /** The command that repeats the start of this process. Taken once, before the app can change directory. */
-export const startCommand = (directory: string, executable: string): Either.Either<Command, SpawnError> => {
-  const script = process.argv[1]
-  if (process.execArgv.some(isInlineCode)) return notRepeatable("this process runs code from its command line")
+export const startCommand = (
+  directory: string,
+  executable: string,
+  { argv, execArgv, isSingleExecutable }: Started
+): Either.Either<Command, SpawnError> => {
+  const [, script, ...args] = argv
+  // Its flags are in it.
+  if (isSingleExecutable) return Either.right({ executable, args, directory })
+  if (execArgv.some(isInlineCode)) return notRepeatable("this process runs code from its command line")
   if (script === undefined) return notRepeatable("this process runs code from standard input or a prompt")
   if (script === "-") return notRepeatable("this process runs code from standard input")
-  return Either.right({
-    executable,
-    args: [...process.execArgv, scriptAsTyped(script, directory), ...process.argv.slice(2)],
-    directory
-  })
+  return Either.right({ executable, args: [...execArgv, scriptAsTyped(script, directory), ...args], directory })
+}
+
+/** Whoever may not look at a directory under Node's permission model may still start there. */
+const lookUnlessDenied = (directory: string): fs.Stats | undefined => {
+  try {
+    return fs.statSync(directory)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ERR_ACCESS_DENIED") return undefined
+    throw cause
+  }
 }
 
 /** The system says ENOENT for a missing program and for a missing directory alike; this tells them apart. */
 export const checkDirectory = (command: Command): Effect.Effect<void, SpawnError> =>
   Effect.try({
     try: () => {
-      const stat = fs.statSync(command.directory)
-      if (!stat.isDirectory()) throw new Error("it is not a directory")
+      if (lookUnlessDenied(command.directory)?.isDirectory() === false) throw new Error("it is not a directory")
     },
     catch: (cause) =>
       new SpawnError({

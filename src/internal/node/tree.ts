@@ -20,7 +20,7 @@ const signalOne = (pid: number, signal: NodeJS.Signals | 0): boolean => {
  * somebody is left in it.
  */
 export const signalSession = (session: number, signal: NodeJS.Signals | 0): ReadonlyArray<number> => {
-  if (!nodeProc.isThere) return signalOne(-session, signal) ? [session] : []
+  if (!nodeProc.isThere()) return signalOne(-session, signal) ? [session] : []
   const left = nodeProc.sessionOf(session)
   for (const pid of left) signalOne(pid, signal)
   return left
