@@ -167,8 +167,10 @@ export class ChildExitedError extends Data.TaggedError("ChildExitedError")<{
   readonly output?: ReadonlyArray<string> | undefined
 }> {
   override get message(): string {
+    const isBackground = !this.ready && this.status._tag === "Exited" && this.status.code === 0
     return `The new process ${this.pid} ${ExitStatus.describe(this.status)} ` +
       (this.ready ? "soon after it said that it was ready" : "before it was ready") +
+      (isBackground ? "; does it put itself in the background? It has to stay in the foreground" : "") +
       (this.output === undefined || this.output.length === 0
         ? "; its output tells why"
         : `; the last it printed:\n${this.output.map((line) => `  ${line}`).join("\n")}`)

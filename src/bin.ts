@@ -8,6 +8,7 @@
 import { constants } from "node:os"
 
 let isRunning = false
+let endsBy: NodeJS.Signals | undefined
 
 // There is nothing to reload yet.
 process.on("SIGHUP", () => {})
@@ -26,8 +27,15 @@ const { flush } = await import("./internal/node/writer.ts")
 process.exitCode = await main(process.argv.slice(2), {
   onRunning: () => {
     isRunning = true
+  },
+  endBy: (signal) => {
+    endsBy = signal
   }
 })
 // The last words, unless nobody takes them.
 await flush(1_000)
-process.exit()
+if (endsBy === undefined) process.exit()
+process.removeAllListeners(endsBy)
+process.kill(process.pid, endsBy)
+// Process 1 does not end by a signal that it has no handler for.
+setTimeout(() => process.exit(), 100)

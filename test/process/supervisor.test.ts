@@ -197,6 +197,9 @@ describe.runIf(isLinux)("tableflip run", () => {
           ({ exit }) => exit
         )
       assert.deepStrictEqual(yield* endsWith("exit 0"), { code: 0, signal: null })
+      const early = yield* run({ options: ["--warmup", "5"], command: ["true"] })
+      assert.deepStrictEqual(yield* early.exit, { code: 1, signal: null })
+      yield* early.waitFor(/exited with code 0 before it was ready; does it put itself in the background/)
       assert.deepStrictEqual(yield* endsWith("exit 5", "--restart", "never"), { code: 5, signal: null })
       assert.deepStrictEqual(yield* endsWith("kill -9 $$", "--restart", "never"), { code: 137, signal: null })
     }))
@@ -211,7 +214,7 @@ describe.runIf(isLinux)("tableflip run", () => {
       const plain = yield* run({ options: soon, command: ["sleep", "60"] })
       yield* ready(plain, 1)
       yield* signal(plain.pid, "SIGINT")
-      assert.deepStrictEqual(yield* plain.exit, { code: 143, signal: null })
+      assert.deepStrictEqual(yield* plain.exit, { code: null, signal: "SIGTERM" })
     }))
 
   it.scopedLive("kills what does not stop in time, and at once when it is told a second time", () =>
@@ -313,6 +316,17 @@ describe.runIf(isLinux)("tableflip run", () => {
       assert.strictEqual(commands(app).length, 3)
       yield* signal(app.pid, "SIGTERM")
       assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
+    }))
+
+  it.scopedLive("says that one of several copies has ended in good order, and how many go on", () =>
+    Effect.gen(function*() {
+      const app = yield* run({ options: ["--workers", "2", ...soon] })
+      yield* app.waitForCount(/is ready/, 2)
+      const [, pid] = yield* app.waitFor(/^UP (\d+)/)
+      yield* signal(Number(pid), "SIGTERM")
+      yield* app.waitFor(
+        /WARN .* worker \d \(process \d+\) exited with code 0 and is not started again; 1 process\(es\) go on/
+      )
     }))
 
   it.scopedLive("writes its process id, whatever was in the file, and takes it away", () =>

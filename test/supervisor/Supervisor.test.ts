@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as TestClock from "effect/TestClock"
 import * as ExitStatus from "../../src/ExitStatus.ts"
@@ -196,6 +197,28 @@ describe("a supervisor", () => {
       yield* current.kill("SIGSEGV")
       const error = yield* Effect.flip(supervisor.exit)
       assert.strictEqual(error._tag, "RestartsExhaustedError")
+    }).pipe(Effect.provide(TestEnv.layer)))
+
+  it.scoped("has all its copies again after a reload, also those that had ended in good order", () =>
+    Effect.gen(function*() {
+      const { children, supervisor } = yield* running({ workers: 3, replace: { atOnce: "all" } })
+      yield* children[1]!.exit(0)
+      yield* settle
+      assert.lengthOf((yield* supervisor.status).filter(({ state }) => state === "serving"), 2)
+      const reload = yield* Effect.fork(supervisor.reload)
+      for (let n = 0; n < 3; n++) {
+        yield* settle
+        const next = yield* Effect.timeoutOption(nextChild, "1 second").pipe(Effect.fork)
+        yield* settle
+        yield* TestClock.adjust("1 second")
+        const child = yield* Fiber.join(next)
+        assert.isTrue(Option.isSome(child), `${n}`)
+        if (Option.isSome(child)) yield* child.value.notifyReady
+      }
+      yield* settle
+      yield* Fiber.join(reload)
+      const { length } = (yield* supervisor.status).filter(({ state }) => state === "serving")
+      assert.strictEqual(length, 3)
     }).pipe(Effect.provide(TestEnv.layer)))
 
   it.scoped("keeps one reload behind the one that runs", () =>

@@ -19,6 +19,13 @@ export const ofStatus: (status: ExitStatus.ExitStatus) => number = ExitStatus.ma
   Killed: ({ signal }) => signalCode(signal)
 })
 
+/** The signals that ask for a stop, and by which a service ends in good order, as systemd sees it. */
+const stops: ReadonlyArray<NodeJS.Signals> = ["SIGTERM", "SIGINT", "SIGHUP"]
+
+/** The signal that this process should end by, where its command has ended by it. */
+export const signalOf = (status: ExitStatus.ExitStatus): NodeJS.Signals | undefined =>
+  status._tag === "Killed" && stops.includes(status.signal) ? status.signal : undefined
+
 // From sysexits.h, as far as there is a number for it.
 const unavailable = 69
 const late = 70
@@ -67,7 +74,7 @@ const ofStartFailure = (failure: StartFailure): number => {
     case "ReadyTimeoutError":
       return late
     case "ChildExitedError":
-      return ofStatus(failure.status)
+      return notZero(ofStatus(failure.status))
     case "ProtocolError":
       return 1
   }

@@ -11,6 +11,8 @@ import { parse } from "./parse.ts"
 export interface Runtime {
   /** Called when signals are looked after. */
   readonly onRunning: () => void
+  /** Has this process end by a signal, rather than by the exit code that says so. */
+  readonly endBy: (signal: NodeJS.Signals) => void
 }
 
 export interface Subcommand {

@@ -41,7 +41,11 @@ export const supervise = async (run: Run, runtime: Runtime): Promise<number> => 
   const { "leave-running": leaveRunning, "log-format": format = "human", quiet, verbose } = run.values
   const program = untilEnd(leaveRunning, runtime).pipe(
     Effect.provide(Layer.provideMerge(Supervisor.layerWithoutEnv(options), Env.layer)),
-    Effect.map(exitCode.ofStatus),
+    Effect.map((status) => {
+      const signal = exitCode.signalOf(status)
+      if (signal !== undefined) runtime.endBy(signal)
+      return exitCode.ofStatus(status)
+    }),
     Effect.catchAll((error): Effect.Effect<number | UsageError> =>
       error._tag === "InvalidOptionError"
         ? Effect.succeed(

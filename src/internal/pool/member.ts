@@ -48,6 +48,8 @@ export interface SlotSpec {
   readonly fatal: boolean
   /** Whether one that ends in good order makes room for the next, which is started at once. */
   readonly recycles: boolean
+  /** Whether a replacement brings it back where it had ended and was not started again. */
+  readonly revives?: boolean | undefined
 }
 
 export type SlotState = "starting" | "serving" | "restarting" | "done"

@@ -159,6 +159,13 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         }
         const failed = hasFailed(status)
         yield* giveUp(slot, failed ? new ProcessEndedError({ process: describe(slot.spec), status }) : undefined)
+        const left = workers.filter(({ state }) => state !== "done").length
+        if (slot.spec.revives !== true || failed || left === 0) return
+        yield* Effect.logWarning(
+          `The ${describe(slot.spec)} (process ${running.member.pid}) ${
+            ExitStatus.describe(status)
+          } and is not started again; ${left} process(es) go on`
+        )
       })
 
     /** Nothing is started in this slot any more. */
@@ -299,7 +306,9 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       return next
     })
 
-    const replace = Effect.suspend(() => replaceSlots(slots().filter(({ state }) => state !== "done"))).pipe(
+    const replace = Effect.suspend(() =>
+      replaceSlots(slots().filter(({ spec, state }) => state !== "done" || spec.revives === true))
+    ).pipe(
       Effect.flatMap((generation) => publish(PoolEvent.Replaced({ generation })))
     )
 

@@ -124,6 +124,7 @@ export const slot = (
     restart: settings.restart,
     fatal: true,
     recycles: false,
+    revives: true,
     start: ({ generation }) =>
       Effect.gen(function*() {
         const child = yield* spawn(options, generation)
