@@ -56,6 +56,12 @@ export interface Options {
   /** The window over which the WebSockets are closed, so that they do not all come back at once. Default: 1 second. */
   readonly webSocketSpread?: Duration.DurationInput | undefined
   /**
+   * Whether other processes go on accepting on the same socket. They get what is in its accept queue, so this one closes
+   * it at once. Otherwise that would be reset, and so it is served first. Default: whether the server listens on a
+   * descriptor that it was given, or in a worker of `node:cluster`.
+   */
+  readonly sharedSocket?: boolean | undefined
+  /**
    * Runs first: when the server has stopped accepting and before any client is sent away. The place to end endless
    * responses, to leave a registry of services, or to say goodbye on a protocol that is the app's own, for which nothing
    * else is done until `drainTimeout`. A failure is logged and ignored.
@@ -125,16 +131,17 @@ export interface ServerReport {
  */
 export interface Drainable {
   /**
-   * Stops accepting in the tick in which it starts to run, finishes what is being served and reports. Once begun, it goes
+   * Stops accepting, finishes what is being served and reports. A socket that is shared is closed in the tick in which
+   * this starts to run, any other a few turns of the event loop later, when its accept queue is empty. Once begun, it goes
    * on even if the caller is interrupted; running it again waits for the same report. Takes no longer than
-   * `drainTimeout` and a second.
+   * `drainTimeout` and two seconds.
    */
   readonly drain: Effect.Effect<ServerReport>
   /** Closes what is left now, and returns when it is closed: what a second SIGTERM should do. */
   readonly hasten: Effect.Effect<void>
   /**
-   * Only stops accepting, synchronously. For several servers that must stop in one tick; the drain that follows does
-   * not do it again.
+   * Only stops accepting, synchronously, whatever is in the accept queue. For several servers that must stop in one tick;
+   * the drain that follows does not do it again.
    */
   readonly stopAccepting: Effect.Effect<void>
   /**

@@ -7,6 +7,7 @@ import * as Scope from "effect/Scope"
 import * as http from "node:http"
 import * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
+import * as Node from "../../src/internal/node/internals.ts"
 import { connect, get, listen } from "../kit/drainClient.ts"
 import { until } from "../kit/waiting.ts"
 
@@ -18,7 +19,47 @@ const accepted = (server: net.Server) => {
   return (expected: number) => until("accept", () => count === expected)
 }
 
+/** Clients that the system has connected and that the server has not heard of yet. */
+const queue = (port: number, count: number) => {
+  const ends: Array<string> = []
+  const sockets = Array.from({ length: count }, () => {
+    const socket = net.connect({ host: "127.0.0.1", port })
+    let answer = ""
+    socket.on("data", (chunk) => answer += chunk)
+    socket.on("error", (error: NodeJS.ErrnoException) => ends.push(error.code ?? error.message))
+    socket.on("end", () => ends.push(answer.split("\r\n")[0]!))
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return socket
+  })
+  return Effect.async<typeof ends>((resume) => process.nextTick(() => resume(Effect.succeed(ends)))).pipe(
+    Effect.tap(() => assert.isTrue(sockets.every(Node.isConnected)))
+  )
+}
+
 describe("Drain.server", () => {
+  it.scopedLive("serves what the system has accepted before it closes the socket", () =>
+    Effect.gen(function*() {
+      const server = http.createServer((_, response) => response.end("ok"))
+      const drainable = yield* Drain.server(server, { drainTimeout: "5 seconds" })
+      const ends = yield* queue(yield* listen(server), 20)
+      const report = yield* drainable.drain
+      yield* until("the clients", () => ends.length === 20)
+      assert.deepStrictEqual([...new Set(ends)], ["HTTP/1.1 200 OK"])
+      assert.deepInclude(report, { open: 20, forced: 0 })
+      assert.isFalse(server.listening)
+    }))
+
+  it.scopedLive("closes a socket at once that others go on accepting from", () =>
+    Effect.gen(function*() {
+      const server = http.createServer((_, response) => response.end("ok"))
+      const drainable = yield* Drain.server(server, { drainTimeout: "5 seconds", sharedSocket: true })
+      const ends = yield* queue(yield* listen(server), 20)
+      const report = yield* drainable.drain
+      yield* until("the clients", () => ends.length === 20)
+      assert.deepStrictEqual([...new Set(ends)], ["ECONNRESET"])
+      assert.strictEqual(report.open, 0)
+    }))
+
   it.scopedLive("a raw server waits for its clients", () =>
     Effect.gen(function*() {
       const server = echoServer()

@@ -392,6 +392,39 @@ for (const transport of transports) {
 }
 
 describe("Drain.server: HTTP/1", () => {
+  it.scopedLive("a client whose endless response onDrain has ended does not come back on the same connection", () =>
+    Effect.gen(function*() {
+      const again = makeGate()
+      const endless = new Set<http.ServerResponse>()
+      let isDraining = false
+      const server = http.createServer((_, response) => {
+        response.writeHead(200, { "Content-Type": "text/event-stream" })
+        response.write("data: 1\n\n")
+        if (isDraining) response.end()
+        else endless.add(response)
+      })
+      const drainable = yield* Drain.server(server, {
+        drainTimeout: "5 seconds",
+        onDrain: () =>
+          Effect.promise(() => {
+            isDraining = true
+            for (const response of endless) response.end()
+            return again.opened
+          })
+      })
+      const client = yield* connect(yield* listen(server))
+      yield* client.send(get("/"))
+      yield* client.head
+      const draining = yield* Effect.fork(drainable.drain)
+      yield* client.response
+      yield* client.send(get("/"))
+      const { headers } = yield* client.response
+      yield* again.open
+      assert.strictEqual(headers.connection, "close")
+      assert.strictEqual(yield* client.closed, "end")
+      assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
+    }))
+
   it.scopedLive("keepAliveTimeout does not close a connection that is held for one more request", () =>
     Effect.gen(function*() {
       const app = yield* serve(transports[0]!)

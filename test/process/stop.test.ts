@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { ask } from "../kit/clients.ts"
+import { ask, load } from "../kit/clients.ts"
 import { directory } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
@@ -118,5 +118,19 @@ describe.runIf(isLinux)("a process in which nobody listens to SIGTERM", () => {
       const up = yield* app.up(1)
       yield* signal(up.pid, "SIGTERM")
       assert.deepStrictEqual(yield* app.exit, { code: null, signal: "SIGTERM" })
+    }))
+})
+
+describe.runIf(isLinux)("told to stop, a process", () => {
+  it.scopedLive("resets none of those who have been connected", () =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("app.mjs"), { app: {} })
+      const up = yield* app.up(1)
+      const clients = yield* load(up.port, 30)
+      yield* eventually("answers", () => (clients.answers.get(up.pid) ?? 0) > 200)
+      yield* signal(up.pid, "SIGTERM")
+      assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
+      yield* clients.stop
+      assert.deepStrictEqual(clients.failures.filter((failure) => !failure.includes("ECONNREFUSED")), [])
     }))
 })

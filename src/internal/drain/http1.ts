@@ -11,7 +11,7 @@ import type { Connection, Connections } from "./connections.ts"
 
 /** @internal */
 export interface Http1 {
-  /** Synchronous, once. */
+  /** Synchronous; once is enough. */
   readonly begin: () => void
   /** Puts back what `begin` changed about the server. */
   readonly end: () => void
@@ -132,6 +132,7 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
 
   return {
     begin: () => {
+      if (restore !== undefined) return
       look()
       const release = intercept()
       const resume = suspendKeepAliveTimeout()

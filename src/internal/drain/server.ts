@@ -14,6 +14,7 @@ import type * as net from "node:net"
 import type { Drainable, Options, ServerReport } from "../../Drain.ts"
 import * as Node from "../node/internals.ts"
 import { disconnect } from "../seam.ts"
+import * as acceptQueue from "./acceptQueue.ts"
 import type { Connection, Ending } from "./connections.ts"
 import { follow } from "./connections.ts"
 import * as Http1 from "./http1.ts"
@@ -46,8 +47,18 @@ type State = "idle" | "fresh" | "inFlight" | "opaque"
 
 type Counts = Record<State | Ending | "open", number>
 
+/**
+ * What an upgrader uses besides.
+ *
+ * @internal
+ */
+export interface Followed extends Drainable {
+  /** Stops accepting when the accept queue is empty, for a socket that no other process goes on accepting from. */
+  readonly emptyQueue: Effect.Effect<void>
+}
+
 /** @internal */
-export const make: (server: net.Server, options?: Options) => Effect.Effect<Drainable, never, Scope.Scope> = Effect
+export const make: (server: net.Server, options?: Options) => Effect.Effect<Followed, never, Scope.Scope> = Effect
   .fnUntraced(function*(server, options) {
     const settings = settle(options)
     const hook = options?.onDrain
@@ -68,6 +79,12 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
 
     const connections = follow(server)
     const http1 = Http1.make(server, connections, settings.lingerMillis)
+    const emptyQueue = Effect.suspend(() => {
+      if (stopped || !server.listening) return Effect.sync(stop)
+      // Those who are let in now get one answer, as all others do from now on.
+      http1.begin()
+      return acceptQueue.closeEmpty(server, stop)
+    })
     const http2 = Http2.make(connections)
     const webSockets = WebSockets.make(server, connections, {
       code: settings.webSocketCode,
@@ -100,9 +117,12 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
     }
 
     const sendAway = (now: number) => {
-      http1.begin()
       http2.look(now)
       webSockets.begin(now)
+    }
+
+    const checkEmpty = () => {
+      if (stopped && connections.all.size === 0) Deferred.unsafeDone(empty, Effect.void)
     }
 
     const begin = (now: number) => {
@@ -113,9 +133,10 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
         closed: (ending) => {
           counts[ending]++
         },
-        empty: () => Deferred.unsafeDone(empty, Effect.void)
+        empty: checkEmpty
       }
-      if (connections.all.size === 0) Deferred.unsafeDone(empty, Effect.void)
+      // Before the hook: who is sent away by it must not come back on a connection that is as it was.
+      http1.begin()
       if (hook === undefined) sendAway(now)
     }
 
@@ -176,7 +197,11 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       Effect.repeat(Schedule.spaced(sweepInterval))
     )
 
-    const run = Effect.fnUntraced(function*(startedAt: number) {
+    const run = Effect.gen(function*() {
+      const startedAt = yield* Clock.currentTimeMillis
+      begin(startedAt)
+      yield* emptyQueue
+      checkEmpty()
       yield* Effect.zipRight(runHook, Effect.raceFirst(sweeps, Deferred.await(empty))).pipe(
         Effect.raceFirst(Deferred.await(hurried)),
         Effect.timeoutOption(settings.drainTimeout)
@@ -198,15 +223,16 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       }
       yield* log(Effect.logDebug("Drained a server", result))
       return result
-    }, Effect.interruptible)
+    }).pipe(Effect.interruptible)
 
-    const start = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const isAlone = () => !(options?.sharedSocket ?? !Node.hasOwnSocket(server))
+
+    const start = Effect.suspend(() => {
       if (started) return Effect.void
       started = true
-      stop()
-      begin(now)
+      if (!isAlone()) stop()
       // not a child of whoever asks first: an interrupted caller must not leave connections half way
-      return Effect.forkDaemon(Effect.intoDeferred(run(now), report))
+      return Effect.forkDaemon(Effect.intoDeferred(run, report))
     })
 
     const drain = Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(report))))
@@ -234,6 +260,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Drai
       drain,
       hasten,
       stopAccepting: Effect.sync(stop),
+      emptyQueue,
       webSockets: (webSocketServer) => Effect.sync(() => webSockets.add(webSocketServer))
     }
   })

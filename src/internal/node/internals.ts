@@ -119,6 +119,54 @@ export const startAccepting = (server: net.Server, backlog: number): void =>
 /** A server that was given no backlog uses this one. */
 export const defaultBacklog = 511
 
+/**
+ * Has the system queue no more than one connection. It is the socket that changes, for every process that accepts on it,
+ * until one of them calls listen(2) anew.
+ */
+export const shrinkQueue = (server: net.Server): void => void serverHandle(server)?.listen?.(0)
+
+interface Builtins {
+  getBuiltinModule?(name: "node:cluster"): { readonly isWorker: boolean }
+}
+
+/** A process that `node:cluster` has started gets its sockets from the primary. */
+const isClusterWorker = (): boolean => {
+  const cluster = (process as Builtins).getBuiltinModule?.("node:cluster")
+  return cluster === undefined ? process.send !== undefined : cluster.isWorker
+}
+
+/**
+ * Whether this process has bound the socket of a server that listens, by the key that Node keeps of it; one that it was
+ * given, by a parent or by the primary of a cluster, may be another's too.
+ */
+export const hasOwnSocket = (server: net.Server): boolean => {
+  const key = (server as unknown as { readonly _connectionKey?: unknown })._connectionKey
+  return serverHandle(server) !== null && typeof key === "string" && !key.startsWith("null:") &&
+    !key.startsWith("-1:null") && !isClusterWorker()
+}
+
+/** Whether a connection is made, as the system knows it before Node says so. */
+export const isConnected = (socket: net.Socket): boolean => {
+  const handle = (socket as unknown as { readonly _handle: { getpeername?(out: object): number } | null })._handle
+  return handle?.getpeername?.({}) === 0
+}
+
+/**
+ * Takes the one place that a queue has after `shrinkQueue`, which proves that nobody else is in it, and has the system
+ * leave everybody who comes now without an answer until the socket is closed. `done` is called in the turn in which that
+ * is so. Elsewhere than on Linux such a queue is one of the usual length, and a place in it tells nothing.
+ */
+export const takePlace = (host: string, port: number, done: (taken: boolean) => void): void => {
+  if (process.platform !== "linux") return done(false)
+  const socket = net.connect({ host, port })
+  socket.on("error", () => {})
+  // Node connects in the tick that `connect` has put on the queue, and on one machine the handshake ends within it.
+  process.nextTick(() => {
+    done(isConnected(socket))
+    socket.destroy()
+  })
+}
+
 const bySymbol = (target: object, description: string): unknown => {
   const symbol = Object.getOwnPropertySymbols(target).find((symbol) => symbol.description === description)
   return symbol === undefined ? undefined : (target as Record<symbol, unknown>)[symbol]

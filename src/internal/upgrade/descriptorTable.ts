@@ -18,8 +18,12 @@ export interface Entry {
   /** Its number; none once it has been closed by whoever uses it. */
   readonly descriptor: () => Option.Option<number>
   readonly listener?: BoundListener
+  /** Whether the listener came from an older process or from a supervisor. */
+  readonly inherited?: boolean
   /** The server that accepts on the listener. */
   server?: net.Server
+  /** Stops that server from accepting when its accept queue is empty. */
+  emptyQueue?: Effect.Effect<void>
   /** A connection, which this process lets go of when another has taken over. */
   readonly connection?: net.Socket
   /** Starts receiving, when this process is ready. */
@@ -27,6 +31,8 @@ export interface Entry {
 }
 
 export interface DescriptorTable {
+  /** Whether there is an inherited descriptor of this name that nobody has taken. */
+  readonly isInherited: (name: FdName) => boolean
   /** Removes an inherited descriptor and makes the caller its owner. */
   readonly takeInherited: (name: FdName) => Option.Option<number>
   /** Removes all inherited descriptors and makes the caller their owner. */
@@ -59,6 +65,7 @@ export const make = (inherited: ReadonlyArray<NamedDescriptor>): DescriptorTable
   }
 
   return {
+    isInherited: (name) => unclaimed.has(keyOf(name)),
     takeInherited: (name) => {
       const item = unclaimed.get(keyOf(name))
       unclaimed.delete(keyOf(name))

@@ -9,16 +9,21 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type * as dgram from "node:dgram"
 import type * as net from "node:net"
-import * as Drain from "../../Drain.ts"
+import type * as Drain from "../../Drain.ts"
 import type { Env } from "../../Env.ts"
 import type { DrainHook, DrainReport, ExitReason } from "../../UpgraderEvent.ts"
+import * as drainPacket from "../drain/packet.ts"
+import * as drainServer from "../drain/server.ts"
 import { disconnect, drain as clear } from "../seam.ts"
 import { samePress } from "../signals.ts"
 import type { Settings } from "./options.ts"
 
 export interface Draining {
-  /** Follows a server from before its first connection until the scope closes. */
-  readonly follow: (server: net.Server, address: string) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Follows a server from before its first connection until the scope closes. What it gives stops the server from
+   * accepting when its accept queue is empty.
+   */
+  readonly follow: (server: net.Server, address: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   readonly followPacket: (socket: dgram.Socket) => Effect.Effect<void, never, Scope.Scope>
   readonly onDrain: (hook: DrainHook) => Effect.Effect<void, never, Scope.Scope>
   /** Runs the hooks, stops accepting by `stopAccepting`, and lets everything finish. To be run once, interruptibly. */
@@ -75,12 +80,12 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
 
   return {
     follow: (server, address) =>
-      Drain.server(server, { ...settings.drain, drainTimeout: settings.drainTimeout }).pipe(
-        Effect.flatMap((drainable) => during(servers, { address, drainable })),
-        Effect.asVoid
+      drainServer.make(server, { ...settings.drain, drainTimeout: settings.drainTimeout }).pipe(
+        Effect.tap((drainable) => during(servers, { address, drainable })),
+        Effect.map((drainable) => drainable.emptyQueue)
       ),
     followPacket: (socket) =>
-      Effect.asVoid(Effect.flatMap(Drain.packet(socket), (drainable) => during(packets, drainable))),
+      Effect.asVoid(Effect.flatMap(drainPacket.make(socket), (drainable) => during(packets, drainable))),
     onDrain: (hook) => Effect.asVoid(during(hooks, hook)),
     drain: (reason, stopAccepting) =>
       Effect.gen(function*() {

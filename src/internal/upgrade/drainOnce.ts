@@ -43,7 +43,7 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
     yield* env.setTitle(`draining (generation ${generation})`)
     yield* publish(UpgraderEvent.Draining({ generation }))
     if (reason._tag === "Upgraded") yield* registry.letGoOfConnections
-    const report = yield* draining.drain(reason, registry.stopAccepting)
+    const report = yield* draining.drain(reason, registry.stopAccepting(reason))
     yield* log(report)
     if (settings.forcedExitCode !== 0 && report.servers.some(({ forced }) => forced > 0)) {
       yield* env.setExitCode(settings.forcedExitCode)

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -13,6 +14,8 @@ import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
 import type { Fds, Listener } from "../../Fds.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
+import type { ExitReason } from "../../UpgraderEvent.ts"
+import { hasOwnSocket } from "../node/internals.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { Entry } from "./descriptorTable.ts"
 import * as descriptorTable from "./descriptorTable.ts"
@@ -37,8 +40,11 @@ export interface Registry {
   readonly takeBackFromChild: Effect.Effect<void>
   /** Closes this process's side of the connections that the newer process has. Their other end notices nothing. */
   readonly letGoOfConnections: Effect.Effect<void>
-  /** Stops accepting everywhere at once. What is connected stays. */
-  readonly stopAccepting: Effect.Effect<void>
+  /**
+   * Stops accepting everywhere. What is connected stays. A socket that other processes go on accepting from is closed at
+   * once; of any other what is in its accept queue is served first.
+   */
+  readonly stopAccepting: (reason: ExitReason) => Effect.Effect<void>
 }
 
 const alreadyListening = (name: FdName) => () =>
@@ -59,17 +65,23 @@ export const make: (options: {
   readonly draining: Draining
   /** Whether this process looks after the Unix paths; in a pool the primary does. */
   readonly keepsPaths?: boolean
+  /** Whether another process accepts from what was inherited, or goes on keeping it, when this one is told to stop. */
+  readonly inheritedIsShared?: boolean
 }) => Effect.Effect<Registry, never, Scope.Scope> = Effect.fnUntraced(
-  function*({ draining, env, hasParent, inherited, keepsPaths = true, state }) {
+  function*({ draining, env, hasParent, inherited, inheritedIsShared = false, keepsPaths = true, state }) {
     const table = descriptorTable.make(inherited)
     const orphans: Array<BoundListener> = []
     let active = false
     let parentLives = hasParent
     let childShares = false
     const stopped = new Set<net.Socket>()
+    let handedOver: ReadonlySet<Entry> = new Set()
 
     const unlinkIfLast = (listener: BoundListener) =>
       Effect.suspend(() => active && keepsPaths && !parentLives && !childShares ? listener.unlink : Effect.void)
+
+    const unlinkAll = (entries: ReadonlyArray<Entry>) =>
+      Effect.forEach(entries, ({ listener }) => listener ? unlinkIfLast(listener) : Effect.void, { discard: true })
 
     const openListener = Effect.fnUntraced(function*(at: Address) {
       const descriptor = table.takeInherited(fdName.listener(at))
@@ -86,7 +98,7 @@ export const make: (options: {
     const serve = (entry: Entry, listener: BoundListener) =>
       Effect.fnUntraced(function*(server: net.Server) {
         if (server.listening) return yield* alreadyServing(entry.name)
-        yield* draining.follow(server, boundTo(entry, listener))
+        entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener))
         entry.server = server
         tlsTickets.restore(server, entry.name, state)
         listener.attach(server)
@@ -98,11 +110,12 @@ export const make: (options: {
 
     const listener = (at: Address): Effect.Effect<Listener, ListenError, Scope.Scope> => {
       const name = fdName.listener(at)
+      const isInherited = table.isInherited(name)
       return table.claim<BoundListener, ListenError>({
         name,
         onTaken: alreadyListening(name),
         open: openListener(at),
-        toEntry: (listener) => ({ name, descriptor: listener.descriptor, listener }),
+        toEntry: (listener) => ({ name, descriptor: listener.descriptor, listener, inherited: isInherited }),
         close: (listener) => Effect.zipRight(unlinkIfLast(listener), Effect.sync(listener.close))
       }).pipe(Effect.map(([bound, entry]) => ({
         address: bound.address,
@@ -194,8 +207,13 @@ export const make: (options: {
       addListener: (at, server) => {
         const name = fdName.listener(at)
         const listener = env.borrowListener(server)
-        const entry = { name, descriptor: listener.descriptor, listener, server }
-        return Effect.zipRight(borrow(entry, alreadyListening(name)), draining.follow(server, name.address))
+        const entry: Entry = { name, descriptor: listener.descriptor, listener, server }
+        return borrow(entry, alreadyListening(name)).pipe(
+          Effect.zipRight(draining.follow(server, name.address)),
+          Effect.map((emptyQueue) => {
+            entry.emptyQueue = Effect.suspend(() => hasOwnSocket(server) ? emptyQueue : Effect.void)
+          })
+        )
       },
       addPacket: (at, socket) => {
         const name = fdName.packet(at)
@@ -260,14 +278,16 @@ export const make: (options: {
 
     return {
       service,
-      descriptors: Effect.sync(() =>
-        table.entries().flatMap((entry) =>
+      descriptors: Effect.sync(() => {
+        const entries = table.entries()
+        handedOver = new Set(entries)
+        return entries.flatMap((entry) =>
           Option.match(entry.descriptor(), {
             onNone: () => [],
             onSome: (descriptor) => [{ name: entry.name, descriptor }]
           })
         )
-      ),
+      }),
       state: Effect.sync(() => tlsTickets.collect(table.entries())),
       activate: Effect.suspend(() =>
         Effect.zipRight(
@@ -289,17 +309,34 @@ export const make: (options: {
       }),
       takeBackFromChild: Effect.suspend(() => {
         childShares = false
+        handedOver = new Set()
         const sockets = [...stopped]
         stopped.clear()
         return Effect.forEach(sockets, env.resumeReading, { discard: true })
       }),
       letGoOfConnections: Effect.sync(() => connections().forEach((socket) => socket.destroy())),
-      // Every socket in one turn of the event loop, so that none goes on accepting while another is being closed.
-      stopAccepting: Effect.suspend(() => {
-        const closing = listeners()
-        closing.forEach((listener) => listener.close())
-        return Effect.forEach(closing, unlinkIfLast, { discard: true })
-      })
+      stopAccepting: (reason) =>
+        Effect.suspend(() => {
+          const [own, shared] = Arr.partition(
+            table.entries().filter(({ listener, server }) => listener && server),
+            (entry) =>
+              reason._tag === "Upgraded" ? handedOver.has(entry) : inheritedIsShared && entry.inherited === true
+          )
+          const close = (entries: ReadonlyArray<Entry>) =>
+            Effect.zipRight(
+              Effect.sync(() => entries.forEach(({ listener }) => listener?.close())),
+              unlinkAll(entries)
+            )
+          // Whoever comes to a Unix path from now on is refused, and is not to be reset later.
+          return close(shared).pipe(
+            Effect.zipRight(unlinkAll(own)),
+            Effect.zipRight(Effect.forEach(own, ({ emptyQueue = Effect.void }) => emptyQueue, {
+              concurrency: "unbounded",
+              discard: true
+            })),
+            Effect.zipRight(close(own))
+          )
+        })
     }
   }
 )

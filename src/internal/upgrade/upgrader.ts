@@ -83,7 +83,14 @@ export const makeUpgradable = Effect.fnUntraced(
     }
     const draining = makeDraining(env, settings)
     const { hasParent, inherited, state } = ancestry
-    const registry = yield* fds.make({ env, inherited, state, hasParent, draining })
+    const registry = yield* fds.make({
+      env,
+      inherited,
+      state,
+      hasParent,
+      draining,
+      inheritedIsShared: isSupervised
+    })
     const withState: Registry = {
       ...registry,
       state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))

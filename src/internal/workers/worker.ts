@@ -67,7 +67,8 @@ export const make: (
       state: ancestry.state,
       hasParent: true,
       draining,
-      keepsPaths: false
+      keepsPaths: false,
+      inheritedIsShared: true
     })
     const { fds: service, machine, upgrader } = yield* assemble({
       env,
