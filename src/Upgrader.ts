@@ -61,7 +61,10 @@ export interface Options {
    * which this process was started.
    */
   readonly pidFile?: string | undefined
-  /** Signals that ask for an upgrade; SIGHUP by default, `false` for none. SIGUSR1 belongs to Node's debugger. */
+  /**
+   * Signals that ask for an upgrade; SIGHUP by default, `false` for none. SIGUSR1 belongs to Node's debugger. A SIGHUP that
+   * comes because the terminal of this process is gone stops it.
+   */
   readonly signals?: ReadonlyArray<NodeJS.Signals> | false | undefined
   /**
    * How many older generations may still be draining when an upgrade begins, 1 or more. With 1, the default, the parent

@@ -9,6 +9,7 @@ import { fixture } from "../kit/paths.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
 import { sameState, stateOf } from "../kit/state.ts"
+import { canRun } from "../kit/users.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const app = fixture("app.mjs")
@@ -191,6 +192,49 @@ describe.runIf(isLinux)("SIGHUP", () => {
       yield* handle.exit
       yield* signal(next.pid, "SIGHUP")
       yield* onlyAlive(handle, [])
+    }))
+})
+
+describe.runIf(isLinux && canRun("python3", "--version"))("a process in a terminal", () => {
+  const under = (dir: string, script: string) => {
+    const log = path.join(dir, "log")
+    fs.writeFileSync(log, "")
+    return Effect.gen(function*() {
+      const terminal = yield* start(fixture("commands/terminal.py"), {
+        executable: "python3",
+        args: ["/bin/bash", "-c", script, "-", process.execPath, app],
+        env: { LOG: log },
+        app: {},
+        extra: ["pipe"]
+      })
+      const waitFor = (pattern: RegExp) =>
+        eventually(`a line like ${pattern}`, () => pattern.exec(fs.readFileSync(log, "utf8")) ?? undefined)
+      const { 1: pid } = yield* waitFor(/^UP (\d+) 1 /m)
+      return { terminal, waitFor, pid: Number(pid), log: () => fs.readFileSync(log, "utf8") }
+    })
+  }
+
+  it.scopedLive("stops with exit code 0 when its window is closed, and starts nothing anew", () =>
+    Effect.gen(function*() {
+      const { log, pid, terminal, waitFor } = yield* under(yield* directory, `exec "$@" > $LOG 2>&1`)
+      yield* signal(terminal.pid, "SIGKILL")
+      yield* waitFor(new RegExp(`^EXIT ${pid} 0`, "m"))
+      assert.match(log(), new RegExp(`^REASON ${pid} Stopped`, "m"))
+      assert.notMatch(log(), /UpgradeStarted/)
+      yield* onlyAlive(terminal, [])
+    }))
+
+  it.scopedLive("that it has outlived is upgraded by SIGHUP", () =>
+    Effect.gen(function*() {
+      const { pid, waitFor } = yield* under(
+        yield* directory,
+        `set -m; "$@" > $LOG 2>&1 & until grep -q ^UP $LOG; do sleep 0.01; done; disown`
+      )
+      yield* waitFor(/SIGHUP is a request from now on/)
+      yield* signal(pid, "SIGHUP")
+      const { 1: next } = yield* waitFor(/^UP (\d+) 2 /m)
+      yield* eventually("the old one to go", () => !isAlive(pid))
+      assert.isTrue(isAlive(Number(next)))
     }))
 })
 

@@ -12,6 +12,7 @@ import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolError, ProcessStartError } from "../../PoolError.ts"
 import type { Supervisor } from "../../Supervisor.ts"
 import { samePress } from "../signals.ts"
+import * as terminal from "../terminal.ts"
 
 /** What a terminal sends, too, to everybody in its foreground. */
 const fromTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGQUIT", "SIGWINCH"]
@@ -46,6 +47,7 @@ export const launch = (
     const end = yield* Deferred.make<ExitStatus.ExitStatus, ProcessStartError | PoolError>()
     const inForeground = Effect.map(env.terminalOf(env.pid), (terminal) => terminal === "foreground")
     const hadTerminal = (yield* env.terminalOf(env.pid)) !== "none"
+    const { hasHungUp } = yield* terminal.watch(env)
     let stoppedAt: number | undefined
 
     const leave = Effect.logWarning("Leaving the command running, as --leave-running asks for").pipe(
@@ -71,8 +73,7 @@ export const launch = (
 
     const onReload = Effect.gen(function*() {
       if (stoppedAt !== undefined) return
-      // The window is closed, the line is down: nobody is there who could want a reload.
-      if (hadTerminal && (yield* env.terminalOf(env.pid)) === "none") return yield* onStop("SIGHUP")
+      if (yield* hasHungUp) return yield* onStop("SIGHUP")
       yield* Effect.logInfo("SIGHUP: reloading")
       yield* Effect.forkIn(
         Effect.catchAll(supervisor.reload, (error) =>

@@ -18,6 +18,7 @@ import { NotSupportedError, ProtocolError, UpgraderExistsError } from "../../Tab
 import type { Options, Upgrader } from "../../Upgrader.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
 import { broadcast, fromResult } from "../seam.ts"
+import * as terminal from "../terminal.ts"
 import * as control from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
 import type { Ancestry } from "./ancestry.ts"
@@ -268,7 +269,11 @@ export const assemble = Effect.fnUntraced(
         ({ _tag }) => _tag === "OlderGone" ? Effect.asVoid(Deferred.succeed(olderGone, void 0)) : Effect.void
       )).pipe(Effect.interruptible, Effect.forkScoped)
 
-    yield* Effect.forEach(settings.signals, (signal) => upgradeOn(env, signal, machine.upgrade))
+    const { hasHungUp } = yield* terminal.watch(env)
+    yield* Effect.forEach(
+      settings.signals,
+      (signal) => upgradeOn(env, signal, signal === "SIGHUP" ? unlessHungUp(hasHungUp, machine) : machine.upgrade)
+    )
 
     const upgrader: Upgrader["Type"] = {
       hasParent: ancestry.hasParent && (Option.isNone(ancestry.supervisor) || generation > 1),
@@ -304,11 +309,17 @@ const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
 const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number) =>
   Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Upgrader", generation })
 
+const unlessHungUp = (hasHungUp: Effect.Effect<boolean>, { stop, upgrade }: upgraderMachine.Machine) =>
+  Effect.if(hasHungUp, {
+    onTrue: () => Effect.zipRight(Effect.logInfo("SIGHUP: the terminal is gone; stopping"), stop),
+    onFalse: () => upgrade
+  })
+
 /** Each delivery asks on its own, so that one which comes during an upgrade is refused and not kept for later. */
 const upgradeOn = Effect.fnUntraced(function*(
   env: Env["Type"],
   signal: NodeJS.Signals,
-  upgrade: Effect.Effect<Successor, UpgradeError>
+  upgrade: Effect.Effect<unknown, UpgradeError>
 ) {
   const deliveries = yield* env.signals(signal)
   const scope = yield* Effect.scope
