@@ -250,6 +250,36 @@ export const stopCheckingConnections = (server: net.Server): void => {
 
 export const isTlsServer = (server: net.Server): server is tls.Server => "setSecureContext" in server
 
+interface TlsServerInternals extends tls.TlsOptions {
+  readonly _contexts?: ReadonlyArray<unknown> | undefined
+}
+
+/** Whether the app has configured keys for session tickets, rather than left them to Node. */
+export const hasOwnTicketKeys = (server: tls.Server): boolean =>
+  (server as unknown as TlsServerInternals).ticketKeys !== undefined
+
+const crypto = () => process.getBuiltinModule("node:crypto")
+
+/**
+ * What a session stands on: it was begun under these settings and is resumed without another look at them. None if that
+ * cannot be seen: what contexts by name trust, and which authorities Node brings along. Where no client is asked for a
+ * certificate, nobody needs to know.
+ */
+export const sessionBasis = (server: tls.Server): Uint8Array | undefined => {
+  const { _contexts: contexts = [], ...settings } = server as unknown as TlsServerInternals
+  const { ca, ciphers, crl, maxVersion, minVersion, pfx, rejectUnauthorized, requestCert, secureOptions } = settings
+  const asks = requestCert === true
+  if (asks && (ca === undefined || contexts.length > 0 || bySymbol(server, "snicallback") !== undefined)) {
+    return undefined
+  }
+  const basis = [ciphers, minVersion, maxVersion, secureOptions, ...asks ? [rejectUnauthorized, ca, crl, pfx] : [asks]]
+  return crypto().createHash("sha256").update(JSON.stringify(basis)).digest()
+}
+
+/** The same keys for the same secret and the same basis. */
+export const ticketKeysFrom = (secret: Uint8Array, basis: Uint8Array): Buffer =>
+  crypto().createHmac("sha384", secret).update(basis).digest()
+
 /** The plain socket under a TLS socket. */
 export const plainSocketOf = (socket: net.Socket): net.Socket | undefined =>
   (socket as { readonly _parent?: net.Socket | null | undefined })._parent ?? undefined

@@ -100,10 +100,10 @@ export const make: (options: {
         if (server.listening) return yield* alreadyServing(entry.name)
         entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener))
         entry.server = server
-        tlsTickets.restore(server, entry.name, state)
         listener.attach(server)
         if (!active) return
         yield* listener.prepare
+        tlsTickets.restore(server, entry.name, state)
         const error = listener.listen()
         if (error !== undefined) return yield* error
       })
@@ -244,6 +244,8 @@ export const make: (options: {
 
     // In one turn of the event loop: if one address fails, nobody has been let in anywhere.
     const startAll = Effect.suspend((): Effect.Effect<void, ListenError> => {
+      // Now that the app has told its servers all that it has to tell before they accept.
+      for (const { name, server } of table.entries()) if (server !== undefined) tlsTickets.restore(server, name, state)
       const starts = [...listeners().map(({ listen }) => listen), ...bare().map(({ publish }) => publish)]
       for (const start of starts) {
         const error = start()

@@ -61,10 +61,10 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const { begun, settings } = given
   const { ancestry, env } = begun
   let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
-  const keys = yield* ticketKeys(env, settings.listen, ancestry.state)
+  const secrets = yield* ticketSecrets(env, settings.listen, ancestry.state)
   const { fds, upgrader } = yield* makeUpgradable(
     begun,
-    Effect.map(Effect.suspend(() => generation), (count) => new Map([...keys, ...workerRole.encodePool(count)]))
+    Effect.map(Effect.suspend(() => generation), (count) => new Map([...secrets, ...workerRole.encodePool(count)]))
   )
   const signals = yield* stopSignals.listen(env, settings.stopSignals)
   yield* signals.first.pipe(Effect.zipRight(upgrader.stop), Effect.interruptible, Effect.forkScoped)
@@ -75,7 +75,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
     ))
 
   let value = Option.none<string>()
-  const spawn = starter(begun, listeners, keys, () => value)
+  const spawn = starter(begun, listeners, secrets, () => value)
   const workers = yield* pool.make({
     ...settings,
     grace: begun.settings.stopTimeout,
@@ -133,15 +133,17 @@ const logOf = (event: PoolEvent): Effect.Effect<void> => {
 /** A primary that cannot start its pool ends as the worker has that did not come up. */
 const exitCodeOf = (error: ProcessStartError): number => Math.max(1, ExitStatus.toExitCode(statusOf(error)))
 
-/** Every worker has the same, or a client could resume its session only at the one that it began with. */
-const ticketKeys = (env: Env["Type"], listen: ReadonlyArray<Address>, state: State): Effect.Effect<State> =>
+/** Of every worker the same, or a client could resume its session only at the one that it began with. */
+const ticketSecrets = (env: Env["Type"], listen: ReadonlyArray<Address>, state: State): Effect.Effect<State> =>
   Effect.map(
     Effect.forEach(listen, (at) => {
       const name = tlsTickets.stateName(fdName.listener(at))
       const inherited = state.get(name)
       return Effect.map(
-        inherited === undefined ? env.randomBytes(tlsTickets.keysLength) : Effect.succeed(inherited),
-        (keys) => [name, keys] as const
+        inherited?.length === tlsTickets.secretLength
+          ? Effect.succeed(inherited)
+          : env.randomBytes(tlsTickets.secretLength),
+        (secret) => [name, secret] as const
       )
     }),
     (entries) => new Map(entries)
@@ -149,7 +151,7 @@ const ticketKeys = (env: Env["Type"], listen: ReadonlyArray<Address>, state: Sta
 
 /** Starts processes that inherit the sockets, unless they have no use for them. */
 const starter =
-  ({ env, settings }: Begun, listeners: ReadonlyArray<Shared>, keys: State, value: () => Option.Option<string>) =>
+  ({ env, settings }: Begun, listeners: ReadonlyArray<Shared>, secrets: State, value: () => Option.Option<string>) =>
   (name: string, index: number, bare = false): SlotSpec["start"] =>
   (how) =>
     Effect.gen(function*() {
@@ -161,7 +163,7 @@ const starter =
         environment: settings.environment,
         descriptors: descriptors.flat(),
         generation: how.generation,
-        state: new Map([...keys, ...workerRole.encode({ name, index, ...how }, value())]),
+        state: new Map([...secrets, ...workerRole.encode({ name, index, ...how }, value())]),
         control: true,
         stopTimeout: settings.stopTimeout
       })
