@@ -293,6 +293,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly findProgram: (query: ProgramQuery) => Effect.Effect<string, SpawnError>
   /** What to put before a command line whose process is to get a signal when this one dies; none where that cannot be. */
   readonly deathSignalPrefix: (signal: NodeJS.Signals) => Effect.Effect<Option.Option<ReadonlyArray<string>>>
+  /** Tells a service manager of the kind of systemd how this process does (`READY=1`); nothing where there is none. */
+  readonly tellServiceManager: (state: ReadonlyArray<string>) => Effect.Effect<void>
   readonly spawn: (request: SpawnRequest) => Effect.Effect<Process, SpawnError>
   /** Opens an inherited stream for reading. It does not keep this process alive. */
   readonly reader: (descriptor: number) => Effect.Effect<ByteReader, DescriptorError, Scope.Scope>

@@ -22,6 +22,7 @@ import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopRe
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
 import { queueConnections } from "./queue.ts"
+import { tellServiceManager } from "./serviceManager.ts"
 import * as sockets from "./sockets.ts"
 import { spawn } from "./spawn.ts"
 import { startCommand, startDirectory, started, startExecutable } from "./start.ts"
@@ -103,6 +104,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     signals,
     findProgram,
     deathSignalPrefix,
+    tellServiceManager,
     spawn,
     reader: streams.openReader,
     writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),

@@ -215,6 +215,7 @@ export const make = (
       ),
     findProgram: ({ name }) => Effect.succeed(name),
     deathSignalPrefix: () => Effect.succeedNone,
+    tellServiceManager: () => Effect.void,
     spawn: spawn(kernel, self, onStart),
     reader: (descriptor) =>
       Effect.acquireRelease(

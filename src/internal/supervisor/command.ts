@@ -17,6 +17,7 @@ import { firstNumber } from "../wire/layout.ts"
 import * as socketActivation from "../wire/listenFds.ts"
 import type { Settings } from "./options.ts"
 import { waitUntilReady } from "./readiness.ts"
+import * as serviceManager from "./serviceManager.ts"
 import type { Socket } from "./sockets.ts"
 
 export interface CommandOptions {
@@ -84,6 +85,8 @@ const leadingOf = (sockets: ReadonlyArray<Socket>, readiness: Readiness.Readines
 /** The first descriptor that `--ready-fd` and the like may name. */
 export const firstFree = (sockets: ReadonlyArray<Socket>): number => firstNumber + sockets.length
 
+const ofServiceManager: Variables = Object.fromEntries(serviceManager.variables.map((name) => [name, undefined]))
+
 const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number) {
   const { deathSignalPrefix, settings, sockets } = options
   const env = yield* Env
@@ -95,7 +98,7 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
   const line = [...deathSignalPrefix, program, ...args]
   return yield* ChildProcess.spawn({
     command: toCommand(sockets.length === 0 ? line : withListenPid(line, environment), directory),
-    environment: { ...changes, ...socketActivation.encode(sockets.map(({ name }) => name)) },
+    environment: { ...ofServiceManager, ...changes, ...socketActivation.encode(sockets.map(({ name }) => name)) },
     leading: leadingOf(sockets, settings.readiness),
     descriptors: sockets.flatMap(({ aliases, descriptor }) => aliases.slice(1).map((name) => ({ name, descriptor }))),
     capture: settings.capture,

@@ -13,6 +13,7 @@ import type { PoolError, ProcessStartError } from "../../PoolError.ts"
 import type { Supervisor } from "../../Supervisor.ts"
 import { samePress } from "../signals.ts"
 import * as terminal from "../terminal.ts"
+import * as serviceManager from "./serviceManager.ts"
 
 /** What a terminal sends, too, to everybody in its foreground. */
 const fromTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGQUIT", "SIGWINCH"]
@@ -48,6 +49,7 @@ export const launch = (
     const inForeground = Effect.map(env.terminalOf(env.pid), (terminal) => terminal === "foreground")
     const hadTerminal = (yield* env.terminalOf(env.pid)) !== "none"
     const { hasHungUp } = yield* terminal.watch(env)
+    const manager = yield* serviceManager.make(env)
     let stoppedAt: number | undefined
 
     const leave = Effect.logWarning("Leaving the command running, as --leave-running asks for").pipe(
@@ -64,7 +66,10 @@ export const launch = (
         if (stoppedAt === undefined) {
           stoppedAt = now
           yield* Effect.logInfo(`${signal}: stopping`)
-          yield* Effect.forkIn(Effect.intoDeferred(stop(byTerminal), end), scope)
+          // It need not know before the command does, but must not learn it too late.
+          const told = Effect.timeoutOption(Effect.interruptible(manager.stopping), "1 second")
+          const stopped = Effect.zipLeft(stop(byTerminal), told, { concurrent: true })
+          yield* Effect.forkIn(Effect.intoDeferred(stopped, end), scope)
         } else if (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress)) {
           yield* Effect.logWarning(`${signal} again: what has not ended gets SIGKILL`)
           yield* supervisor.hasten
@@ -75,9 +80,13 @@ export const launch = (
       if (stoppedAt !== undefined) return
       if (yield* hasHungUp) return yield* onStop("SIGHUP")
       yield* Effect.logInfo("SIGHUP: reloading")
+      yield* Effect.forkIn(manager.reloading, scope)
       yield* Effect.forkIn(
         Effect.catchAll(supervisor.reload, (error) =>
-          error._tag === "TerminatingError" ? Effect.void : Effect.logError(`The reload has failed. ${error.message}`)),
+          error._tag === "TerminatingError" ? Effect.void : Effect.logError(`The reload has failed. ${error.message}`))
+          .pipe(Effect.zipRight(Effect.suspend(() =>
+            stoppedAt === undefined ? manager.ready : Effect.void
+          ))),
         scope
       )
     })
@@ -91,17 +100,16 @@ export const launch = (
         yield* supervisor.signal(signal)
       })
 
+    yield* Effect.forkScoped(Effect.interruptible(manager.keepWatchdog))
     yield* forEachDelivery("SIGHUP", onReload)
     yield* forEachDelivery("SIGTERM", onStop("SIGTERM"))
     yield* forEachDelivery("SIGINT", onStop("SIGINT"))
     const more = hadTerminal ? [] : withoutTerminal
-    yield* Effect.forEach([...passedOn, ...more], (signal) =>
-      forEachDelivery(signal, passOn(signal)))
+    yield* Effect.forEach([...passedOn, ...more], (signal) => forEachDelivery(signal, passOn(signal)))
 
-    const untilEnd = Effect.zipRight(supervisor.start, supervisor.exit).pipe(
+    const untilEnd = Effect.zipRight(Effect.zipRight(supervisor.start, manager.ready), supervisor.exit).pipe(
       // Whoever stops it knows how it ends.
-      Effect.catchTag("TerminatingError", () =>
-        Effect.never)
+      Effect.catchTag("TerminatingError", () => Effect.never)
     )
     yield* Effect.forkScoped(Effect.flatMap(
       Effect.exit(untilEnd),
