@@ -347,6 +347,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly probe: Option.Option<(target: ProbeTarget) => Effect.Effect<ProbeOutcome>>
   /** Whether a descriptor is open. */
   readonly isOpen: (descriptor: number) => Effect.Effect<boolean>
+  /** Where this process, and nobody else, listens besides on these descriptors, as far as the system tells. */
+  readonly listensBesides: (descriptors: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Address>>
   /** Where an inherited socket is bound, if the system tells. */
   readonly addressOf: (descriptor: number) => Effect.Effect<Option.Option<Address>>
   /**

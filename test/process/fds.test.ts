@@ -10,6 +10,7 @@ import { ask, load } from "../kit/clients.ts"
 import { openDescriptors } from "../kit/descriptors.ts"
 import { deploy, directory, goodVersion } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
 import { isLinux } from "../kit/proc.ts"
 import type { Handle } from "../kit/processes.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
@@ -515,6 +516,17 @@ const udp: Effect.Effect<dgram.Socket, never, Scope.Scope> = Effect.acquireRelea
 )
 
 describe.runIf(isLinux)("what else is handed over", () => {
+  it.scopedLive("not a port that something has opened by itself, and the log names it", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const app = yield* startApp([{ host: "127.0.0.1", port: 0 }], { own: [port] })
+      const up = yield* app.up(1)
+      yield* upgrade(app, up.pid, 2)
+      yield* app.waitFor(new RegExp(`^LOG ${up.pid} WARN .*127.0.0.1:${port} .*Fds`))
+      assert.strictEqual(app.count(/WARN/), 1)
+      assert.strictEqual(app.count(new RegExp(`WARN .*:${up.port}\\b`)), 0)
+    }))
+
   it.scopedLive("UDP: no datagram is lost, and none is received before ready", () =>
     Effect.gen(function*() {
       const dir = yield* directory

@@ -130,6 +130,12 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
       )
       : Option.none(),
     isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
+    // Loaded when there is an upgrade.
+    listensBesides: (descriptors) =>
+      Effect.flatMap(
+        Effect.promise(() => import("./listening.ts")),
+        (module) => module.listensBesides(descriptors)
+      ),
     addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
     terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),
     isSocket: (file) =>

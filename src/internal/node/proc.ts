@@ -126,6 +126,24 @@ export const addressOf = (descriptor: number): Address | undefined => {
   return undefined
 }
 
+// __SO_ACCEPTCON
+const acceptsConnections = 0x10000
+
+/** Every socket of this machine, as far as this process sees it, that listens. */
+export const listeningSockets = (): ReadonlyArray<{ readonly inode: string; readonly address: Address }> => [
+  ...["/proc/self/net/tcp", "/proc/self/net/tcp6"].flatMap(listeningLines).flatMap((line) => {
+    const socket = parseTcp(line)
+    return socket === undefined
+      ? []
+      : [{ inode: socket.inode, address: { host: hostOf(socket.localAddress), port: socket.localPort } }]
+  }),
+  ...readOrEmpty("/proc/self/net/unix").split("\n").flatMap((line) => {
+    const [, , , flags = "", , , inode, ...path] = line.split(/\s+/)
+    const isOurs = inode !== undefined && path.length > 0 && (Number.parseInt(flags, 16) & acceptsConnections) !== 0
+    return isOurs ? [{ inode, address: { path: path.join(" ").replace(/^@/, "\0") } }] : []
+  })
+]
+
 const inodeOf = (descriptor: number): string | undefined => {
   try {
     return String(fs.fstatSync(descriptor).ino)

@@ -301,6 +301,7 @@ export const make = (
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
     probe: Option.some((target) => Effect.sync(() => probe(kernel, target))),
     isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),
+    listensBesides: () => Effect.succeed([]),
     addressOf: () => Effect.succeedNone,
     terminalOf: () => Effect.succeed("none"),
     isSocket: (path) => Effect.sync(() => [...kernel.sockets].some(({ key }) => key === path)),

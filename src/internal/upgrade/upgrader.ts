@@ -10,6 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import * as address from "../../Address.ts"
+import type { NamedDescriptor } from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import * as PidFile from "../../PidFile.ts"
@@ -156,6 +158,19 @@ const notAWorker = new ProtocolError({
 const afterTheFact = (effect: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.catchAllCause(effect, () => Effect.void)
 
+/** What a library has opened by itself, such as the port of an exporter, would be gone without a word. */
+const sayNotHandedOver = (env: Env["Type"], descriptors: ReadonlyArray<NamedDescriptor>) =>
+  Effect.flatMap(
+    env.listensBesides(descriptors.map(({ descriptor }) => descriptor)),
+    Effect.forEach((at) =>
+      Effect.logWarning(
+        `${
+          address.format(at)
+        } was not handed over, and the new process does not listen there: something has opened it ` +
+          "without Fds. Have it opened by Fds.listen, add the server by Fds.addListener, or let it share the port (reusePort)"
+      ), { discard: true })
+  )
+
 /** Starts a new process and undoes everything on this side if it does not take over. */
 const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, registry: Registry) =>
 (options: {
@@ -169,10 +184,11 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
     const generation = ancestry.generation + 1
     const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
     yield* registry.shareWithChild
+    const descriptors = yield* registry.descriptors
     const pid = yield* attempt({
       settings,
       generation,
-      descriptors: yield* registry.descriptors,
+      descriptors,
       lifelines: lifelines.flatMap(Option.toArray),
       state: yield* registry.state,
       onStart: (pid) => {
@@ -183,7 +199,10 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
         )
       }
     })
-    yield* afterTheFact(Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`))
+    yield* afterTheFact(Effect.zipRight(
+      Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`),
+      sayNotHandedOver(env, descriptors)
+    ))
     return { pid, generation }
   }).pipe(
     Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, hasStarted ? options.restore : Effect.void)),
