@@ -144,17 +144,20 @@ export interface BoundListener {
   readonly descriptor: () => Option.Option<number>
   /** Where it is bound, as the system tells. */
   readonly address: net.AddressInfo | string | null
+  /** Whether another process has had it before. Then it is at its path, and listens, already. */
+  readonly inherited: boolean
   /** Gives the socket to a server, which owns it from now on: `server.close()` closes it. */
   readonly attach: (server: net.Server) => void
-  /** Checks again, just before `listen`, that nobody else has come to listen at the same Unix path. */
+  /** Checks just before `publish` and `listen` that nobody else has come to listen at the same Unix path. */
   readonly prepare: Effect.Effect<void, ListenError>
-  /**
-   * Starts accepting on the server, once. Synchronous: what it accepts arrives in a later turn of the event loop, so a
-   * failure can be answered by closing it again before anybody was let in.
-   */
-  readonly listen: () => ListenError | undefined
-  /** Makes a Unix socket appear at its path. `listen` does it too; this is for a socket that others listen on. */
+  /** Makes a Unix socket appear at its path. */
   readonly publish: () => ListenError | undefined
+  /** Has the system queue connections, which nobody accepts before a later turn of the event loop. */
+  readonly listen: () => ListenError | undefined
+  /** Undoes `publish` and `listen` in the same turn of the event loop. What cannot be undone is closed. */
+  readonly retract: () => ListenError | undefined
+  /** Starts accepting on the server. The socket must listen: then this cannot fail. */
+  readonly accept: () => void
   readonly close: () => void
   /** Removes the Unix path, if it is still the one of this socket. */
   readonly unlink: Effect.Effect<void>
@@ -304,6 +307,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly write: (descriptor: number, bytes: Uint8Array) => Effect.Effect<boolean>
   /** Closes an inherited descriptor that nothing else owns. */
   readonly closeDescriptor: (descriptor: number) => Effect.Effect<void>
+  /** Looks up the host of an address, which may take any time. */
+  readonly resolve: <A extends Address>(address: A) => Effect.Effect<A, ListenError>
   readonly bind: (address: Address) => Effect.Effect<BoundListener, ListenError>
   /** Takes over an inherited listener. On failure the descriptor is closed. */
   readonly adopt: (address: Address, descriptor: number) => Effect.Effect<BoundListener, ListenError>
@@ -358,6 +363,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly terminalOf: (pid: number) => Effect.Effect<"foreground" | "background" | "none">
   /** Whether a Unix path is there and is a socket. */
   readonly isSocket: (path: string) => Effect.Effect<boolean>
+  /** Whether two paths lead to one file. */
+  readonly isSameFile: (one: string, other: string) => Effect.Effect<boolean>
   readonly files: Files
 }>() {}
 

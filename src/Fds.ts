@@ -3,7 +3,8 @@
  * inherited if the older process had it and made anew if not, and goes to the newer process at the next upgrade.
  *
  * A socket is found again by what the app asked for: its address as written (`localhost:8080` stays that, whatever it
- * resolves to). With port 0 the first process gets a free port and its successors keep it. Two sockets that ask for the
+ * resolves to). If no inherited socket has that name, one that is bound to the same address is the one: no host and `::`, a
+ * name and what it stands for, two paths to one file. With port 0 the first process gets a free port and its successors keep it. Two sockets that ask for the
  * same address need a `name` each.
  *
  * @since 0.1.0
@@ -29,7 +30,7 @@ export interface Listener {
   readonly address: net.AddressInfo | string | null
   /** Its descriptor, which stays the registry's to close; none once that has happened. */
   readonly descriptor: Effect.Effect<Option.Option<number>>
-  /** Lets a server accept on it: at once if this process is ready, else as soon as it is. */
+  /** Lets a server accept on it: at once if this process is ready, else as soon as it is. One server, which then owns it. */
   readonly serve: (server: net.Server) => Effect.Effect<void, ListenError, Scope.Scope>
 }
 

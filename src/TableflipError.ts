@@ -219,6 +219,7 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
  * - `PermissionDenied`: a privileged port, or a directory that may not be written
  * - `InvalidAddress`: the address makes no sense; `detail` says why
  * - `WrongDescriptor`: what was inherited for this address is not such a socket
+ * - `Closed`: the socket has been closed, by the end of its scope or by its server
  * - `Unknown`: anything else; see `cause`
  *
  * @since 0.1.0
@@ -232,6 +233,7 @@ export class ListenError extends Data.TaggedError("ListenError")<{
     | "PermissionDenied"
     | "InvalidAddress"
     | "WrongDescriptor"
+    | "Closed"
     | "Unknown"
   readonly address: string
   readonly detail: string

@@ -134,6 +134,51 @@ describe.runIf(isLinux)("a TCP listener", () => {
       yield* eventually("no more sockets", () => sockets(third.pid) === 3)
     }))
 
+  for (
+    const [what, before, after] of [
+      ["a name becomes its address", { host: "localhost" }, { host: "127.0.0.1" }],
+      ["an address becomes its name", { host: "127.0.0.1" }, { host: "localhost" }],
+      ["no host becomes ::", {}, { host: "::" }],
+      ["an address is written at length", { host: "::1" }, { host: "0:0:0:0:0:0:0:1" }],
+      ["it gets a name", { host: "127.0.0.1" }, { host: "127.0.0.1", name: "web" }]
+    ] as ReadonlyArray<readonly [string, object, object]>
+  ) {
+    it.scopedLive.runIf(hasIpv6 || !/::/.test(JSON.stringify([before, after])))(
+      `is the same under another spelling: ${what}`,
+      () =>
+        Effect.gen(function*() {
+          const port = yield* freePort
+          const program = path.join(yield* directory, "main.mjs")
+          yield* deploy(program, goodVersion())
+          const app = yield* start(program, { app: { listen: [{ port, ...before }] } })
+          const up = yield* app.up(1)
+          yield* deploy(program, changed(`options.listen = [${JSON.stringify({ port, ...after })}]`))
+          let next = yield* upgrade(app, up.pid, 2)
+          next = yield* upgrade(app, next.pid, 3)
+          assert.strictEqual(next.port, port)
+          assert.strictEqual(
+            (yield* ask({ host: JSON.stringify(before).includes("::1") ? "::1" : "127.0.0.1", port })).pid,
+            next.pid
+          )
+        })
+    )
+  }
+
+  it.scopedLive("cannot be had for other addresses while the older process has it, which it names", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const program = path.join(yield* directory, "main.mjs")
+      yield* deploy(program, goodVersion())
+      const app = yield* start(program, { app: { listen: [{ host: "localhost", port }] } })
+      const up = yield* app.up(1)
+      yield* deploy(program, changed(`options.listen = [{ host: "0.0.0.0", port: ${port} }]`))
+      yield* signal(up.pid, "SIGHUP")
+      yield* app.waitFor(
+        new RegExp(`^FAILED \\d+ ListenError AddressInUse .*the older process has this port as localhost:${port}`)
+      )
+      assert.strictEqual((yield* ask({ host: "localhost", port })).pid, up.pid)
+    }))
+
   it.scopedLive("cannot be claimed twice", () =>
     Effect.gen(function*() {
       const line = yield* refuses(
@@ -434,6 +479,24 @@ describe.runIf(isLinux)("a Unix socket", () => {
       yield* signal(up.pid, "SIGTERM")
       yield* onlyAlive(app, [])
       assert.deepStrictEqual(fs.readdirSync(dir), ["main.mjs"])
+    }))
+
+  it.scopedLive("is the same by another path", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      fs.mkdirSync(path.join(dir, "one"))
+      fs.symlinkSync("one", path.join(dir, "two"))
+      const at = path.join(dir, "two", "app.sock")
+      const program = path.join(dir, "main.mjs")
+      yield* deploy(program, goodVersion())
+      const app = yield* start(program, { app: { listen: [{ path: path.join(dir, "one", "app.sock") }] } })
+      const up = yield* app.up(1)
+      yield* deploy(program, changed(`options.listen = [{ path: ${JSON.stringify(at)} }]`))
+      const next = yield* upgrade(app, up.pid, 2)
+      assert.strictEqual((yield* ask(at)).pid, next.pid)
+      yield* signal(next.pid, "SIGTERM")
+      yield* onlyAlive(app, [])
+      assert.deepStrictEqual(fs.readdirSync(path.join(dir, "one")), [])
     }))
 
   it.scopedLive("that the new version does not ask for goes when the old one has gone", () =>

@@ -19,15 +19,18 @@ import { files } from "./files.ts"
 import { guardSockets } from "./guard.ts"
 import { endsWithThis } from "./init.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
+import * as packets from "./packets.ts"
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
 import { queueConnections } from "./queue.ts"
 import { tellServiceManager } from "./serviceManager.ts"
+import { resolve, resolvedPath } from "./socketAddress.ts"
 import * as sockets from "./sockets.ts"
 import { spawn } from "./spawn.ts"
 import { startCommand, startDirectory, started, startExecutable } from "./start.ts"
 import * as stopSignals from "./stopSignals.ts"
 import * as streams from "./streams.ts"
+import { isSameFile } from "./unixPath.ts"
 
 const unsupported: Option.Option<string> = process.platform === "win32"
   ? Option.some("Windows does not pass sockets to another process by descriptor")
@@ -110,15 +113,16 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),
     write: (descriptor, bytes) => Effect.sync(() => streams.write(descriptor, bytes)),
     closeDescriptor: (descriptor) => Effect.sync(() => streams.closeDescriptor(descriptor)),
-    bind: (address) => sockets.bind(sockets.resolved(address, directory)),
-    adopt: (address, descriptor) => sockets.adopt(sockets.resolved(address, directory), descriptor),
+    resolve,
+    bind: (address) => sockets.bind(resolvedPath(address, directory)),
+    adopt: (address, descriptor) => sockets.adopt(resolvedPath(address, directory), descriptor),
     queueConnections,
     guardSockets,
-    bindPacket: sockets.bindPacket,
-    adoptPacket: sockets.adoptPacket,
+    bindPacket: packets.bindPacket,
+    adoptPacket: packets.adoptPacket,
     borrowListener: sockets.borrowListener,
-    borrowPacket: sockets.borrowPacket,
-    adoptConnection: sockets.adoptConnection,
+    borrowPacket: packets.borrowPacket,
+    adoptConnection: packets.adoptConnection,
     connectionDescriptor,
     stopReading: (socket) => Effect.sync(() => stopReading(socket)),
     resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
@@ -140,6 +144,8 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),
     isSocket: (file) =>
       Effect.sync(() => fs.statSync(path.resolve(directory, file), { throwIfNoEntry: false })?.isSocket() === true),
+    isSameFile: (one, other) =>
+      Effect.sync(() => isSameFile(path.resolve(directory, one), path.resolve(directory, other))),
     files
   }
 })

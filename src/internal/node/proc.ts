@@ -35,7 +35,7 @@ export const isBlocking = (descriptor: number): boolean => {
   return flags !== undefined && (Number.parseInt(flags, 8) & O_NONBLOCK) === 0
 }
 
-interface TcpSocket {
+interface InetSocket {
   readonly localAddress: string
   readonly localPort: number
   readonly remotePort: number
@@ -43,7 +43,7 @@ interface TcpSocket {
   readonly inode: string
 }
 
-const parseTcp = (line: string): TcpSocket | undefined => {
+const parseInet = (line: string): InetSocket | undefined => {
   const [, local = "", remote = "", , , , , , , inode] = line.trim().split(/\s+/)
   const [localAddress, localPort] = local.split(":")
   const [, remotePort] = remote.split(":")
@@ -52,10 +52,15 @@ const parseTcp = (line: string): TcpSocket | undefined => {
     : { localAddress, localPort: Number.parseInt(localPort, 16), remotePort: Number.parseInt(remotePort, 16), inode }
 }
 
-const findTcp = (matches: (socket: TcpSocket) => boolean): TcpSocket | undefined => {
-  for (const file of ["/proc/self/net/tcp", "/proc/self/net/tcp6"]) {
-    for (const line of readOrEmpty(file).split("\n").slice(1)) {
-      const socket = line === "" ? undefined : parseTcp(line)
+const tables = { tcp: ["tcp", "tcp6"], udp: ["udp", "udp6"] } as const
+
+const find = (
+  protocol: keyof typeof tables,
+  matches: (socket: InetSocket) => boolean
+): InetSocket | undefined => {
+  for (const table of tables[protocol]) {
+    for (const line of readOrEmpty(`/proc/self/net/${table}`).split("\n").slice(1)) {
+      const socket = line === "" ? undefined : parseInet(line)
       if (socket !== undefined && matches(socket)) return socket
     }
   }
@@ -91,7 +96,7 @@ export const isListening = (descriptor: number): boolean => {
   const inode = inodeOf(descriptor)
   return inode !== undefined &&
     ["/proc/self/net/tcp", "/proc/self/net/tcp6"].some((file) =>
-      listeningLines(file).some((line) => parseTcp(line)?.inode === inode)
+      listeningLines(file).some((line) => parseInet(line)?.inode === inode)
     )
 }
 
@@ -114,11 +119,12 @@ const hostOf = (hex: string): string => {
   return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1)
 }
 
-/** Where a listening socket is bound. */
+/** Where a socket is bound. */
 export const addressOf = (descriptor: number): Address | undefined => {
   const inode = inodeOf(descriptor)
-  const tcp = findTcp((socket) => socket.inode === inode)
-  if (tcp !== undefined) return { host: hostOf(tcp.localAddress), port: tcp.localPort }
+  const isIt = (socket: InetSocket) => socket.inode === inode
+  const inet = find("tcp", isIt) ?? find("udp", isIt)
+  if (inet !== undefined) return { host: hostOf(inet.localAddress), port: inet.localPort }
   for (const line of readOrEmpty("/proc/self/net/unix").split("\n")) {
     const [, , , , , , found, ...path] = line.split(/\s+/)
     if (found === inode && path.length > 0) return { path: path.join(" ").replace(/^@/, "\0") }
@@ -132,7 +138,7 @@ const acceptsConnections = 0x10000
 /** Every socket of this machine, as far as this process sees it, that listens. */
 export const listeningSockets = (): ReadonlyArray<{ readonly inode: string; readonly address: Address }> => [
   ...["/proc/self/net/tcp", "/proc/self/net/tcp6"].flatMap(listeningLines).flatMap((line) => {
-    const socket = parseTcp(line)
+    const socket = parseInet(line)
     return socket === undefined
       ? []
       : [{ inode: socket.inode, address: { host: hostOf(socket.localAddress), port: socket.localPort } }]
@@ -187,8 +193,9 @@ export const accepterOf = (
   connection: { readonly localPort: number; readonly remotePort: number },
   pid: number
 ): "family" | "other" | "nobody" => {
-  const socket = findTcp(({ localPort, remotePort }) =>
-    localPort === connection.remotePort && remotePort === connection.localPort
+  const socket = find(
+    "tcp",
+    ({ localPort, remotePort }) => localPort === connection.remotePort && remotePort === connection.localPort
   )
   if (socket === undefined || socket.inode === "0") return "nobody"
   return familyHolds(pid, `socket:[${socket.inode}]`) ? "family" : "other"

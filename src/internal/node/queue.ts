@@ -13,7 +13,7 @@ import type { QueueingSocket } from "../../Env.ts"
 import { ListenError } from "../../TableflipError.ts"
 import * as internals from "./internals.ts"
 import * as nodeProc from "./proc.ts"
-import { listenError } from "./sockets.ts"
+import { listenError } from "./socketAddress.ts"
 
 /**
  * In Node, listening is accepting: libuv cannot do the one without the other. The sockets are shared between processes,

@@ -6,129 +6,121 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as dgram from "node:dgram"
-import * as dns from "node:dns"
-import * as net from "node:net"
-import * as path from "node:path"
-import * as util from "node:util"
+import type * as net from "node:net"
+import * as os from "node:os"
 import type { Address, PathAddress, PortAddress } from "../../Address.ts"
 import { format, isFile, isPath } from "../../Address.ts"
-import type { BoundListener, BoundPacket } from "../../Env.ts"
-import { DescriptorError, ListenError } from "../../TableflipError.ts"
+import type { BoundListener } from "../../Env.ts"
+import { ListenError } from "../../TableflipError.ts"
 import { fromResult } from "../seam.ts"
 import * as internals from "./internals.ts"
 import type { ServerHandle } from "./internals.ts"
+import { checkPort, listenError, lookup } from "./socketAddress.ts"
 import { closeDescriptor } from "./streams.ts"
-import { bindPath, fileIdentity, isAbstract, unlinkOwn, unpublished } from "./unixPath.ts"
+import { bindPath, fileIdentity, unlinkOwn, unpublished } from "./unixPath.ts"
 import type { FileIdentity } from "./unixPath.ts"
-
-const reasonOf = (code: string): ListenError["reason"] => {
-  switch (code) {
-    case "EADDRINUSE":
-      return "AddressInUse"
-    case "EADDRNOTAVAIL":
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return "AddressNotAvailable"
-    case "EACCES":
-    case "EPERM":
-    case "EROFS":
-      return "PermissionDenied"
-    case "ENOENT":
-    case "ENOTDIR":
-    case "ENAMETOOLONG":
-    case "EINVAL":
-      return "InvalidAddress"
-    default:
-      return "Unknown"
-  }
-}
-
-/** Relative paths start where this process was started: it may go elsewhere between two steps. */
-export const resolved = <A extends Address>(address: A, directory: string): A =>
-  isFile(address) && address.path !== "" ? { ...address, path: path.resolve(directory, address.path) } : address
-
-/** Turns a failed system call (an error number, or what Node made of one) into an error that names the address. */
-export const listenError = (address: Address, cause: unknown): ListenError => {
-  const code = typeof cause === "number"
-    ? util.getSystemErrorName(cause)
-    : String((cause as NodeJS.ErrnoException).code)
-  const detail = code === "EADDRINUSE"
-    ? "another process listens there (EADDRINUSE); stop it, or start this program by an upgrade of it"
-    : typeof cause === "number"
-    ? `the system says ${code}`
-    : cause instanceof Error
-    ? cause.message
-    : String(cause)
-  return new ListenError({ reason: reasonOf(code), address: format(address), detail, cause })
-}
 
 const fail = (address: Address, cause: unknown) => Either.left(listenError(address, cause))
 
-interface Listening {
-  /** An inherited Unix socket is at its path already. */
-  readonly inherited: boolean
+interface Bound {
   readonly handle: ServerHandle
-  readonly address: net.AddressInfo | string | null
   /** Makes a Unix socket appear at its path. */
   readonly publish: () => void
-  /** Removes what is there of a Unix socket until it is published. */
+  /** Takes it away from there again. */
+  readonly retract: () => void
+  /** Removes what is there of it until it is published. */
   readonly discard: () => void
-  readonly prepare: Effect.Effect<void, ListenError>
+}
+
+interface Listening extends Bound {
+  readonly inherited: boolean
+  readonly address: net.AddressInfo | string | null
+  /** Fails if somebody else listens there; what is bound, unless it is lost and has to be bound anew. */
+  readonly prepare: Effect.Effect<Option.Option<Bound>, ListenError>
+  /** The same socket once more, after it was closed. */
+  readonly bindAgain: () => Either.Either<Bound, ListenError>
 }
 
 const toBoundListener = (address: Address, listening: Listening): BoundListener => {
-  const { handle } = listening
+  const { inherited } = listening
+  let bound: Bound = listening
   const backlog = address.backlog ?? internals.defaultBacklog
-  const at = isPath(address) && !isAbstract(address.path) ? address.path : undefined
+  const at = isFile(address) ? address.path : undefined
   let server: net.Server | undefined
   let listens = false
-  let published = listening.inherited
+  let published = inherited
   let file: FileIdentity | undefined
   const rememberFile = () => {
     if (at !== undefined) file = fileIdentity(at)
   }
-  if (listening.inherited) rememberFile()
-  const publish = () => {
-    if (published) return undefined
-    try {
-      listening.publish()
-      rememberFile()
-      published = true
-      return undefined
-    } catch (cause) {
-      const error = listenError(address, cause)
-      return isPath(address) ? unpublished(error) : error
-    }
+  if (inherited) rememberFile()
+  const isOpen = () => Option.isSome(internals.descriptorOf(bound.handle))
+  const attach = (to: net.Server) => {
+    server = to
+    internals.attachHandle(to, bound.handle, isPath(address) ? address.path : undefined)
+  }
+  const replace = (by: Bound): undefined => {
+    if (isOpen()) bound.handle.close()
+    bound = by
+    if (server !== undefined) attach(server)
   }
   return {
-    descriptor: () => internals.descriptorOf(handle),
+    descriptor: () => internals.descriptorOf(bound.handle),
     address: listening.address,
-    attach: (to) => {
-      server = to
-      internals.attachHandle(to, handle, isPath(address) ? address.path : undefined)
+    inherited,
+    attach,
+    prepare: Effect.suspend(() =>
+      published ? Effect.void : Effect.map(listening.prepare, (anew) => Option.map(anew, replace))
+    ),
+    publish: () => {
+      if (published) return undefined
+      try {
+        bound.publish()
+        rememberFile()
+        published = true
+        return undefined
+      } catch (cause) {
+        const error = listenError(address, cause)
+        return isPath(address) ? unpublished(error) : error
+      }
     },
-    prepare: listening.prepare,
     listen: () => {
       if (listens) return undefined
-      const error = handle.listen(backlog)
-      if (error !== 0) return listenError(address, error)
-      listens = true
-      const unpublished = publish()
-      if (unpublished !== undefined) return unpublished
-      if (server !== undefined) internals.startAccepting(server, backlog)
-      return undefined
+      const error = bound.handle.listen(backlog)
+      listens = error === 0
+      return listens ? undefined : listenError(address, error)
     },
-    publish,
+    retract: () => {
+      try {
+        if (published && !inherited) bound.retract()
+        published = inherited
+        file = inherited ? file : undefined
+        if (!listens) return undefined
+        listens = false
+        bound.handle.close()
+        return Either.match(listening.bindAgain(), { onLeft: (error) => error, onRight: replace })
+      } catch (cause) {
+        bound.handle.close()
+        return listenError(address, cause)
+      }
+    },
+    accept: () => {
+      if (server !== undefined) internals.startAccepting(server, backlog)
+    },
     close: () => {
-      if (Option.isNone(internals.descriptorOf(handle))) return
-      if (server === undefined) handle.close()
+      if (!isOpen()) return
+      if (server === undefined) bound.handle.close()
       else internals.closeListener(server)
-      if (!published) listening.discard()
+      if (!published) bound.discard()
     },
     unlink: Effect.suspend(() => at !== undefined && file !== undefined ? unlinkOwn(at, file) : Effect.void)
   }
 }
+
+const nothing = () => {}
+
+/** Only what this process has bound by itself can be bound once more. */
+const onlyOnce = (address: Address) => () => fail(address, -os.constants.errno.EBADF)
 
 const bindPort = (address: PortAddress, ip: string): Either.Either<Listening, ListenError> => {
   const handle = internals.bindTcp(ip, address.port, address.ipv6Only === true)
@@ -142,30 +134,14 @@ const bindPort = (address: PortAddress, ip: string): Either.Either<Listening, Li
     inherited: false,
     handle,
     address: bound ?? null,
-    publish: () => {},
-    discard: () => {},
-    prepare: Effect.void
+    publish: nothing,
+    retract: nothing,
+    discard: nothing,
+    prepare: Effect.succeedNone,
+    // The port that was chosen for port 0 stays.
+    bindAgain: () => bindPort({ ...address, port: bound?.port ?? address.port }, ip)
   })
 }
-
-const lookup = (address: PortAddress, host: string): Effect.Effect<string, ListenError> =>
-  net.isIP(host) !== 0
-    ? Effect.succeed(host)
-    : Effect.async((resume) =>
-      dns.lookup(host, (cause, ip) =>
-        resume(cause === null ? Effect.succeed(ip) : Effect.fail(listenError(address, cause))))
-    )
-
-const checkPort = (address: PortAddress): Effect.Effect<void, ListenError> =>
-  Number.isInteger(address.port) && address.port >= 0 && address.port <= 65535
-    ? Effect.void
-    : Effect.fail(
-      new ListenError({
-        reason: "InvalidAddress",
-        address: format(address),
-        detail: "a port is a whole number from 0 to 65535"
-      })
-    )
 
 export const bind = (address: Address): Effect.Effect<BoundListener, ListenError> =>
   Effect.map(
@@ -182,11 +158,20 @@ const bindHost = Effect.fnUntraced(function*(address: PortAddress) {
   return yield* fromResult(noIpv6 ? bindPort(address, "0.0.0.0") : both)
 })
 
-const bindUnix = (address: PathAddress): Effect.Effect<Listening, ListenError> =>
-  Effect.map(
-    bindPath(address, (cause) => listenError(address, cause)),
-    (bound) => ({ ...bound, inherited: false, address: address.path })
-  )
+const bindUnix = (address: PathAddress): Effect.Effect<Listening, ListenError> => {
+  const bind = bindPath(address, (cause) => listenError(address, cause))
+  return Effect.map(bind, (bound) => ({
+    ...bound,
+    inherited: false,
+    address: address.path,
+    prepare: Effect.zipRight(
+      bound.checkFree,
+      // Its directory was replaced, and what is bound has no name any more.
+      Effect.suspend(() => bound.isThere() ? Effect.succeedNone : Effect.asSome(bind))
+    ),
+    bindAgain: onlyOnce(address)
+  }))
+}
 
 export const adopt = (address: Address, descriptor: number): Effect.Effect<BoundListener, ListenError> =>
   Effect.suspend(() => {
@@ -207,9 +192,11 @@ export const adopt = (address: Address, descriptor: number): Effect.Effect<Bound
         inherited: true,
         handle,
         address: isPath(address) ? address.path : bound as net.AddressInfo,
-        publish: () => {},
-        discard: () => {},
-        prepare: Effect.void
+        publish: nothing,
+        retract: nothing,
+        discard: nothing,
+        prepare: Effect.succeedNone,
+        bindAgain: onlyOnce(address)
       })
     )
   })
@@ -218,76 +205,13 @@ export const adopt = (address: Address, descriptor: number): Effect.Effect<Bound
 export const borrowListener = (server: net.Server): BoundListener => ({
   descriptor: () => internals.descriptorOf(internals.serverHandle(server)),
   address: server.address(),
-  attach: () => {},
+  inherited: true,
+  attach: nothing,
   prepare: Effect.void,
-  listen: () => undefined,
   publish: () => undefined,
-  close: () => {},
+  listen: () => undefined,
+  retract: () => undefined,
+  accept: nothing,
+  close: nothing,
   unlink: Effect.void
 })
-
-const packetOf = (socket: dgram.Socket): BoundPacket => ({
-  socket,
-  descriptor: () => internals.descriptorOf(internals.datagramHandle(socket)),
-  start: () => void internals.datagramHandle(socket)?.recvStart()
-})
-
-export const borrowPacket = (socket: dgram.Socket): BoundPacket => ({ ...packetOf(socket), start: () => {} })
-
-const openPacket = (
-  address: PortAddress,
-  bindSocket: (socket: dgram.Socket) => void
-): Effect.Effect<BoundPacket, ListenError> =>
-  Effect.async((resume) => {
-    const type = address.host !== undefined && net.isIPv6(address.host) ? "udp6" : "udp4"
-    const socket = dgram.createSocket({ type, ipv6Only: address.ipv6Only === true })
-    const failed = (cause: unknown) => {
-      socket.close()
-      resume(Effect.fail(listenError(address, cause)))
-    }
-    socket.once("error", failed)
-    // Node starts receiving as it binds. Stopped in the same turn, before any datagram can have been taken.
-    socket.once("listening", () => {
-      internals.datagramHandle(socket)?.recvStop()
-      socket.off("error", failed)
-      resume(Effect.succeed(packetOf(socket)))
-    })
-    try {
-      bindSocket(socket)
-    } catch (cause) {
-      failed(cause)
-    }
-  })
-
-export const bindPacket = (address: PortAddress): Effect.Effect<BoundPacket, ListenError> =>
-  Effect.zipRight(
-    checkPort(address),
-    openPacket(address, (socket) => socket.bind({ port: address.port, address: address.host }))
-  )
-
-export const adoptPacket = (address: PortAddress, descriptor: number): Effect.Effect<BoundPacket, ListenError> =>
-  openPacket(address, (socket) => socket.bind({ fd: descriptor })).pipe(
-    Effect.mapError((error) =>
-      new ListenError({
-        reason: "WrongDescriptor",
-        address: format(address),
-        detail: `the inherited descriptor ${descriptor} is not a UDP socket`,
-        cause: error.cause
-      })
-    ),
-    Effect.tapError(() => Effect.sync(() => closeDescriptor(descriptor)))
-  )
-
-export const adoptConnection = (name: string, descriptor: number): Effect.Effect<net.Socket, DescriptorError> =>
-  Effect.try({
-    try: () => internals.openConnection(descriptor),
-    catch: (cause) => {
-      closeDescriptor(descriptor)
-      return new DescriptorError({
-        reason: "WrongType",
-        name,
-        detail: `the inherited descriptor ${descriptor} is not a connection`,
-        cause
-      })
-    }
-  })

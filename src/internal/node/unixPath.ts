@@ -30,7 +30,12 @@ interface BoundPath {
   readonly publish: () => void
   /** Removes what is there until it is published. */
   readonly discard: () => void
-  readonly prepare: Effect.Effect<void, ListenError>
+  /** Takes it away from its path again. */
+  readonly retract: () => void
+  /** Fails if somebody else listens at the path. */
+  readonly checkFree: Effect.Effect<void, ListenError>
+  /** Whether what is bound still has its name. */
+  readonly isThere: () => boolean
 }
 
 type ToListenError = (cause: unknown) => ListenError
@@ -56,8 +61,8 @@ export const bindPath = (
       return yield* invalid(address, `the path is too long; ${longestPath} bytes is what the system takes`)
     }
     if (isAbstract(address.path)) return yield* bindAbstract(address, toListenError)
-    const prepare = checkFree(address, toListenError)
-    yield* prepare
+    const isFree = checkFree(address, toListenError)
+    yield* isFree
     const handle = internals.bindPipe(reach(temporary))
     if (typeof handle === "number") {
       // libuv says EACCES for it, which sends people to look at permissions.
@@ -71,9 +76,14 @@ export const bindPath = (
         Effect.tapError(() => Effect.sync(() => handle.close()))
       )
     }
+    const file = fileIdentity(temporary)
     return {
       handle,
-      prepare,
+      checkFree: isFree,
+      isThere: () => isSame(fileIdentity(temporary), file),
+      retract: () => {
+        if (isSame(fileIdentity(address.path), file)) fs.renameSync(address.path, temporary)
+      },
       publish: () => fs.renameSync(temporary, address.path),
       // libuv removes what it has bound when it closes it, but not from another directory.
       discard: () => void Either.try(() => fs.unlinkSync(temporary))
@@ -131,12 +141,21 @@ const setMode = (
     catch: toListenError
   }).pipe(Effect.flatMap((problem) => problem === undefined ? Effect.void : invalid(address, problem)))
 
+const nothing = () => {}
+
 const bindAbstract = (address: PathAddress, toListenError: ToListenError): Effect.Effect<BoundPath, ListenError> => {
   if (process.platform !== "linux") return invalid(address, "abstract sockets exist on Linux only")
   const handle = internals.bindPipe(address.path)
   return typeof handle === "number"
     ? Effect.fail(toListenError(handle))
-    : Effect.succeed({ handle, prepare: Effect.void, publish: () => {}, discard: () => {} })
+    : Effect.succeed({
+      handle,
+      publish: nothing,
+      retract: nothing,
+      discard: nothing,
+      checkFree: Effect.void,
+      isThere: () => true
+    })
 }
 
 /** A socket that nobody answers at is the leftover of a dead process; one that answers, or another file, is not ours. */
@@ -169,9 +188,15 @@ export interface FileIdentity {
 export const fileIdentity = (socketPath: string): FileIdentity | undefined =>
   fs.lstatSync(socketPath, { throwIfNoEntry: false })
 
+const isSame = (one: FileIdentity | undefined, other: FileIdentity | undefined): boolean =>
+  one !== undefined && one.ino === other?.ino && one.dev === other.dev
+
 /** Removes the path only while it is still the file that it was when this process began to serve it. */
 export const unlinkOwn = (socketPath: string, own: FileIdentity): Effect.Effect<void> =>
   Effect.ignore(Effect.try(() => {
-    const current = fileIdentity(socketPath)
-    if (current?.ino === own.ino && current.dev === own.dev) fs.unlinkSync(socketPath)
+    if (isSame(fileIdentity(socketPath), own)) fs.unlinkSync(socketPath)
   }))
+
+/** Whether two paths lead to one file. */
+export const isSameFile = (one: string, other: string): boolean =>
+  isSame(fs.statSync(one, { throwIfNoEntry: false }), fs.statSync(other, { throwIfNoEntry: false }))

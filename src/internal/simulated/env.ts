@@ -35,7 +35,8 @@ const listenerOf = (
   process: SimulatedProcess,
   address: Address,
   socket: Socket,
-  descriptor: number
+  descriptor: number,
+  inherited: boolean
 ): BoundListener => {
   const bound = isPath(address)
     ? address.path
@@ -44,19 +45,21 @@ const listenerOf = (
   return {
     descriptor: () => process.descriptors.get(descriptor) === socket ? Option.some(descriptor) : Option.none(),
     address: bound,
+    inherited,
     attach: (to) => {
       server = Object.assign(to, { address: () => bound })
     },
     prepare: Effect.void,
-    listen: () => {
+    publish: () => undefined,
+    listen: () => undefined,
+    retract: () => undefined,
+    accept: () => {
       if (server !== undefined && !socket.accepting.has(process.pid)) {
         socket.accepting.add(process.pid)
         const listening = server
         setImmediate(() => listening.emit("listening"))
       }
-      return undefined
     },
-    publish: () => undefined,
     close: () => kernelOf.close(kernel, process, descriptor),
     unlink: Effect.void
   }
@@ -240,6 +243,7 @@ export const make = (
         return open?._tag === "WriteEnd" && open.pipe.read && offerUnsafe(open.pipe.bytes, bytes)
       }),
     closeDescriptor: (descriptor) => Effect.sync(() => kernelOf.close(kernel, self, descriptor)),
+    resolve: Effect.succeed,
     bind: (address) =>
       Effect.suspend(() => {
         if (isInUse(kernel, address)) {
@@ -250,13 +254,13 @@ export const make = (
           })
         }
         const socket = makeSocket(kernel, address)
-        return Effect.succeed(listenerOf(kernel, self, address, socket, kernelOf.allocate(self, socket)))
+        return Effect.succeed(listenerOf(kernel, self, address, socket, kernelOf.allocate(self, socket), false))
       }),
     adopt: (address, descriptor) =>
       Effect.suspend(() => {
         const open = self.descriptors.get(descriptor)
         return open?._tag === "Socket"
-          ? Effect.succeed(listenerOf(kernel, self, address, open, descriptor))
+          ? Effect.succeed(listenerOf(kernel, self, address, open, descriptor, true))
           : new ListenError({
             reason: "WrongDescriptor",
             address: format(address),
@@ -273,10 +277,13 @@ export const make = (
       return {
         descriptor: () => Option.some(descriptor),
         address: server.address(),
+        inherited: true,
         attach: () => {},
         prepare: Effect.void,
-        listen: () => undefined,
         publish: () => undefined,
+        listen: () => undefined,
+        retract: () => undefined,
+        accept: () => {},
         close: () => {},
         unlink: Effect.void
       }
@@ -305,6 +312,7 @@ export const make = (
     addressOf: () => Effect.succeedNone,
     terminalOf: () => Effect.succeed("none"),
     isSocket: (path) => Effect.sync(() => [...kernel.sockets].some(({ key }) => key === path)),
+    isSameFile: (one, other) => Effect.succeed(one === other),
     files: {
       read: (path) => Effect.sync(() => Option.fromNullable(kernel.files.get(path))),
       readWhole: (path) =>

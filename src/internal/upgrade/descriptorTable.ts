@@ -30,22 +30,28 @@ export interface Entry {
   readonly start?: () => void
 }
 
+/** Lets what must be interruptible be as interruptible as its caller. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 export interface DescriptorTable {
-  /** Whether there is an inherited descriptor of this name that nobody has taken. */
-  readonly isInherited: (name: FdName) => boolean
   /** Removes an inherited descriptor and makes the caller its owner. */
   readonly takeInherited: (name: FdName) => Option.Option<number>
+  /** What was inherited and nobody has asked for yet. */
+  readonly unclaimed: () => ReadonlyArray<NamedDescriptor>
   /** Removes all inherited descriptors and makes the caller their owner. */
   readonly takeAllInherited: () => ReadonlyArray<NamedDescriptor>
   /** Whether a name is in use. One whose descriptor has been closed is free again. */
   readonly isTaken: (name: FdName) => boolean
   /** What is in use and open. */
   readonly entries: () => ReadonlyArray<Entry>
-  /** Takes a name, opens what belongs to it, and gives both back when the scope closes. */
+  /**
+   * Takes a name, opens what belongs to it, and gives both back when the scope closes. What may take any time while it is
+   * opened is for `restore`.
+   */
   readonly claim: <A, E>(options: {
     readonly name: FdName
     readonly onTaken: () => E
-    readonly open: Effect.Effect<A, E>
+    readonly open: (restore: Restore) => Effect.Effect<A, E>
     readonly toEntry: (opened: A) => Entry
     readonly close: (opened: A) => Effect.Effect<void>
   }) => Effect.Effect<readonly [opened: A, entry: Entry], E, Scope.Scope>
@@ -65,12 +71,12 @@ export const make = (inherited: ReadonlyArray<NamedDescriptor>): DescriptorTable
   }
 
   return {
-    isInherited: (name) => unclaimed.has(keyOf(name)),
     takeInherited: (name) => {
       const item = unclaimed.get(keyOf(name))
       unclaimed.delete(keyOf(name))
       return Option.fromNullable(item?.descriptor)
     },
+    unclaimed: () => [...unclaimed.values()],
     takeAllInherited: () => {
       const items = [...unclaimed.values()]
       unclaimed.clear()
@@ -80,23 +86,29 @@ export const make = (inherited: ReadonlyArray<NamedDescriptor>): DescriptorTable
     entries: () => [...used.values()].filter((entry) => Option.isSome(entry.descriptor())),
     claim: ({ close, name, onTaken, open, toEntry }) => {
       const key = keyOf(name)
-      const opened = Effect.suspend(() => {
-        if (isTaken(name)) return Effect.fail(onTaken())
-        opening.add(key)
-        return open.pipe(
-          Effect.map((opened) => {
-            const entry = toEntry(opened)
-            used.set(key, entry)
-            return [opened, entry] as const
-          }),
-          Effect.ensuring(Effect.sync(() => opening.delete(key)))
-        )
-      })
-      return Effect.acquireRelease(opened, ([opened, entry]) =>
+      return Effect.uninterruptibleMask((restore) =>
         Effect.suspend(() => {
-          if (used.get(key) === entry) used.delete(key)
-          return close(opened)
-        }))
+          if (isTaken(name)) return Effect.fail(onTaken())
+          opening.add(key)
+          return open(restore).pipe(
+            Effect.map((opened) => {
+              const entry = toEntry(opened)
+              used.set(key, entry)
+              return [opened, entry] as const
+            }),
+            Effect.ensuring(Effect.sync(() => opening.delete(key)))
+          )
+        }).pipe(
+          Effect.tap(([opened, entry]) =>
+            Effect.addFinalizer(() =>
+              Effect.suspend(() => {
+                if (used.get(key) === entry) used.delete(key)
+                return close(opened)
+              })
+            )
+          )
+        )
+      )
     }
   }
 }

@@ -1,0 +1,81 @@
+/**
+ * UDP sockets that receive nothing before they are told to, and connections that are read by nobody before the app.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as dgram from "node:dgram"
+import * as net from "node:net"
+import type { PortAddress } from "../../Address.ts"
+import { format } from "../../Address.ts"
+import type { BoundPacket } from "../../Env.ts"
+import { DescriptorError, ListenError } from "../../TableflipError.ts"
+import * as internals from "./internals.ts"
+import { checkPort, listenError } from "./socketAddress.ts"
+import { closeDescriptor } from "./streams.ts"
+
+const packetOf = (socket: dgram.Socket): BoundPacket => ({
+  socket,
+  descriptor: () => internals.descriptorOf(internals.datagramHandle(socket)),
+  start: () => void internals.datagramHandle(socket)?.recvStart()
+})
+
+export const borrowPacket = (socket: dgram.Socket): BoundPacket => ({ ...packetOf(socket), start: () => {} })
+
+const openPacket = (
+  address: PortAddress,
+  bindSocket: (socket: dgram.Socket) => void
+): Effect.Effect<BoundPacket, ListenError> =>
+  Effect.async((resume) => {
+    const type = address.host !== undefined && net.isIPv6(address.host) ? "udp6" : "udp4"
+    const socket = dgram.createSocket({ type, ipv6Only: address.ipv6Only === true })
+    const failed = (cause: unknown) => {
+      socket.close()
+      resume(Effect.fail(listenError(address, cause)))
+    }
+    socket.once("error", failed)
+    // Node starts receiving as it binds. Stopped in the same turn, before any datagram can have been taken.
+    socket.once("listening", () => {
+      internals.datagramHandle(socket)?.recvStop()
+      socket.off("error", failed)
+      resume(Effect.succeed(packetOf(socket)))
+    })
+    try {
+      bindSocket(socket)
+    } catch (cause) {
+      failed(cause)
+    }
+  })
+
+export const bindPacket = (address: PortAddress): Effect.Effect<BoundPacket, ListenError> =>
+  Effect.zipRight(
+    checkPort(address),
+    openPacket(address, (socket) => socket.bind({ port: address.port, address: address.host }))
+  )
+
+export const adoptPacket = (address: PortAddress, descriptor: number): Effect.Effect<BoundPacket, ListenError> =>
+  openPacket(address, (socket) => socket.bind({ fd: descriptor })).pipe(
+    Effect.mapError((error) =>
+      new ListenError({
+        reason: "WrongDescriptor",
+        address: format(address),
+        detail: `the inherited descriptor ${descriptor} is not a UDP socket`,
+        cause: error.cause
+      })
+    ),
+    Effect.tapError(() => Effect.sync(() => closeDescriptor(descriptor)))
+  )
+
+export const adoptConnection = (name: string, descriptor: number): Effect.Effect<net.Socket, DescriptorError> =>
+  Effect.try({
+    try: () => internals.openConnection(descriptor),
+    catch: (cause) => {
+      closeDescriptor(descriptor)
+      return new DescriptorError({
+        reason: "WrongType",
+        name,
+        detail: `the inherited descriptor ${descriptor} is not a connection`,
+        cause
+      })
+    }
+  })

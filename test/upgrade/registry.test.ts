@@ -1,0 +1,155 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import dns from "node:dns"
+import * as fs from "node:fs"
+import { syncBuiltinESMExports } from "node:module"
+import * as net from "node:net"
+import * as path from "node:path"
+import { vi } from "vitest"
+import type { NamedDescriptor } from "../../src/ChildProcess.ts"
+import { Env, layer as layerEnv } from "../../src/Env.ts"
+import type { Draining } from "../../src/internal/upgrade/drainAll.ts"
+import * as registryOf from "../../src/internal/upgrade/registry.ts"
+import { directory } from "../kit/files.ts"
+import { isLinux } from "../kit/proc.ts"
+
+const host = "127.0.0.1"
+
+/** What is followed is let go without a drain. */
+const draining: Draining = {
+  follow: () => Effect.succeed(Effect.void),
+  followPacket: () => Effect.void,
+  onDrain: () => Effect.void,
+  drain: () => Effect.succeed({ duration: Duration.zero, servers: [] })
+}
+
+const makeRegistry = (inherited: ReadonlyArray<NamedDescriptor> = []) =>
+  Effect.flatMap(
+    Env,
+    (env) => registryOf.make({ env, inherited, state: new Map(), hasParent: inherited.length > 0, draining })
+  )
+
+const echo = (word: string) => net.createServer((socket) => socket.end(word))
+
+/** What a server says first, or the error's code. */
+const ask = (to: net.NetConnectOpts): Effect.Effect<string> =>
+  Effect.async((resume) => {
+    let said = ""
+    const socket = net.connect(to)
+    socket.on("data", (bytes) => said += bytes.toString())
+    socket.on("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code ?? "?")))
+    socket.on("end", () => resume(Effect.succeed(said)))
+  })
+
+const portOf = (bound: net.AddressInfo | string | null) => (bound as net.AddressInfo).port
+
+/** Binds without listening: another one that listens there first makes listening fail. */
+const occupy = (port: number) =>
+  Effect.acquireRelease(
+    Effect.async<net.Server>((resume) => {
+      const server = echo("other")
+      server.listen({ port, host }, () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+  )
+
+describe.runIf(isLinux)("a start that fails", () => {
+  it.scopedLive("can be tried again when a directory was missing, and serves then", () =>
+    Effect.gen(function*() {
+      const folder = path.join(yield* directory, "run")
+      fs.mkdirSync(folder)
+      const registry = yield* makeRegistry()
+      const port = portOf(yield* registry.service.listen(echo("tcp"), { host, port: 0 }))
+      yield* registry.service.listen(echo("first"), { path: path.join(path.dirname(folder), "first.sock") })
+      yield* registry.service.listen(echo("unix"), { path: path.join(folder, "app.sock") })
+      fs.rmSync(folder, { recursive: true })
+      for (let time = 0; time < 2; time++) {
+        assert.strictEqual((yield* Effect.flip(registry.activate)).reason, "InvalidAddress")
+        assert.strictEqual(yield* ask({ host, port }), "ECONNREFUSED")
+        assert.deepStrictEqual(fs.readdirSync(path.dirname(folder)).filter((name) => !name.startsWith(".")), [])
+      }
+      fs.mkdirSync(folder)
+      yield* registry.activate
+      assert.strictEqual(yield* ask({ host, port }), "tcp")
+      assert.strictEqual(yield* ask({ path: path.join(folder, "app.sock") }), "unix")
+      assert.strictEqual(yield* ask({ path: path.join(path.dirname(folder), "first.sock") }), "first")
+    }).pipe(Effect.provide(layerEnv)))
+
+  it.scopedLive("can be tried again when a port was taken, and serves then", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const registry = yield* makeRegistry()
+      const first = portOf(yield* registry.service.listen(echo("first"), { host, port: 0, name: "first" }))
+      const second = portOf(yield* registry.service.listen(echo("second"), { host, port: 0, name: "second" }))
+      yield* registry.service.listen(echo("unix"), { path: path.join(folder, "app.sock") })
+      const other = yield* Scope.make()
+      yield* Scope.extend(occupy(second), other)
+      for (let time = 0; time < 2; time++) {
+        assert.strictEqual((yield* Effect.flip(registry.activate)).reason, "AddressInUse")
+        assert.strictEqual(yield* ask({ host, port: first }), "ECONNREFUSED")
+        assert.isFalse(fs.existsSync(path.join(folder, "app.sock")))
+      }
+      yield* Scope.close(other, Exit.void)
+      yield* registry.activate
+      assert.strictEqual(yield* ask({ host, port: first }), "first")
+      assert.strictEqual(yield* ask({ host, port: second }), "second")
+      assert.strictEqual(yield* ask({ path: path.join(folder, "app.sock") }), "unix")
+    }).pipe(Effect.provide(layerEnv)))
+})
+
+describe.runIf(isLinux)("a listener", () => {
+  it.scopedLive("has one server, before and after this process is ready", () =>
+    Effect.gen(function*() {
+      const registry = yield* makeRegistry()
+      const early = yield* registry.service.listener({ host, port: 0, name: "early" })
+      const late = yield* registry.service.listener({ host, port: 0, name: "late" })
+      yield* early.serve(echo("early"))
+      assert.strictEqual((yield* Effect.flip(early.serve(echo("second")))).reason, "AlreadyClaimed")
+      yield* registry.activate
+      yield* late.serve(echo("late"))
+      for (const listener of [early, late]) {
+        assert.strictEqual((yield* Effect.flip(listener.serve(echo("second")))).reason, "AlreadyClaimed")
+      }
+      assert.strictEqual(yield* ask({ host, port: portOf(early.address) }), "early")
+      assert.strictEqual(yield* ask({ host, port: portOf(late.address) }), "late")
+    }).pipe(Effect.provide(layerEnv)))
+
+  it.scopedLive("that is closed serves nobody, and says so", () =>
+    Effect.gen(function*() {
+      const registry = yield* makeRegistry()
+      const scope = yield* Scope.make()
+      const released = yield* Scope.extend(registry.service.listener({ host, port: 0, name: "released" }), scope)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Effect.flip(released.serve(echo("never")))).reason, "Closed")
+      const given = yield* registry.service.listener({ host, port: 0, name: "given" })
+      const server = echo("first")
+      yield* given.serve(server)
+      server.close()
+      assert.strictEqual((yield* Effect.flip(given.serve(echo("never")))).reason, "Closed")
+    }).pipe(Effect.provide(layerEnv)))
+
+  it.live("can be given up while the name of its host is looked up", () =>
+    Effect.gen(function*() {
+      const registry = yield* makeRegistry()
+      const lookup = vi.spyOn(dns, "lookup").mockImplementation((() => {}) as never)
+      syncBuiltinESMExports()
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          lookup.mockRestore()
+          syncBuiltinESMExports()
+        })
+      )
+      const { listener, packet } = registry.service
+      const address = { host: "slow.test", port: 0 }
+      for (const claim of [Effect.asVoid(listener(address)), Effect.asVoid(packet(address))]) {
+        const fiber = yield* Effect.fork(claim)
+        yield* Effect.repeat(Effect.yieldNow(), { until: () => lookup.mock.calls.length > 0 })
+        lookup.mockClear()
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+      }
+    }).pipe(Effect.scoped, Effect.provide(layerEnv), Effect.timeout("5 seconds")))
+})
