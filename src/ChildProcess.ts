@@ -42,6 +42,8 @@ export interface Options {
   readonly command?: Command | undefined
   /** What to add to the environment of the child, or with `undefined` to remove from it. */
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined
+  /** What that adds to: the environment of this process as it is now, by default, or as this process was started. */
+  readonly baseEnvironment?: "current" | "start" | undefined
   readonly descriptors?: ReadonlyArray<NamedDescriptor> | undefined
   /**
    * Descriptors at 3, 4, … for readers of other protocols, such as LISTEN_FDS. One that has a name is handed over under
@@ -176,7 +178,8 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         control: controlFor(true),
         supervisor: controlFor("supervised")
       })
-      const environment = childEnvironment(yield* env.variables, {
+      const base = options.baseEnvironment === "start" ? env.startVariables : env.variables
+      const environment = childEnvironment(yield* base, {
         PWD: command.directory,
         ...options.environment,
         ...handOff

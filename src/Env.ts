@@ -270,6 +270,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly executable: string
   /** The command that starts this process again in the way it was started. */
   readonly start: Effect.Effect<Command, SpawnError>
+  /** The environment in which this process was started, whatever it has changed since. */
+  readonly startVariables: Effect.Effect<Readonly<Record<string, string | undefined>>>
   /** The environment of this process at this moment. */
   readonly variables: Effect.Effect<Readonly<Record<string, string | undefined>>>
   /** Removes variables, so that the app's own children do not see them. */

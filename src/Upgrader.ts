@@ -88,6 +88,12 @@ export interface Options {
   readonly command?: CommandOptions | undefined
   /** What to add to the environment of the new process, or with `undefined` to remove from it. */
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined
+  /**
+   * What that adds to. By default the environment in which this process was started (`"start"`): what the app has read from
+   * a file, removed or changed since, the new process reads, removes or changes anew. With `"current"` it gets what the
+   * environment of this process has become.
+   */
+  readonly baseEnvironment?: "current" | "start" | undefined
 }
 
 /**

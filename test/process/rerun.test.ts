@@ -92,6 +92,50 @@ describe.runIf(isLinux)("starting again", () => {
       assert.include(first?.execArgv ?? [], "--max-old-space-size=333")
     }))
 
+  /** What a program does to its environment, and what it finds there. */
+  const changing = `import fs from "node:fs"
+    process.loadEnvFile("late.env")
+    process.env.GROWS = (process.env.GROWS ?? "") + "x"
+    delete process.env.GIVEN
+    const { EARLY, LATE, GROWS, REMOVED = "none" } = process.env
+    fs.writeSync(1, ["ENV", EARLY, LATE, REMOVED, GROWS].join(" ") + "\\n")
+    await import(${JSON.stringify(app)})`
+
+  const changed = (base: string | undefined) =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      yield* deploy(path.join(dir, "main.mjs"), changing)
+      fs.writeFileSync(path.join(dir, "early.env"), "EARLY=1\nREMOVED=secret\n")
+      fs.writeFileSync(path.join(dir, "late.env"), "LATE=1\n")
+      const handle = yield* start("./main.mjs", {
+        cwd: dir,
+        app: { upgrader: { baseEnvironment: base } },
+        nodeFlags: ["--env-file", "early.env"],
+        env: { GIVEN: "1" }
+      })
+      yield* handle.up(1)
+      fs.writeFileSync(path.join(dir, "early.env"), "EARLY=2\n")
+      fs.writeFileSync(path.join(dir, "late.env"), "LATE=2\n")
+      yield* upgrade(handle, 2)
+      yield* upgrade(handle, 3)
+      return handle.lines().filter((line) => line.startsWith("ENV "))
+    })
+
+  it.scopedLive("has the environment of the start, so that files of variables are read anew and nothing grows", () =>
+    Effect.gen(function*() {
+      const again = "ENV 2 2 none x"
+      assert.deepStrictEqual(yield* changed(undefined), ["ENV 1 1 secret x", again, again])
+    }))
+
+  it.scopedLive("has the environment of the older process, if that is asked for", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* changed("current"), [
+        "ENV 1 1 secret x",
+        "ENV 1 1 secret xx",
+        "ENV 1 1 secret xxx"
+      ])
+    }))
+
   for (
     const [what, where] of [["through a link", "current/main.mjs"], [
       "through a link, without its extension",

@@ -28,6 +28,7 @@ import { resolve, resolvedPath } from "./socketAddress.ts"
 import * as sockets from "./sockets.ts"
 import { spawn } from "./spawn.ts"
 import { startCommand, startDirectory, started, startExecutable } from "./start.ts"
+import { startVariables } from "./startVariables.ts"
 import * as stopSignals from "./stopSignals.ts"
 import * as streams from "./streams.ts"
 import { isSameFile } from "./unixPath.ts"
@@ -70,6 +71,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const directory = startDirectory()
   const executable = startExecutable(directory)
   const start = startCommand(directory, executable, started())
+  const asStarted = startVariables()
   return {
     pid: process.pid,
     availableParallelism: Effect.sync(() => withQuota(os.availableParallelism(), cpuQuota(nodeProc.read))),
@@ -81,6 +83,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     directory,
     executable,
     start: Effect.suspend(() => fromResult(start)),
+    startVariables: Effect.succeed(asStarted),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),
     setTitle: (title) =>

@@ -191,6 +191,7 @@ export const make = (
     directory,
     executable,
     start: Effect.succeed({ executable, args: ["app.js"], directory }),
+    startVariables: Effect.sync(() => ({ ...self.variables })),
     variables: Effect.sync(() => ({ ...self.variables })),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete self.variables[name])),
     setTitle: () => Effect.void,

@@ -39,6 +39,7 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
     const child = yield* ChildProcess.spawn({
       command: yield* resolveCommand(settings.command),
       environment: settings.environment,
+      baseEnvironment: settings.baseEnvironment,
       descriptors: options.descriptors,
       generation: options.generation,
       lifelines: options.lifelines,

@@ -23,6 +23,7 @@ export interface Settings {
   readonly signals: ReadonlyArray<NodeJS.Signals>
   readonly command: CommandOptions
   readonly environment: Readonly<Record<string, string | undefined>>
+  readonly baseEnvironment: "current" | "start"
 }
 
 export const decode = (options: Options): Either.Either<Settings, InvalidOptionError> =>
@@ -57,6 +58,7 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
       pidFile: options.pidFile,
       signals,
       command: options.command ?? {},
-      environment: options.environment ?? {}
+      environment: options.environment ?? {},
+      baseEnvironment: options.baseEnvironment ?? "start"
     }
   })

@@ -161,6 +161,7 @@ const starter =
       const child = yield* ChildProcess.spawn({
         command: yield* resolveCommand(settings.command),
         environment: settings.environment,
+        baseEnvironment: settings.baseEnvironment,
         descriptors: descriptors.flat(),
         generation: how.generation,
         state: new Map([...secrets, ...workerRole.encode({ name, index, ...how }, value())]),
