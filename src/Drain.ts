@@ -32,7 +32,8 @@ import * as internalServer from "./internal/drain/server.ts"
 export interface Options {
   /**
    * When it has passed, everything that is left is closed by force. Counted from the start of the drain, the hook
-   * included. Default: 30 seconds.
+   * included; for a request that comes during the drain, on a connection that is held, from when it comes, and never more
+   * than twice this long in all. Default: 30 seconds.
    */
   readonly drainTimeout?: Duration.DurationInput | undefined
   /**
@@ -134,7 +135,7 @@ export interface Drainable {
    * Stops accepting, finishes what is being served and reports. A socket that is shared is closed in the tick in which
    * this starts to run, any other a few turns of the event loop later, when its accept queue is empty. Once begun, it goes
    * on even if the caller is interrupted; running it again waits for the same report. Takes no longer than
-   * `drainTimeout` and two seconds.
+   * twice `drainTimeout` and two seconds.
    */
   readonly drain: Effect.Effect<ServerReport>
   /** Closes what is left now, and returns when it is closed: what a second SIGTERM should do. */
@@ -179,7 +180,12 @@ export interface WebSocketServer {
  * connection. Until then it costs one entry in a Map per connection and nothing per request. When the scope closes, a
  * server that has not been drained is.
  *
- * A server that is not listening, or that has been closed by others, is drained of the connections it has.
+ * A server that is not listening, or that has been closed by others, is drained of the connections it has. The app may
+ * close the server as well: the callback of `close` is called when its last connection has ended.
+ *
+ * Connections that a server hands on, as a `net.Server` in front of an HTTP server does, are drained as the HTTP server
+ * speaks on them. One thing cannot be seen from the server in front: HTTP/2 within TLS that another server has begun on
+ * its connections. Follow that one too.
  *
  * @since 0.1.0
  * @category constructors

@@ -6,6 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as http from "node:http"
 import * as net from "node:net"
+import { promisify } from "node:util"
 import * as Drain from "../../src/Drain.ts"
 import * as Node from "../../src/internal/node/internals.ts"
 import { connect, get, listen } from "../kit/drainClient.ts"
@@ -47,6 +48,77 @@ describe("Drain.server", () => {
       assert.deepStrictEqual([...new Set(ends)], ["HTTP/1.1 200 OK"])
       assert.deepInclude(report, { open: 20, forced: 0 })
       assert.isFalse(server.listening)
+    }))
+
+  it.scopedLive("a request that comes late has as much time as those that were there", () =>
+    Effect.gen(function*() {
+      const server = http.createServer((_, response) => void setTimeout(() => response.end("ok"), 700))
+      const drainable = yield* Drain.server(server, { drainTimeout: "1 second" })
+      const client = yield* connect(yield* listen(server))
+      yield* client.send(get("/"))
+      yield* client.response
+      const draining = yield* Effect.fork(drainable.drain)
+      yield* until("the drain to begin", () => !server.listening)
+      yield* Effect.sleep("600 millis")
+      yield* client.send(get("/"))
+      assert.strictEqual((yield* client.response).status, 200)
+      assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
+    }))
+
+  it.scopedLive("a request that comes late is forced in its turn", () =>
+    Effect.gen(function*() {
+      const server = http.createServer((request, response) => request.url === "/" ? response.end("ok") : undefined)
+      const drainable = yield* Drain.server(server, { drainTimeout: "400 millis" })
+      const client = yield* connect(yield* listen(server))
+      yield* client.send(get("/"))
+      yield* client.response
+      const draining = yield* Effect.fork(drainable.drain)
+      yield* until("the drain to begin", () => !server.listening)
+      yield* client.send(get("/never"))
+      assert.deepInclude(yield* Fiber.join(draining), { open: 1, forced: 1 })
+    }))
+
+  it.scopedLive("a wall clock that is set closes nothing that is held", () =>
+    Effect.gen(function*() {
+      const server = http.createServer((_, response) => response.end("ok"))
+      const drainable = yield* Drain.server(server, { drainTimeout: "10 seconds" })
+      const client = yield* connect(yield* listen(server))
+      yield* client.send(get("/"))
+      yield* client.response
+      const draining = yield* Effect.fork(drainable.drain)
+      yield* until("the drain to begin", () => !server.listening)
+      yield* Effect.sleep("150 millis")
+      const { now } = Date
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          Date.now = () => now() + 3_600_000
+        }),
+        () =>
+          Effect.sync(() => {
+            Date.now = now
+          })
+      )
+      yield* Effect.sleep("150 millis")
+      yield* client.send(get("/"))
+      assert.strictEqual((yield* client.response).status, 200)
+      assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1 })
+    }))
+
+  it.scopedLive("the app may close the server too, and is told when it is closed", () =>
+    Effect.gen(function*() {
+      const server = http.createServer((_, response) => response.end("ok"))
+      const drainable = yield* Drain.server(server, { drainTimeout: "5 seconds" })
+      const client = yield* connect(yield* listen(server))
+      yield* client.send(get("/"))
+      yield* client.response
+      const draining = yield* Effect.fork(drainable.drain)
+      yield* until("the drain to begin", () => !server.listening)
+      const early = promisify(server.close.bind(server))()
+      yield* client.send(get("/"))
+      assert.strictEqual((yield* client.response).status, 200)
+      yield* Fiber.join(draining)
+      yield* Effect.promise(() => early)
+      yield* Effect.promise(() => promisify(server.close.bind(server))())
     }))
 
   it.scopedLive("closes a socket at once that others go on accepting from", () =>

@@ -3,9 +3,9 @@
  *
  * @internal
  */
-import type { ServerHttp2Session } from "node:http2"
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2"
 import type * as net from "node:net"
-import { isTlsServer, plainSocketOf } from "../node/internals.ts"
+import { httpServerOf, isTlsServer, plainSocketOf } from "../node/internals.ts"
 
 /**
  * How a connection came to its end.
@@ -26,11 +26,21 @@ export interface Connection {
   ending: Ending | undefined
   /** Since when a drain has seen it without anything to do, and how many bytes had come by then. */
   idleSince: number | undefined
+  /** When its last request came that came while draining. */
+  admittedAt: number | undefined
 }
 
 /** @internal */
 export interface Connections {
   readonly all: ReadonlyMap<net.Socket, Connection>
+  /** Does something with each. One that is odd, a stream in user land say, does not decide for the others. */
+  readonly forEach: (f: (connection: Connection) => void) => void
+  /** What has been thrown since the last call, once for each connection. */
+  readonly failures: () => ReadonlyArray<unknown>
+  /** Looks for the HTTP servers that speak on what the server has accepted and handed on. */
+  readonly discover: () => void
+  /** A connection that another server has made a TLS socket of. */
+  readonly becomes: (socket: net.Socket) => Connection | undefined
   /** The entry of a socket that the application sees. */
   readonly of: (socket: net.Socket) => Connection | undefined
   readonly session: (connection: Connection) => ServerHttp2Session | undefined
@@ -58,9 +68,20 @@ const onSession = (session: ServerHttp2Session) => {
   if (session.socket !== undefined) Object.assign(session.socket, { [kSession]: session })
 }
 
+/** A session of another server than the one that is followed, which was there before that server was known. */
+const onStream = ({ session }: ServerHttp2Stream) => {
+  if (session !== undefined) onSession(session as ServerHttp2Session)
+}
+
+const carriesHttp = (server: net.Server): boolean => "requestTimeout" in server || "setTimeout" in server
+
 /** @internal */
 export const follow = (server: net.Server): Connections => {
   const all = new Map<net.Socket, Connection>()
+  const servers = new Set<net.Server>()
+  const reported = new WeakSet<Connection>()
+  let failures: Array<unknown> = []
+  const speaksItself = carriesHttp(server)
   const secure = isTlsServer(server)
 
   const endingOf = (connection: Connection): Ending => connection.ending ?? (connection.told ? "sentAway" : "finished")
@@ -77,16 +98,33 @@ export const follow = (server: net.Server): Connections => {
 
   const onConnection = (socket: net.Socket) => {
     if (socket.destroyed || all.has(socket)) return
-    const connection = { socket, told: false, lingering: false, ending: undefined, idleSince: undefined }
+    const connection = {
+      socket,
+      told: false,
+      lingering: false,
+      ending: undefined,
+      idleSince: undefined,
+      admittedAt: undefined
+    }
     all.set(socket, connection)
     socket.on("close", onClose)
+    if (!speaksItself) process.nextTick(learn, socket)
     self.observe?.opened(connection)
+  }
+
+  const learn = (socket: net.Socket) => {
+    const speaking = httpServerOf(socket)
+    if (speaking === undefined || speaking === server || servers.has(speaking)) return
+    servers.add(speaking)
+    speaking.on("session", onSession)
+    speaking.prependListener("stream", onStream)
   }
 
   const onSecureConnection = (socket: net.Socket) => {
     const connection = all.get(plainSocketOf(socket) ?? socket)
-    if (connection === undefined) onConnection(socket)
-    else connection.socket = socket
+    if (connection === undefined) return onConnection(socket)
+    connection.socket = socket
+    if (!speaksItself) process.nextTick(learn, socket)
   }
 
   server.on("connection", onConnection)
@@ -98,6 +136,29 @@ export const follow = (server: net.Server): Connections => {
 
   const self: Connections = {
     all,
+    forEach: (f) => {
+      for (const connection of all.values()) {
+        try {
+          f(connection)
+        } catch (cause) {
+          if (!reported.has(connection)) failures.push(cause)
+          reported.add(connection)
+        }
+      }
+    },
+    failures: () => {
+      const reporting = failures
+      failures = []
+      return reporting
+    },
+    discover: () => {
+      if (!speaksItself) self.forEach(({ socket }) => learn(socket))
+    },
+    becomes: (socket) => {
+      const connection = self.of(socket)
+      if (connection !== undefined) connection.socket = socket
+      return connection
+    },
     of: (socket) => all.get(socket) ?? all.get(plainSocketOf(socket) ?? socket),
     session,
     handshaking: (connection) => secure && plainSocketOf(connection.socket) === undefined,
@@ -112,6 +173,7 @@ export const follow = (server: net.Server): Connections => {
       server.off("connection", onConnection)
       server.off("secureConnection", onSecureConnection)
       server.off("session", onSession)
+      for (const speaking of servers) speaking.off("session", onSession).off("stream", onStream)
       for (const socket of all.keys()) socket.off("close", onClose)
       all.clear()
       self.observe = undefined

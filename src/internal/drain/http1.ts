@@ -47,7 +47,8 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
   const newest = new WeakMap<net.Socket, Mark>()
   let betweenMessages: ReadonlySet<unknown> | undefined
   let dropped = 0
-  let restore: (() => void) | undefined
+  const restore = new Map<net.Server, () => void>()
+  let forget: (() => void) | undefined
 
   const mark = (response: ServerResponse, socket: net.Socket): void => {
     const mark: Mark = { response, active: true }
@@ -84,33 +85,37 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
       previous.active = false
     }
     mark(response, request.socket)
+    const connection = connections.of(request.socket)
+    if (connection !== undefined) connection.admittedAt = performance.now()
     return true
   }
 
-  const intercept = () => {
-    const own = Object.hasOwn(server, "emit")
-    const emit: (this: net.Server, event: string | symbol, ...args: Array<any>) => boolean = server.emit
+  const intercept = (speaking: net.Server) => {
+    const own = Object.hasOwn(speaking, "emit")
+    const emit: (this: net.Server, event: string | symbol, ...args: Array<any>) => boolean = speaking.emit
     const intercepted = (event: string | symbol, ...args: Array<any>): boolean => {
       if (event !== "request" && event !== "checkContinue" && event !== "checkExpectation") {
-        return emit.call(server, event, ...args)
+        return emit.call(speaking, event, ...args)
       }
       const [request, response] = args as [IncomingMessage, ServerResponse]
-      if (request.httpVersionMajor !== 1) return emit.call(server, event, ...args)
+      if (request.httpVersionMajor !== 1 || connections.of(request.socket) === undefined) {
+        return emit.call(speaking, event, ...args)
+      }
       // One chunk may bring several requests, and the parser hands them over synchronously. A handler that answers at
       // once would have said close before the next one is seen: so handlers run when the parser is through.
-      if (admit(request, response)) process.nextTick(() => emit.call(server, event, ...args))
+      if (admit(request, response)) process.nextTick(() => emit.call(speaking, event, ...args))
       return true
     }
-    server.emit = intercepted
+    speaking.emit = intercepted
     return () => {
-      if (server.emit !== intercepted) return
-      if (own) server.emit = emit
-      else delete (server as { emit?: unknown }).emit
+      if (speaking.emit !== intercepted) return
+      if (own) speaking.emit = emit
+      else delete (speaking as { emit?: unknown }).emit
     }
   }
 
   /** Node closes a connection that has been idle for keepAliveTimeout: the same race that the drain avoids. */
-  const suspendKeepAliveTimeout = () => {
+  const suspendKeepAliveTimeout = (server: net.Server) => {
     const target = server as { keepAliveTimeout?: number }
     const before = target.keepAliveTimeout
     target.keepAliveTimeout = 0
@@ -126,32 +131,65 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
     return betweenMessages === undefined || betweenMessages.has(socket) ? "idle" : "inFlight"
   }
 
+  /** Takes part in how a server speaks on connections that are being drained, be they its own or handed to it. */
+  const join = (server: net.Server) => {
+    if (restore.has(server)) return
+    const release = intercept(server)
+    const resume = suspendKeepAliveTimeout(server)
+    restore.set(server, () => {
+      release()
+      resume()
+    })
+  }
+
+  const isIdle = (connection: Connection) => Node.speaksHttp1(connection.socket) && state(connection) === "idle"
+
+  /** A server that is found during a drain may have begun to count the time of its idle connections. */
+  const joinSpeakers = () =>
+    connections.forEach((connection) => {
+      if (!Node.speaksHttp1(connection.socket)) return
+      const speaking = Node.httpServerOf(connection.socket)
+      if (speaking === undefined || restore.has(speaking)) return
+      join(speaking)
+      if (isIdle(connection)) connection.socket.setTimeout?.(0)
+    })
+
   const look = () => {
-    betweenMessages = Node.betweenMessages(server)
+    const lists = [server, ...restore.keys()].map(Node.betweenMessages)
+    betweenMessages = lists.every((list) => list === undefined)
+      ? undefined
+      : new Set(lists.flatMap((list) => [...list ?? []]))
+    if (forget !== undefined) joinSpeakers()
   }
 
   return {
     begin: () => {
-      if (restore !== undefined) return
+      if (forget !== undefined) return
+      forget = Node.onRequestStart(({ server, socket }) => {
+        if (connections.becomes(socket) !== undefined) join(server)
+      })
+      join(server)
+      connections.forEach(({ socket }) => {
+        const speaking = Node.speaksHttp1(socket) ? Node.httpServerOf(socket) : undefined
+        if (speaking !== undefined) join(speaking)
+      })
       look()
-      const release = intercept()
-      const resume = suspendKeepAliveTimeout()
-      restore = () => {
-        release()
-        resume()
-      }
-      for (const connection of connections.all.values()) {
+      connections.forEach((connection) => {
         const { socket } = connection
-        if (!Node.speaksHttp1(socket)) continue
-        if (state(connection) === "idle") socket.setTimeout(0)
+        if (!Node.speaksHttp1(socket)) return
+        if (state(connection) === "idle") socket.setTimeout?.(0)
         const response = Node.currentResponse(socket)
-        if (response === undefined || response.headersSent) continue
+        if (response === undefined || response.headersSent) return
         const request = Node.newestRequest(socket)
         // with another request queued behind, this response is not the last; the one after those will be
         if (request === undefined || request === response.req) mark(response, socket)
-      }
+      })
     },
-    end: () => restore?.(),
+    end: () => {
+      forget?.()
+      for (const putBack of restore.values()) putBack()
+      restore.clear()
+    },
     state,
     look,
     dropped: () => dropped

@@ -14,7 +14,7 @@
 import { AsyncResource } from "node:async_hooks"
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2"
 import * as Node from "../node/internals.ts"
-import type { Connections } from "./connections.ts"
+import type { Connection, Connections } from "./connections.ts"
 
 /** @internal */
 export interface Http2 {
@@ -82,12 +82,13 @@ interface Watched {
 export const make = (connections: Connections): Http2 => {
   const watched = new WeakMap<ServerHttp2Session, Watched>()
 
-  const watch = (session: ServerHttp2Session, sendAway: (release: () => void) => void) => {
+  const watch = (connection: Connection, session: ServerHttp2Session, sendAway: (release: () => void) => void) => {
     const watching: Watched = { roundTrip: 0, doneSince: undefined }
     watched.set(session, watching)
     let listening = false
     let told = false
     const { count, release } = holdRequests(session, () => {
+      connection.admittedAt = performance.now()
       if (!listening && !told) listen()
     })
 
@@ -156,12 +157,13 @@ export const make = (connections: Connections): Http2 => {
     state: (session) =>
       Node.openStreams(session) > 0 ? "inFlight" : (session.state.lastProcStreamID ?? 0) > 0 ? "idle" : "fresh",
     look: (now) => {
-      for (const connection of connections.all.values()) {
+      connections.discover()
+      connections.forEach((connection) => {
         const session = connections.session(connection)
-        if (session === undefined || session.closed || session.destroyed) continue
+        if (session === undefined || session.closed || session.destroyed) return
         const watching = watched.get(session)
         if (watching === undefined) {
-          watch(session, (release) => {
+          watch(connection, session, (release) => {
             connection.told = true
             Node.goAway(session, connection.socket, release)
           })
@@ -170,7 +172,7 @@ export const make = (connections: Connections): Http2 => {
           watching.doneSince ??= now
           if (now - watching.doneSince >= farewell + farewellRounds * watching.roundTrip) session.close()
         }
-      }
+      })
     }
   }
 }

@@ -3,11 +3,11 @@
  *
  * @internal
  */
-import type * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as net from "node:net"
@@ -39,6 +39,9 @@ const settle = (options: Options | undefined) => {
   }
 }
 
+/** Steps of the wall clock must not close what is held. */
+const monotonicMillis = Effect.sync(() => performance.now())
+
 const log = Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" })
 
 const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(Effect.logWarning(message, cause))
@@ -61,6 +64,7 @@ export interface Followed extends Drainable {
 export const make: (server: net.Server, options?: Options) => Effect.Effect<Followed, never, Scope.Scope> = Effect
   .fnUntraced(function*(server, options) {
     const settings = settle(options)
+    const drainMillis = Duration.toMillis(settings.drainTimeout)
     const hook = options?.onDrain
     const report = yield* Deferred.make<ServerReport>()
     const hurried = yield* Deferred.make<void>()
@@ -127,7 +131,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
 
     const begin = (now: number) => {
       http1.look()
-      connections.all.forEach(count)
+      connections.forEach(count)
       connections.observe = {
         opened: count,
         closed: (ending) => {
@@ -159,22 +163,36 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       }
     }
 
-    const sweep = Effect.map(Clock.currentTimeMillis, (now) => {
+    const reportOdd = Effect.suspend(() =>
+      Effect.forEach(connections.failures(), (cause) => warn("A connection could not be drained")(Cause.die(cause)), {
+        discard: true
+      })
+    )
+
+    let isOvertime = false
+
+    const sweep = Effect.map(monotonicMillis, (now) => {
       http2.look(now)
       webSockets.sweep(now)
       http1.look()
-      for (const connection of connections.all.values()) closeIfIdle(connection, now)
-    })
+      connections.forEach((connection) => closeIfIdle(connection, now))
+      if (isOvertime) force((connection) => isOverdue(connection, now))
+    }).pipe(Effect.zipRight(reportOdd))
 
-    const force = () => {
-      for (const connection of connections.all.values()) {
+    /** A request that came late, on a connection that was held for it, has as much time as those that were there. */
+    const isOverdue = (connection: Connection, now: number) =>
+      connection.lingering || connection.admittedAt === undefined || stateOf(connection) !== "inFlight" ||
+      now - connection.admittedAt >= drainMillis
+
+    const force = (isDue: (connection: Connection) => boolean) =>
+      connections.forEach((connection) => {
+        if (!isDue(connection)) return
         // these have had all that they asked for: only the client's side of the connection is missing
         const session = connections.session(connection)
         const over = connection.lingering ||
           session !== undefined && (session.destroyed || connection.told && http2.state(session) !== "inFlight")
         connections.destroy(connection, over ? connection.ending ?? "sentAway" : "forced")
-      }
-    }
+      })
 
     const runHook = hook === undefined
       ? Effect.void
@@ -188,7 +206,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
         }),
         Effect.flatten,
         Effect.catchAllCause(warn("The onDrain hook failed")),
-        Effect.zipRight(Effect.map(Clock.currentTimeMillis, sendAway))
+        Effect.zipRight(Effect.map(monotonicMillis, sendAway))
       )
 
     // a WebSocket is foreign code: what it throws must not keep the deadline from being met
@@ -198,28 +216,31 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
     )
 
     const run = Effect.gen(function*() {
-      const startedAt = yield* Clock.currentTimeMillis
+      const startedAt = yield* monotonicMillis
       begin(startedAt)
       yield* emptyQueue
       checkEmpty()
-      yield* Effect.zipRight(runHook, Effect.raceFirst(sweeps, Deferred.await(empty))).pipe(
-        Effect.raceFirst(Deferred.await(hurried)),
-        Effect.timeoutOption(settings.drainTimeout)
-      )
-      force()
+      const untilEmpty = Effect.raceFirst(sweeps, Deferred.await(empty))
+      const inTime = (effect: Effect.Effect<unknown>) =>
+        effect.pipe(Effect.raceFirst(Deferred.await(hurried)), Effect.timeoutOption(settings.drainTimeout))
+      if (Option.isNone(yield* inTime(Effect.zipRight(runHook, untilEmpty)))) {
+        isOvertime = true
+        yield* inTime(untilEmpty)
+      }
+      force(() => true)
       yield* Effect.timeoutOption(Deferred.await(empty), destroyTimeout)
       http1.end()
       webSockets.release()
       Node.stopCheckingConnections(server)
       connections.observe = undefined
-      const endedAt = yield* Clock.currentTimeMillis
+      const endedAt = yield* monotonicMillis
       const result: ServerReport = {
         ...counts,
         // whatever never emitted 'close' has been destroyed all the same
         forced: counts.open - counts.finished - counts.sentAway - counts.timedOut,
         webSockets: webSockets.closed(),
         droppedRequests: http1.dropped(),
-        duration: Duration.millis(endedAt - startedAt)
+        duration: Duration.millis(Math.round(endedAt - startedAt))
       }
       yield* log(Effect.logDebug("Drained a server", result))
       return result
@@ -247,7 +268,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
 
     yield* Effect.addFinalizer(() =>
       Effect.interruptible(drain).pipe(
-        Effect.timeoutOption(Duration.sum(settings.drainTimeout, Duration.sum(destroyTimeout, destroyTimeout))),
+        Effect.timeoutOption(Duration.sum(Duration.times(settings.drainTimeout, 2), Duration.times(destroyTimeout, 2))),
         Effect.zipRight(Effect.sync(() => {
           webSockets.release()
           connections.unfollow()

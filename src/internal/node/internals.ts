@@ -7,6 +7,7 @@
 import * as Option from "effect/Option"
 import * as childProcess from "node:child_process"
 import type * as dgram from "node:dgram"
+import * as diagnosticsChannel from "node:diagnostics_channel"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Session } from "node:http2"
 import * as net from "node:net"
@@ -234,10 +235,24 @@ interface HttpSocket {
 
 /**
  * Closes the listening handle and nothing else. `http.Server.prototype.close` would also destroy idle connections (whose
- * next request may be on its way) and stop the timer that enforces `headersTimeout`.
+ * next request may be on its way) and stop the timer that enforces `headersTimeout`. An app that closes the server too
+ * is told when it is closed, and not that it never ran.
  */
 export const closeListener = (server: net.Server): void => {
+  const isOpen = serverHandle(server) !== null
   net.Server.prototype.close.call(server)
+  if (!isOpen) return
+  const { close } = server
+  let isClosed = false
+  server.once("close", () => {
+    isClosed = true
+  })
+  server.close = (callback) => {
+    if (serverHandle(server) !== null) return close.call(server, callback)
+    if (callback !== undefined && isClosed) process.nextTick(callback)
+    else if (callback !== undefined) server.once("close", () => callback())
+    return server
+  }
 }
 
 /**
@@ -284,6 +299,21 @@ export const ticketKeysFrom = (secret: Uint8Array, basis: Uint8Array): Buffer =>
 export const plainSocketOf = (socket: net.Socket): net.Socket | undefined =>
   (socket as { readonly _parent?: net.Socket | null | undefined })._parent ?? undefined
 
+/** The HTTP server that speaks on a connection, which need not be the one that has accepted it. */
+export const httpServerOf = (socket: net.Socket): net.Server | undefined =>
+  (bySymbol(socket, "server") ?? (socket as { readonly server?: unknown }).server ?? undefined) as
+    | net.Server
+    | undefined
+
+/** What is told before a request is given to its server, of every HTTP/1 server of the process. */
+export const onRequestStart = (
+  listener: (start: { readonly server: net.Server; readonly socket: net.Socket }) => void
+): () => void => {
+  const onMessage = (message: unknown) => listener(message as Parameters<typeof listener>[0])
+  diagnosticsChannel.subscribe("http.server.request.start", onMessage)
+  return () => void diagnosticsChannel.unsubscribe("http.server.request.start", onMessage)
+}
+
 /** Whether an HTTP/1 parser reads this connection: false after an upgrade, where the parser has been taken away. */
 export const speaksHttp1 = (socket: net.Socket): boolean => {
   const parser = (socket as HttpSocket).parser
@@ -324,7 +354,10 @@ export const forgetRemovedConnectionHeader = (response: ServerResponse): void =>
 export const lingerOnClose = (socket: net.Socket, patience: number, onLinger: () => void): void => {
   const wait = () => {
     onLinger()
-    socket.setTimeout(patience, () => socket.destroy())
+    // A stream in user land has no such timer.
+    if (typeof socket.setTimeout === "function") return void socket.setTimeout(patience, () => socket.destroy())
+    const timer = setTimeout(() => socket.destroy(), patience)
+    socket.once("close", () => clearTimeout(timer))
   }
   Object.assign(socket, {
     destroySoon: () => {
