@@ -173,9 +173,15 @@ export class ChildExitedError extends Data.TaggedError("ChildExitedError")<{
       (isBackground ? "; does it put itself in the background? It has to stay in the foreground" : "") +
       (this.output === undefined || this.output.length === 0
         ? "; its output tells why"
-        : `; the last it printed:\n${this.output.map((line) => `  ${line}`).join("\n")}`)
+        : `; the last it printed:\n${this.output.map((line) => `  ${line}`).join("\n")}${portTaken(this.output)}`)
   }
 }
+
+const portTaken = (output: ReadonlyArray<string>): string =>
+  output.some((line) => line.includes("EADDRINUSE"))
+    ? "\n  It opens a port that is taken. The older generation has it until the new one is ready: " +
+      "let tableflip open it (--listen), and the program take it from there"
+    : ""
 
 /**
  * The new process was not ready in time and has been ended.

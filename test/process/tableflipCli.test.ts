@@ -219,6 +219,20 @@ describe.runIf(isLinux)("what tableflip says", () => {
     }))
 })
 
+describe.runIf(isLinux)("a program that opens its port by itself", () => {
+  it.scopedLive("goes on when a reload cannot have it, and the log says what would help", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const app = yield* run({
+        options: [...soon],
+        command: [process.execPath, "-e", `require("node:http").createServer().listen(${port}, "127.0.0.1")`]
+      })
+      yield* ready(app, 1)
+      yield* signal(app.pid, "SIGHUP")
+      yield* app.waitFor(/It opens a port that is taken.*--listen/)
+    }))
+})
+
 describe.runIf(isLinux)("a terminal", () => {
   const under = (options: ReadonlyArray<string>, command: ReadonlyArray<string>) =>
     start(fixture("commands/terminal.py"), {

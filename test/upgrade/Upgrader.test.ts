@@ -122,6 +122,38 @@ describe("Upgrader", () => {
       )))
   })
 
+  describe("readiness", () => {
+    const said: Array<string> = []
+    const listening = Effect.flatMap(Fds.Fds, ({ listen }) => listen(net.createServer(), address))
+    const heard = <A, E>(effect: Effect.Effect<A, E, Upgrader.Upgrader | Fds.Fds | Scope.Scope>) =>
+      Effect.scoped(effect).pipe(
+        Effect.provide(machine()),
+        Effect.provide(Logger.add(Logger.make(({ message }) => void said.push(String(message)))))
+      )
+
+    it.effect("that is never said is asked for, with the sockets that wait for it", () =>
+      Effect.gen(function*() {
+        said.length = 0
+        yield* heard(Effect.zipRight(listening, TestClock.adjust("11 seconds")))
+        assert.strictEqual(
+          said.filter((line) => /127.0.0.1:8080 accepts nothing.*Upgrader.launch/.test(line)).length,
+          1
+        )
+      }))
+
+    it.effect("that has been said is not, and tells where this process listens", () =>
+      Effect.gen(function*() {
+        said.length = 0
+        yield* heard(Effect.gen(function*() {
+          yield* listening
+          yield* (yield* Upgrader.Upgrader).ready
+          yield* TestClock.adjust("11 seconds")
+        }))
+        assert.deepStrictEqual(said.filter((line) => /Upgrader.launch/.test(line)), [])
+        assert.match(said.join(), /is ready as generation 1 on 127.0.0.1:8080/)
+      }))
+  })
+
   describe("a new process that fails", () => {
     const failing = (
       name: string,

@@ -194,7 +194,7 @@ export const make = (
 }
 
 /** The address as the app wrote it, with the port that was chosen for port 0. */
-const boundTo = ({ name }: Entry, { address }: BoundListener): string =>
+export const boundTo = ({ name }: Entry, { address }: BoundListener): string =>
   address !== null && typeof address === "object" && name.address.endsWith(":0")
     ? `${name.address.slice(0, -1)}${address.port}`
     : name.address

@@ -50,7 +50,10 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
     })
 
   const hasten = Effect.zipRight(
-    Effect.logWarning("Told to stop again; closing what is left"),
+    Effect.logWarning(
+      "Told to stop again; closing what is left. If nobody has: a library that handles signals may raise them anew when it " +
+        "has cleaned up (signal-exit and others do); have it leave them alone"
+    ),
     Effect.forEach(servers, ({ drainable }) => drainable.hasten, { concurrency: "unbounded", discard: true })
   )
 

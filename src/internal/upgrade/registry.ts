@@ -28,6 +28,8 @@ export interface Registry {
   readonly state: Effect.Effect<ReadonlyMap<string, Uint8Array>>
   /** Starts accepting and receiving everywhere, or nowhere. */
   readonly activate: Effect.Effect<void, ListenError>
+  /** Where servers of this process listen, or are to listen when it is ready. */
+  readonly addresses: Effect.Effect<ReadonlyArray<string>>
   /** Closes what was inherited and not asked for. */
   readonly closeUnclaimed: Effect.Effect<void>
   /** No other process serves the Unix paths any more: those that nobody asked for are removed. */
@@ -145,6 +147,9 @@ export const make: (options: {
           Effect.forEach([...listeners(), ...bare()], (listener) => listener.prepare, { discard: true }),
           startAll
         )
+      ),
+      addresses: Effect.sync(() =>
+        table.entries().flatMap((entry) => entry.listener ? [claims.boundTo(entry, entry.listener)] : [])
       ),
       closeUnclaimed,
       parentExited: Effect.suspend(() => {

@@ -233,9 +233,19 @@ export const assemble = Effect.fnUntraced(
     const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
 
+    const logReady = Effect.flatMap(registry.addresses, (addresses) =>
+      Effect.logInfo(
+        `Process ${env.pid} is ready as generation ${generation}${
+          addresses.length === 0 ? "" : ` on ${addresses.join(", ")}`
+        }`
+      ))
+    let isReady = false
+    yield* remindOfReady(registry, Effect.sync(() => isReady))
+
     const becomeReady = Effect.gen(function*() {
       yield* pidFile?.write ?? Effect.void
       yield* Effect.onError(registry.activate, () => logFailure(pidFile?.remove ?? Effect.void))
+      isReady = true
       const taken = yield* ancestry.notifyReady
       if (ancestry.hasParent && !taken) {
         yield* afterTheFact(
@@ -244,7 +254,7 @@ export const assemble = Effect.fnUntraced(
       }
       yield* afterTheFact(Effect.zipRight(
         registry.closeUnclaimed,
-        Effect.zipRight(Effect.logInfo(`Process ${env.pid} is ready as generation ${generation}`), onReady)
+        Effect.zipRight(logReady, onReady)
       ))
     })
 
@@ -318,6 +328,21 @@ export const assemble = Effect.fnUntraced(
   },
   (effect, { ancestry }) => annotate(effect, ancestry.generation)
 )
+
+/** An app that is left under `Layer.launch` is built, looks as if it served, and accepts nobody. */
+const remindOfReady = (registry: Registry, isReady: Effect.Effect<boolean>) =>
+  Effect.flatMap(registry.addresses, (addresses) =>
+    Effect.logWarning(
+      `This process has not said for 10 seconds that it is ready${
+        addresses.length === 0 ? "" : `: ${addresses.join(", ")} accepts nothing until then`
+      }. Upgrader.launch says it when the app is built (Layer.launch does not); ` +
+        "an app that runs in another way calls ready"
+    )).pipe(
+      Effect.unlessEffect(isReady),
+      Effect.delay("10 seconds"),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
 
 const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
   env.endWithin(exitTimeout, (open) =>
