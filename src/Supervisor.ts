@@ -142,6 +142,8 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
   readonly hasten: Effect.Effect<void>
   /** Gives every process up: none is ended with the scope. */
   readonly leave: Effect.Effect<void>
+  /** Whether the command is left alone when the scope is closed, and when `launch` is told to stop. */
+  readonly leaveRunning: boolean
   /** Completes with its status when the command has ended and is not started again; fails when it is given up. */
   readonly exit: Effect.Effect<ExitStatus, PoolError>
   /** What happens from the moment of subscription on. */
@@ -180,9 +182,9 @@ export const layer = (options: Options): Layer.Layer<Supervisor, BuildError> =>
  * @category running
  */
 export const launch: (
-  options: { readonly leaveRunning?: boolean | undefined }
+  options?: { readonly leaveRunning?: boolean | undefined }
 ) => Effect.Effect<
   ExitStatus,
   ProcessStartError | PoolError,
   Env.Env | Supervisor
-> = (options) => Effect.flatMap(Supervisor, (supervisor) => run.launch(supervisor, options))
+> = (options = {}) => Effect.flatMap(Supervisor, (supervisor) => run.launch(supervisor, options))

@@ -221,6 +221,15 @@ describe("a supervisor", () => {
       assert.strictEqual(length, 3)
     }).pipe(Effect.provide(TestEnv.layer)))
 
+  it.effect("ends its command with its scope, unless it is to leave it running", () =>
+    Effect.gen(function*() {
+      for (const leaveRunning of [false, true]) {
+        const child = yield* Effect.scoped(Effect.map(running({ leaveRunning }), ({ child }) => child))
+        yield* settle
+        assert.strictEqual(Option.getOrElse(yield* child.signalled.size, () => 0) === 0, leaveRunning)
+      }
+    }).pipe(Effect.provide(TestEnv.layer)))
+
   it.scoped("keeps one reload behind the one that runs", () =>
     Effect.gen(function*() {
       const { supervisor } = yield* running()

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as FC from "effect/FastCheck"
+import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
@@ -137,6 +138,16 @@ describe.runIf(nodeProc.isThere)("what Linux tells", () => {
     assert.strictEqual(nodeProc.accepterOf(connection, process.ppid), "family")
     assert.strictEqual(nodeProc.accepterOf(connection, 2 ** 30), "other")
     assert.strictEqual(nodeProc.accepterOf({ localPort: 1, remotePort: 1 }, process.pid), "nobody")
+    // Only root can become somebody who may not look.
+    if (process.getuid?.() !== 0 || process.seteuid === undefined) return
+    const other = childProcess.spawn("sleep", ["60"])
+    process.seteuid(65534)
+    try {
+      assert.strictEqual(nodeProc.accepterOf(connection, other.pid!), "unknown")
+    } finally {
+      process.seteuid(0)
+      other.kill()
+    }
     client.destroy()
     server.close()
   })

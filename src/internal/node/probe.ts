@@ -22,8 +22,9 @@ const connect = (host: string, port: number): Effect.Effect<net.Socket, string> 
     return Effect.sync(() => socket.destroy())
   })
 
-/** Milliseconds between two looks at who has accepted. */
+/** Milliseconds between two looks at who has accepted; more where a look takes long, of very many connections. */
 const lookInterval = 5
+const lookShare = 0.1
 
 /** A socket that is only accepted when data is there (TCP_DEFER_ACCEPT) is told from a busy one by waiting this long. */
 const deferredAfter = 300
@@ -31,16 +32,30 @@ const deferredAfter = 300
 const isOurs = (socket: net.Socket, pid: number, patience: number) =>
   Effect.gen(function*() {
     const { localPort = 0, remotePort = 0 } = socket
-    for (let waited = 0;; waited += lookInterval) {
+    const since = performance.now()
+    for (;;) {
+      const before = performance.now()
       const accepter = accepterOf({ localPort, remotePort }, pid)
-      if (accepter !== "nobody" || waited >= patience) return accepter
-      yield* Effect.sleep(lookInterval)
+      const now = performance.now()
+      if (accepter !== "nobody" || now - since >= patience) return accepter
+      yield* Effect.sleep(Math.max(lookInterval, (now - before) / lookShare))
     }
   })
 
 const served: ProbeOutcome = { _tag: "Served" }
 const refused = (detail: string): ProbeOutcome => ({ _tag: "Refused", detail })
 const elsewhere: ProbeOutcome = { _tag: "Elsewhere", detail: "the connection was accepted by another process" }
+
+/** What is to be said of a connection that the process has not accepted, as far as can be known. */
+const notOurs = (accepter: ReturnType<typeof accepterOf>, pid: number): ProbeOutcome =>
+  accepter === "other"
+    ? elsewhere
+    : accepter === "unknown"
+    ? refused(
+      `whether process ${pid} accepts connections cannot be known: /proc/${pid}/fd may not be read, because it runs as ` +
+        "another user; it can say that it is ready on a descriptor instead"
+    )
+    : refused("the connection was not accepted")
 
 const scopedSocket = (host: string, port: number) =>
   Effect.acquireRelease(connect(host, port), (socket) => Effect.sync(() => socket.destroy()))
@@ -52,7 +67,7 @@ const probeTcp = (
   scopedSocket(host, port).pipe(
     // Interrupted by whoever has no patience left.
     Effect.flatMap((socket) => isOurs(socket, pid, Number.POSITIVE_INFINITY)),
-    Effect.map((accepter) => accepter === "family" ? served : elsewhere),
+    Effect.map((accepter) => accepter === "family" ? served : notOurs(accepter, pid)),
     Effect.scoped,
     Effect.catchAll((detail) => Effect.succeed(refused(detail)))
   )
@@ -86,14 +101,14 @@ const probeHttp = ({ pid, url }: { readonly url: URL; readonly pid: number }): E
   Effect.gen(function*() {
     const socket = yield* scopedSocket(hostOf(url), portOf(url))
     const accepter = yield* isOurs(socket, pid, deferredAfter)
-    if (accepter === "other") return elsewhere
+    if (accepter === "other" || accepter === "unknown") return notOurs(accepter, pid)
     const answer = yield* Effect.fork(request(url, socket))
     if (accepter === "nobody") {
       const after = yield* Effect.raceFirst(
         isOurs(socket, pid, Number.POSITIVE_INFINITY),
         Effect.as(Fiber.await(answer), "nobody" as const)
       )
-      if (after !== "family") return after === "other" ? elsewhere : refused("the connection was not accepted")
+      if (after !== "family") return notOurs(after, pid)
     }
     const status = yield* Fiber.join(answer)
     return status >= 200 && status < 400 ? served : refused(`the answer has the status ${status}`)

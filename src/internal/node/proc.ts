@@ -38,18 +38,16 @@ export const isBlocking = (descriptor: number): boolean => {
 interface InetSocket {
   readonly localAddress: string
   readonly localPort: number
-  readonly remotePort: number
   /** "0" for a connection that nobody has accepted yet. */
   readonly inode: string
 }
 
 const parseInet = (line: string): InetSocket | undefined => {
-  const [, local = "", remote = "", , , , , , , inode] = line.trim().split(/\s+/)
+  const [, local = "", , , , , , , , inode] = line.trim().split(/\s+/)
   const [localAddress, localPort] = local.split(":")
-  const [, remotePort] = remote.split(":")
-  return localAddress === undefined || localPort === undefined || remotePort === undefined || inode === undefined
+  return localAddress === undefined || localPort === undefined || inode === undefined
     ? undefined
-    : { localAddress, localPort: Number.parseInt(localPort, 16), remotePort: Number.parseInt(remotePort, 16), inode }
+    : { localAddress, localPort: Number.parseInt(localPort, 16), inode }
 }
 
 const tables = { tcp: ["tcp", "tcp6"], udp: ["udp", "udp6"] } as const
@@ -173,32 +171,60 @@ const readDirectory = (directory: string): ReadonlyArray<string> => {
   }
 }
 
-const holds = (pid: number, target: string): boolean =>
-  readDirectory(`/proc/${pid}/fd`).some((descriptor) => {
-    try {
-      return fs.readlinkSync(`/proc/${pid}/fd/${descriptor}`) === target
-    } catch {
-      return false
-    }
-  })
+type Holds = "yes" | "no" | "unknown"
 
-const familyHolds = (pid: number, target: string): boolean =>
-  holds(pid, target) || childrenOf(pid).some((child) => familyHolds(child, target))
+const holds = (pid: number, target: string): Holds => {
+  const directory = `/proc/${pid}/fd`
+  try {
+    return fs.readdirSync(directory).some((descriptor) => readLink(`${directory}/${descriptor}`) === target)
+      ? "yes"
+      : "no"
+  } catch (cause) {
+    // Of another user, or one that has changed its user.
+    return ["EACCES", "EPERM"].includes(String((cause as NodeJS.ErrnoException).code)) ? "unknown" : "no"
+  }
+}
+
+const readLink = (file: string): string | undefined => {
+  try {
+    return fs.readlinkSync(file)
+  } catch {
+    // Closed meanwhile.
+    return undefined
+  }
+}
+
+const familyHolds = (pid: number, target: string): Holds => {
+  const all = [holds(pid, target), ...childrenOf(pid).map((child) => familyHolds(child, target))]
+  return all.find((found) => found === "yes") ?? all.find((found) => found === "unknown") ?? "no"
+}
+
+const hexPort = (port: number) => port.toString(16).toUpperCase().padStart(4, "0")
+
+/** The other end of a connection to this machine. There may be very many lines, so only one is taken apart. */
+const findPeer = (
+  { localPort, remotePort }: { readonly localPort: number; readonly remotePort: number }
+): InetSocket | undefined => {
+  const pattern = new RegExp(`^.*:${hexPort(remotePort)} [0-9A-F]+:${hexPort(localPort)} .*$`, "m")
+  for (const file of ["/proc/self/net/tcp", "/proc/self/net/tcp6"]) {
+    const line = pattern.exec(readOrEmpty(file))?.[0]
+    if (line !== undefined) return parseInet(line)
+  }
+  return undefined
+}
 
 /**
  * Who has accepted a connection to this machine: the process or one that descends from it, another one, or nobody as far
- * as can be known.
+ * as can be known. Unknown where the system does not let this process look.
  */
 export const accepterOf = (
   connection: { readonly localPort: number; readonly remotePort: number },
   pid: number
-): "family" | "other" | "nobody" => {
-  const socket = find(
-    "tcp",
-    ({ localPort, remotePort }) => localPort === connection.remotePort && remotePort === connection.localPort
-  )
+): "family" | "other" | "nobody" | "unknown" => {
+  const socket = findPeer(connection)
   if (socket === undefined || socket.inode === "0") return "nobody"
-  return familyHolds(pid, `socket:[${socket.inode}]`) ? "family" : "other"
+  const found = familyHolds(pid, `socket:[${socket.inode}]`)
+  return found === "yes" ? "family" : found === "no" ? "other" : "unknown"
 }
 
 /** All that descends from a process, parents first. */

@@ -40,7 +40,7 @@ const forEachDelivery = Effect.fnUntraced(function*(
 
 export const launch = (
   supervisor: Supervisor["Type"],
-  { leaveRunning = false }: { readonly leaveRunning?: boolean | undefined }
+  { leaveRunning = supervisor.leaveRunning }: { readonly leaveRunning?: boolean | undefined }
 ): Effect.Effect<ExitStatus.ExitStatus, ProcessStartError | PoolError, Env> =>
   Effect.gen(function*() {
     const env = yield* Env
@@ -52,7 +52,7 @@ export const launch = (
     const manager = yield* serviceManager.make(env)
     let stoppedAt: number | undefined
 
-    const leave = Effect.logWarning("Leaving the command running, as --leave-running asks for").pipe(
+    const leave = Effect.logWarning("Leaving the command running").pipe(
       Effect.zipRight(supervisor.leave),
       Effect.as(ExitStatus.Exited({ code: 0 }))
     )

@@ -151,16 +151,22 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       publish
     })
 
-    const started = yield* Deferred.make<void, ReloadError>()
-    const stopping = yield* Deferred.make<void>()
-    const stopped = yield* Deferred.make<ExitStatus.ExitStatus>()
-
     const inState = (...states: ReadonlyArray<ProcessStatus["state"]>) =>
       Effect.map(
         processes.status,
         (all) =>
           children.withPids(all.flatMap(({ pid, state }) => pid !== undefined && states.includes(state) ? [pid] : []))
       )
+
+    const leave = Effect.flatMap(inState("serving", "draining"), (children) => {
+      isLeft = true
+      return Effect.forEach(children, ({ release }) => release, { discard: true })
+    })
+    if (settings.leaveRunning) yield* Effect.addFinalizer(() => isStopping ? Effect.void : leave)
+
+    const started = yield* Deferred.make<void, ReloadError>()
+    const stopping = yield* Deferred.make<void>()
+    const stopped = yield* Deferred.make<ExitStatus.ExitStatus>()
 
     const stopAll = Effect.gen(function*() {
       const serving = yield* inState("serving")
@@ -198,10 +204,8 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
           return Effect.tap(stopAll, (status) => Deferred.succeed(stopped, status))
         }).pipe(Effect.uninterruptible),
       hasten: children.kill,
-      leave: Effect.flatMap(inState("serving", "draining"), (children) => {
-        isLeft = true
-        return Effect.forEach(children, ({ release }) => release, { discard: true })
-      }),
+      leave,
+      leaveRunning: settings.leaveRunning,
       exit: Effect.map(Effect.ensuring(processes.done, children.flush), children.lastStatus),
       events
     }
