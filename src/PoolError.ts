@@ -28,16 +28,22 @@ export class ReadyTimeoutError extends Data.TaggedError("ReadyTimeoutError")<{
 }
 
 /**
- * A file of variables for a command could not be read.
+ * A file of variables for a command could not be read, or has a line that is not understood.
  *
  * @since 0.1.0
  * @category errors
  */
 export class EnvironmentFileError extends Data.TaggedError("EnvironmentFileError")<{
   readonly path: string
+  /** The line that is not understood; undefined if there was nothing to read. */
+  readonly line?: number | undefined
+  /** What is wrong with the line, or what the system says. */
   readonly cause: unknown
 }> {
   override get message(): string {
+    if (this.line !== undefined) {
+      return `Line ${this.line} of the environment file ${this.path} ${String(this.cause)}`
+    }
     return `Could not read the environment file ${this.path}: ${
       this.cause instanceof Error ? this.cause.message : String(this.cause)
     }`

@@ -53,6 +53,11 @@ describe.runIf(isLinux)("tableflip run", () => {
         yield* app.waitFor(new RegExp(`The reload has failed.* exited with code ${code} before it was ready`))
         yield* app.waitFor(new RegExp(`^ +because of ${code}$`))
       }
+      fs.writeFileSync(file, "VERSION=2\nHASH=\"open\n")
+      yield* signal(app.pid, "SIGHUP")
+      yield* app.waitFor(
+        /The reload has failed.*Line 2 of the environment file .*env has a quote \("\) that is not closed/
+      )
       fs.rmSync(file)
       yield* signal(app.pid, "SIGHUP")
       yield* app.waitFor(/The reload has failed.*Could not read the environment file .*no such file/)

@@ -5,16 +5,17 @@
  */
 import * as Effect from "effect/Effect"
 import * as path from "node:path"
-import * as util from "node:util"
 import * as ChildProcess from "../../ChildProcess.ts"
 import type { Command, Leading } from "../../Env.ts"
 import { Env } from "../../Env.ts"
 import { EnvironmentFileError } from "../../PoolError.ts"
 import * as Readiness from "../../Readiness.ts"
 import type { Member, SlotSpec } from "../pool/member.ts"
+import { fromResult } from "../seam.ts"
 import { encode, Word } from "../wire/control.ts"
 import { firstNumber } from "../wire/layout.ts"
 import * as socketActivation from "../wire/listenFds.ts"
+import * as environmentFile from "./environmentFile.ts"
 import type { Settings } from "./options.ts"
 import { waitUntilReady } from "./readiness.ts"
 import * as serviceManager from "./serviceManager.ts"
@@ -39,8 +40,13 @@ type Variables = Readonly<Record<string, string | undefined>>
 
 const readEnvironmentFile = (env: Env["Type"], file: string) =>
   env.files.readWhole(path.resolve(env.directory, file)).pipe(
-    Effect.map((content): Variables => util.parseEnv(content)),
-    Effect.mapError((cause) => new EnvironmentFileError({ path: file, cause }))
+    Effect.mapError((cause) => new EnvironmentFileError({ path: file, cause })),
+    Effect.flatMap((content) =>
+      Effect.mapError(
+        fromResult(environmentFile.parse(content)),
+        ({ detail, line }) => new EnvironmentFileError({ path: file, line, cause: detail })
+      )
+    )
   )
 
 const readEnvironment = (env: Env["Type"], { environmentFiles }: Settings) =>
