@@ -6,14 +6,20 @@
 import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as Etag from "@effect/platform/Etag"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
 import * as HttpServer from "@effect/platform/HttpServer"
 import type { ServeError } from "@effect/platform/HttpServerError"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import type { LazyArg } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as http from "node:http"
 import type { Address } from "./Address.ts"
@@ -34,21 +40,78 @@ const withoutListen = (server: http.Server): http.Server => {
 }
 
 /**
+ * How a server ends.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * How long handlers that outlive their responses are waited for before what they use is released: a finalizer that
+   * writes to a log, a transaction that cannot be interrupted after the client has hung up. It begins when the server has
+   * been drained. Default: 10 seconds.
+   */
+  readonly handlerTimeout?: Duration.DurationInput | undefined
+}
+
+/** Counts what runs, and lets the one who ends wait for it. */
+const makeCount = (timeout: Duration.DurationInput) => {
+  let running = 0
+  let over = Deferred.unsafeMake<void>(FiberId.none)
+  const enter = Effect.sync(() => {
+    if (running++ === 0) over = Deferred.unsafeMake(FiberId.none)
+  })
+  const leave = Effect.suspend(() => --running === 0 ? Deferred.succeed(over, void 0) : Effect.void)
+  return {
+    /** In the scope of the request, whose finalizers are a part of it: the first to come is the last to go. */
+    count: <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Scope.Scope> =>
+      Effect.zipRight(Effect.acquireRelease(enter, () => leave), handler),
+    wait: Effect.suspend(() => running === 0 ? Effect.void : Deferred.await(over)).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(timeout),
+      Effect.flatMap((ended) =>
+        Option.isSome(ended)
+          ? Effect.void
+          : Effect.logWarning(
+            `${running} handler(s) still ran after ${Duration.format(Duration.decode(timeout))}; going on`
+          )
+      ),
+      Effect.interruptible
+    )
+  }
+}
+
+const waitForHandlers = (server: HttpServer.HttpServer, options: Options | undefined): HttpServer.HttpServer => {
+  const serve = (httpApp: HttpApp.Default<unknown, unknown>, middleware?: HttpMiddleware.HttpMiddleware) =>
+    Effect.suspend(() => {
+      const { count, wait } = makeCount(options?.handlerTimeout ?? "10 seconds")
+      const counted = (app: HttpApp.Default<any, any>) => count(middleware === undefined ? app : middleware(app))
+      return Effect.zipRight(
+        Effect.addFinalizer(() => wait),
+        server.serve(httpApp, counted as HttpMiddleware.HttpMiddleware)
+      )
+    })
+  return { ...server, serve } as HttpServer.HttpServer
+}
+
+/**
  * An `HttpServer` on an inherited or new socket. It accepts when this process is ready, by which time the routes are
- * attached, and `Upgrader.launch` drains it before they are detached.
+ * attached, and `Upgrader.launch` drains it before they are detached. What a handler uses is released when the handler
+ * has ended with all its finalizers, or after `handlerTimeout`.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
   createServer: LazyArg<http.Server>,
-  address: Address
+  address: Address,
+  options?: Options
 ): Effect.Effect<HttpServer.HttpServer, ListenError | ServeError, Fds | Scope.Scope> =>
   Effect.gen(function*() {
     const fds = yield* Fds
     const server = createServer()
     yield* fds.listen(server, address)
-    return yield* NodeHttpServer.make(() => withoutListen(server), {})
+    return waitForHandlers(yield* NodeHttpServer.make(() => withoutListen(server), {}), options)
   })
 
 /**
@@ -59,12 +122,14 @@ export const make = (
  */
 export const layer = (
   createServer: LazyArg<http.Server>,
-  address: Address
+  address: Address,
+  options?: Options
 ): Layer.Layer<
   HttpPlatform.HttpPlatform | Etag.Generator | NodeContext.NodeContext | HttpServer.HttpServer,
   ListenError | ServeError,
   Fds
-> => Layer.mergeAll(Layer.scoped(HttpServer.HttpServer, make(createServer, address)), NodeHttpServer.layerContext)
+> =>
+  Layer.mergeAll(Layer.scoped(HttpServer.HttpServer, make(createServer, address, options)), NodeHttpServer.layerContext)
 
 /**
  * The same with an address from `Config`.
@@ -74,9 +139,10 @@ export const layer = (
  */
 export const layerConfig = (
   createServer: LazyArg<http.Server>,
-  address: Config.Config.Wrap<Address>
+  address: Config.Config.Wrap<Address>,
+  options?: Options
 ): Layer.Layer<
   HttpPlatform.HttpPlatform | Etag.Generator | NodeContext.NodeContext | HttpServer.HttpServer,
   ListenError | ServeError | ConfigError,
   Fds
-> => Layer.unwrapEffect(Effect.map(Config.unwrap(address), (address) => layer(createServer, address)))
+> => Layer.unwrapEffect(Effect.map(Config.unwrap(address), (address) => layer(createServer, address, options)))

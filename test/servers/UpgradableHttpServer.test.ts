@@ -158,6 +158,50 @@ describe("a server that is released", () => {
       assert.strictEqual((yield* launched)._tag, "Stopped")
     }).pipe(Effect.provide(Upgrader.layerStub)))
 
+  /** Launches an app whose handler has a finalizer, asks it once, and stops it when it has answered. */
+  const outlived = (finalizer: (open: () => boolean) => Effect.Effect<void>, handlerTimeout?: string) =>
+    Effect.gen(function*() {
+      const ports = yield* Deferred.make<number>()
+      const app = HttpServer.serve(HttpRouter.empty.pipe(
+        HttpRouter.get(
+          "/",
+          Effect.gen(function*() {
+            const { open } = yield* Database
+            yield* Effect.addFinalizer(() => finalizer(open))
+            return HttpServerResponse.text("ok")
+          })
+        )
+      )).pipe(
+        Layer.merge(Layer.effectDiscard(Effect.flatMap(portOf, (port) => Deferred.succeed(ports, port)))),
+        Layer.provide(database),
+        Layer.provide(UpgradableHttpServer.layer(() => http.createServer(), address, {
+          handlerTimeout: handlerTimeout as "1 second" | undefined
+        }))
+      )
+      const upgrader = yield* Upgrader.Upgrader
+      const launched = yield* Effect.fork(Upgrader.launch(app))
+      const port = yield* Deferred.await(ports)
+      const answer = yield* Effect.retry(ask(port), { schedule: Schedule.spaced("5 millis"), times: 200 })
+      assert.strictEqual(answer.body, "ok")
+      yield* upgrader.stop
+      return yield* launched
+    }).pipe(Effect.provide(Upgrader.layerStub))
+
+  it.scopedLive("keeps its services for what a handler does after its response", () =>
+    Effect.gen(function*() {
+      let wasOpen: boolean | undefined
+      const ended = yield* outlived((open) =>
+        Effect.sleep("700 millis").pipe(Effect.zipRight(Effect.sync(() => {
+          wasOpen = open()
+        })))
+      )
+      assert.strictEqual(ended._tag, "Stopped")
+      assert.isTrue(wasOpen)
+    }))
+
+  it.scopedLive("does not wait for ever for a handler that does not end", () =>
+    Effect.map(outlived(() => Effect.never, "200 millis"), (ended) => assert.strictEqual(ended._tag, "Stopped")))
+
   it.scopedLive("hangs on plain NodeHttpServer for a request that comes while it closes", () =>
     Effect.gen(function*() {
       const started = yield* Deferred.make<void>()
