@@ -209,6 +209,15 @@ describe.runIf(isLinux)("tableflip run", () => {
       assert.deepStrictEqual(yield* endsWith("kill -9 $$", "--restart", "never"), { code: 137, signal: null })
     }))
 
+  it.scopedLive("ends with a command that speaks its protocol, fails before it is ready, and was alive after the warm-up", () =>
+    Effect.gen(function*() {
+      const hello = `printf '{"_tag":"Hello"}\\n' >&$TABLEFLIP_SUPERVISOR`
+      const command = ["sh", "-c", `sleep 0.5; ${hello}; sleep 0.5; exit 3`]
+      const app = yield* run({ options: soon, command })
+      assert.deepStrictEqual(yield* app.exit, { code: 3, signal: null })
+      yield* app.waitFor(/has never said that it is ready, .* with --ready-wire/)
+    }))
+
   it.scopedLive("ends with the status of the command that it stops", () =>
     Effect.gen(function*() {
       const graceful = yield* run({ options: soon, env: { EXIT_CODE: "9" } })

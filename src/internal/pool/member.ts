@@ -44,6 +44,8 @@ export interface SlotSpec {
   }) => Effect.Effect<Member, StartFailure, Scope.Scope>
   /** Whether a process that ends by itself is started again. */
   readonly restart: "always" | "on-failure" | "never"
+  /** Whether this end shows that there is no use in that. */
+  readonly givesUp?: ((status: ExitStatus) => boolean) | undefined
   /** Whether the pool fails with a process that failed and is not started again. */
   readonly fatal: boolean
   /** Whether one that ends in good order makes room for the next, which is started at once. */

@@ -13,8 +13,8 @@ import { describe } from "./member.ts"
 
 export const hasFailed = (status: ExitStatus.ExitStatus): boolean => status._tag === "Killed" || status.code !== 0
 
-export const isStartedAgain = ({ restart }: SlotSpec, status: ExitStatus.ExitStatus): boolean =>
-  restart === "always" || (restart === "on-failure" && hasFailed(status))
+export const isStartedAgain = ({ givesUp, restart }: SlotSpec, status: ExitStatus.ExitStatus): boolean =>
+  (restart === "always" || (restart === "on-failure" && hasFailed(status))) && givesUp?.(status) !== true
 
 /** One that ends sooner than that after it was ready is no better than one that crashes: the next would do the same. */
 const inGoodOrderAfter = Duration.seconds(1)

@@ -19,8 +19,10 @@ export interface Family {
   /** Ends all at once, and what is left of those that have ended. */
   readonly kill: Effect.Effect<void>
   readonly all: () => ReadonlyArray<ChildProcess>
-  /** Whether one of them has said by this library's protocol that it is ready, so that the next is expected to. */
+  /** Whether one of them has spoken this library's protocol, so that the next is expected to say there that it is ready. */
   readonly hasSpoken: () => boolean
+  /** Whether they speak it, and none has ever said so. */
+  readonly isUnready: () => boolean
   readonly withPids: (pids: ReadonlyArray<number>) => ReadonlyArray<ChildProcess>
   /** How the one that ended last has ended. */
   readonly lastStatus: () => ExitStatus.ExitStatus
@@ -81,6 +83,7 @@ export const make = (options: FamilyOptions): Effect.Effect<Family, never, Scope
     const killed = new Set<ChildProcess>()
     const unflushed = new Set<ChildProcess>()
     let hasSpoken = false
+    let hasBeenReady = false
     let lastStatus: ExitStatus.ExitStatus = ExitStatus.Exited({ code: 0 })
 
     const flush = (child: ChildProcess) =>
@@ -117,7 +120,13 @@ export const make = (options: FamilyOptions): Effect.Effect<Family, never, Scope
 
     const listen = (child: ChildProcess) =>
       Effect.map(Effect.either(child.ready), (word) => {
-        hasSpoken ||= Either.isRight(word)
+        hasBeenReady ||= Either.isRight(word)
+        hasSpoken ||= hasBeenReady
+      })
+
+    const hear = (child: ChildProcess) =>
+      Effect.map(child.greeting, () => {
+        hasSpoken = true
       })
 
     return {
@@ -126,7 +135,7 @@ export const make = (options: FamilyOptions): Effect.Effect<Family, never, Scope
         unflushed.add(child)
         sweeps.set(child, Deferred.unsafeMake(FiberId.none))
         return Effect.forEach(
-          [follow(child, generation), listen(child)],
+          [follow(child, generation), listen(child), hear(child)],
           (watch) => Effect.forkIn(Effect.interruptible(watch), scope),
           { discard: true }
         )
@@ -137,6 +146,7 @@ export const make = (options: FamilyOptions): Effect.Effect<Family, never, Scope
         return Effect.forEach(live, (child) => child.signal("SIGKILL"), { discard: true })
       }),
       hasSpoken: () => hasSpoken,
+      isUnready: () => hasSpoken && !hasBeenReady,
       all: () => [...live],
       withPids: (pids) => [...live].filter(({ pid }) => pids.includes(pid)),
       lastStatus: () => lastStatus,

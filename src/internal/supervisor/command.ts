@@ -32,8 +32,10 @@ export interface CommandOptions {
   readonly onRetire: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
   /** Completes when a process and all that was left of it have ended. */
   readonly gone: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
-  /** Whether an older one has said by this library's protocol that it was ready. */
+  /** Whether an older one has spoken this library's protocol. */
   readonly hasSpoken: () => boolean
+  /** Whether none that has done so was ever ready. */
+  readonly isUnready: () => boolean
 }
 
 type Variables = Readonly<Record<string, string | undefined>>
@@ -131,6 +133,9 @@ export const slot = (
   return {
     ...place,
     restart: settings.restart,
+    // It was taken for ready by a warm-up that was too short, and would go on failing in the same way.
+    givesUp: (status) =>
+      settings.restart === "on-failure" && status._tag === "Exited" && status.code !== 0 && options.isUnready(),
     fatal: true,
     recycles: false,
     revives: true,

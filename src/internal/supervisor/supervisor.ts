@@ -133,7 +133,8 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
         Effect.zipRight(children.add(child, generation), watch.after(children.gone(child))),
       onRetire: (child) => watch.until(children.gone(child)),
       gone: children.gone,
-      hasSpoken: children.hasSpoken
+      hasSpoken: children.hasSpoken,
+      isUnready: children.isUnready
     }
     const processes = yield* pool.make({
       size: settings.workers,
@@ -206,7 +207,18 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       hasten: children.kill,
       leave,
       leaveRunning: settings.leaveRunning,
-      exit: Effect.map(Effect.ensuring(processes.done, children.flush), children.lastStatus),
+      exit: processes.done.pipe(
+        Effect.tapError(() =>
+          children.isUnready()
+            ? Effect.logError(
+              "It speaks the protocol of effect-tableflip and has never said that it is ready, which the warm-up was too " +
+                "short for; wait for its word with --ready-wire"
+            )
+            : Effect.void
+        ),
+        Effect.ensuring(children.flush),
+        Effect.map(children.lastStatus)
+      ),
       events
     }
   })
