@@ -52,7 +52,11 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
   ) => Effect.Effect<net.AddressInfo | string | null, ListenError, Scope.Scope>
   /** A bound socket, for code that brings its own server later or passes the descriptor on. */
   readonly listener: (address: Address) => Effect.Effect<Listener, ListenError, Scope.Scope>
-  /** A UDP socket. It receives as soon as this process is ready. Datagrams wait in the kernel until then. */
+  /**
+   * A UDP socket. It receives as soon as this process is ready. Datagrams wait in the kernel until then. A multicast group
+   * that an older process has joined stays joined, and joining it once more does nothing; one that this process no longer
+   * wants is to be left.
+   */
   readonly packet: (address: PortAddress) => Effect.Effect<dgram.Socket, ListenError, Scope.Scope>
   /** An established connection that the older process has added under this name; it reads nothing before the app does. */
   readonly connection: (name: string) => Effect.Effect<Option.Option<net.Socket>, DescriptorError, Scope.Scope>

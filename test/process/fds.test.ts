@@ -590,6 +590,23 @@ describe.runIf(isLinux)("what else is handed over", () => {
       assert.strictEqual(app.count(new RegExp(`WARN .*:${up.port}\\b`)), 0)
     }))
 
+  it.scopedLive("goes on being in a multicast group, which every generation joins", () =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("handover.mjs"), { app: { what: ["Group"] } })
+      let up = yield* app.up(1)
+      for (let generation = 2; generation < 4; generation++) {
+        yield* signal(up.pid, "SIGHUP")
+        up = yield* app.up(generation)
+        yield* app.waitFor(new RegExp(`^ALONE ${up.pid}`))
+        const [, port] = yield* app.waitFor(new RegExp(`^GROUP ${up.pid} (\\d+) joined EADDRINUSE joined$`))
+        const socket = yield* udp
+        const answer = new Promise<string>((resolve) => socket.once("message", (message) => resolve(String(message))))
+        socket.setMulticastInterface("127.0.0.1")
+        socket.send("x", Number(port), "239.7.7.7")
+        assert.strictEqual(yield* Effect.promise(() => answer), `${up.pid} x`)
+      }
+    }))
+
   it.scopedLive("UDP: no datagram is lost, and none is received before ready", () =>
     Effect.gen(function*() {
       const dir = yield* directory

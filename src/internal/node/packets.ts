@@ -53,6 +53,35 @@ export const bindPacket = (address: PortAddress): Effect.Effect<BoundPacket, Lis
     openPacket(address, (socket) => socket.bind({ port: address.port, address: address.host }))
   )
 
+/**
+ * The groups that an older process has joined are joined: the system keeps them with the socket, and calls it a mistake to
+ * join again (EADDRINUSE). The app joins as if it were the first; a second time in this process is its own mistake.
+ */
+const withGroups = ({ socket }: BoundPacket): void => {
+  const joined = new Set<string>()
+  const key = (group: ReadonlyArray<string | undefined>) => JSON.stringify(group)
+  const { addMembership, addSourceSpecificMembership, dropMembership, dropSourceSpecificMembership } = socket
+  const join = (add: () => void, group: ReadonlyArray<string | undefined>) => {
+    try {
+      add()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || joined.has(key(group))) throw error
+    }
+    joined.add(key(group))
+  }
+  const leave = (drop: () => void, group: ReadonlyArray<string | undefined>) => {
+    drop()
+    // Nothing is left of what was there before, either.
+    joined.add(key(group))
+  }
+  socket.addMembership = (group, at) => join(() => addMembership.call(socket, group, at), [group, at])
+  socket.dropMembership = (group, at) => leave(() => dropMembership.call(socket, group, at), [group, at])
+  socket.addSourceSpecificMembership = (source, group, at) =>
+    join(() => addSourceSpecificMembership.call(socket, source, group, at), [source, group, at])
+  socket.dropSourceSpecificMembership = (source, group, at) =>
+    leave(() => dropSourceSpecificMembership.call(socket, source, group, at), [source, group, at])
+}
+
 export const adoptPacket = (address: PortAddress, descriptor: number): Effect.Effect<BoundPacket, ListenError> =>
   openPacket(address, (socket) => socket.bind({ fd: descriptor })).pipe(
     Effect.mapError((error) =>
@@ -63,7 +92,8 @@ export const adoptPacket = (address: PortAddress, descriptor: number): Effect.Ef
         cause: error.cause
       })
     ),
-    Effect.tapError(() => Effect.sync(() => closeDescriptor(descriptor)))
+    Effect.tapError(() => Effect.sync(() => closeDescriptor(descriptor))),
+    Effect.tap((bound) => Effect.sync(() => withGroups(bound)))
   )
 
 export const adoptConnection = (name: string, descriptor: number): Effect.Effect<net.Socket, DescriptorError> =>
