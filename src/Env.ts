@@ -352,8 +352,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly isStream: (descriptor: number) => Effect.Effect<boolean>
   /** Asks whether a process, or a child of it, serves; none where the system does not tell who has accepted. */
   readonly probe: Option.Option<(target: ProbeTarget) => Effect.Effect<ProbeOutcome>>
-  /** Whether a descriptor is open. */
-  readonly isOpen: (descriptor: number) => Effect.Effect<boolean>
+  /** What tells a file that is open from another that has come to its number; none if nothing is open there. */
+  readonly fileIdentity: (descriptor: number) => Option.Option<string>
   /** Where this process, and nobody else, listens besides on these descriptors, as far as the system tells. */
   readonly listensBesides: (descriptors: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Address>>
   /** Where an inherited socket is bound, if the system tells. */

@@ -60,8 +60,13 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
   readonly packet: (address: PortAddress) => Effect.Effect<dgram.Socket, ListenError, Scope.Scope>
   /** An established connection that the older process has added under this name; it reads nothing before the app does. */
   readonly connection: (name: string) => Effect.Effect<Option.Option<net.Socket>, DescriptorError, Scope.Scope>
-  /** The descriptor of a file, pipe or anything else that the older process has added under this name. */
+  /**
+   * The descriptor of a file, pipe or anything else that the older process has added under this name. The registry closes
+   * it, so it is not for a stream that closes it too: see `takeFile`.
+   */
   readonly file: (name: string) => Effect.Effect<Option.Option<number>, DescriptorError, Scope.Scope>
+  /** The same, but from now on it is the caller's: to close, and to add again if it is to go to the next process too. */
+  readonly takeFile: (name: string) => Effect.Effect<Option.Option<number>, DescriptorError>
   /** Hands over the socket of a server that the app has bound by itself. */
   readonly addListener: (address: Address, server: net.Server) => Effect.Effect<void, ListenError, Scope.Scope>
   /** Hands over a UDP socket that the app has bound by itself. */
@@ -72,13 +77,17 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
    * What the app has read and not yet answered is for the app to pass on.
    */
   readonly addConnection: (name: string, socket: net.Socket) => Effect.Effect<void, DescriptorError, Scope.Scope>
-  /** Hands over any open descriptor, which stays the caller's to close. */
+  /**
+   * Hands over any open descriptor, which stays the caller's to close. Once it is closed it is handed over no more, whatever
+   * has come to its number since.
+   */
   readonly addFile: (name: string, descriptor: number) => Effect.Effect<void, DescriptorError, Scope.Scope>
 }>() {}
 
-const { addConnection, addFile, addListener, addPacket, connection, file, listen, listener, packet } = serviceFunctions(
-  Fds
-)
+const { addConnection, addFile, addListener, addPacket, connection, file, listen, listener, packet, takeFile } =
+  serviceFunctions(
+    Fds
+  )
 
 export {
   /**
@@ -143,5 +152,12 @@ export {
    * @since 0.1.0
    * @category listening
    */
-  packet
+  packet,
+  /**
+   * A descriptor that the older process has added, and that is the caller's to close.
+   *
+   * @since 0.1.0
+   * @category descriptors
+   */
+  takeFile
 }

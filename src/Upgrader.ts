@@ -81,7 +81,7 @@ export interface Options {
   /**
    * How long this process may live on after it has handed over and released everything; 10 seconds by default. Something
    * that the app left open (a timer, a connection pool) would keep it, and with it block the next upgrade. Then it is
-   * ended, and a warning names what was open.
+   * ended, and a warning names what was open. `Infinity` for never.
    */
   readonly exitTimeout?: Duration.DurationInput | undefined
   /** What to run; by default this program, in the way it was started. */

@@ -39,16 +39,20 @@ export const decodeCount = (option: string, value: number): Either.Either<number
 export const decodeAtOnce = (value: number | "all" = 1): Either.Either<number, InvalidOptionError> =>
   value === "all" ? Either.right(Infinity) : decodeCount("replace.atOnce", value)
 
-const uncatchable: ReadonlyArray<NodeJS.Signals> = ["SIGKILL", "SIGSTOP"]
+/** Those of signal(7) that a process can handle, without those of its own faults and what other systems have besides. */
+const catchable: ReadonlySet<string> = new Set(
+  ("SIGHUP SIGINT SIGQUIT SIGTRAP SIGABRT SIGIOT SIGUSR1 SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGCHLD SIGSTKFLT SIGCONT SIGTSTP " +
+    "SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPOLL SIGPWR SIGSYS SIGINFO").split(" ")
+)
 
 export const decodeSignals = (
   option: string,
   signals: ReadonlyArray<NodeJS.Signals>
 ): Either.Either<ReadonlyArray<NodeJS.Signals>, InvalidOptionError> => {
-  const wrong = signals.find((signal) => uncatchable.includes(signal))
+  const wrong = signals.find((signal) => !catchable.has(signal))
   return wrong === undefined
     ? Either.right(signals)
-    : invalid(option, wrong, "made of signals that a process can handle")
+    : invalid(option, wrong, "made of signals that a process can handle, by the names of signal(7) such as SIGHUP")
 }
 
 /** The signals that ask for an upgrade. */

@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import * as http from "node:http"
 import * as https from "node:https"
 import * as net from "node:net"
+import { setImmediate as nextTurn } from "node:timers/promises"
 import { probe } from "../../src/internal/node/probe.ts"
 import { certificate } from "../kit/certificate.ts"
 import { freePort } from "../kit/ports.ts"
@@ -34,6 +37,28 @@ const another = Effect.map(
   (child) => child.pid!
 )
 
+/** A port whose accept queue is full: the system does not answer those who connect. */
+const full = Effect.gen(function*() {
+  const program =
+    `const server = require("node:net").createServer().listen({ host: "127.0.0.1", port: 0, backlog: 1 }, () => {
+    require("node:fs").writeSync(1, String(server.address().port))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  })`
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] })),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  const port = Number(String((yield* Effect.promise(() => once(child.stdout, "data")))[0]))
+  const connect = Effect.acquireRelease(
+    Effect.sync(() => net.connect(port, "127.0.0.1").on("error", () => {})),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+  const clients = yield* Effect.replicateEffect(connect, 10)
+  // The system takes one more than the backlog.
+  yield* Effect.promise(() => Promise.all(clients.slice(0, 2).map((client) => once(client, "connect"))))
+  return port
+})
+
 describe.runIf(isLinux)("a probe over TCP", () => {
   it.scopedLive("finds the process that has accepted", () =>
     Effect.gen(function*() {
@@ -47,6 +72,22 @@ describe.runIf(isLinux)("a probe over TCP", () => {
       const outcome = yield* probe({ _tag: "Tcp", host: "127.0.0.1", port, pid: yield* another })
       assert.strictEqual(outcome._tag, "Elsewhere")
     }))
+
+  for (const target of ["Tcp", "Http"] as const) {
+    it.scopedLive(`over ${target} can be given up while its connection is not answered`, () =>
+      Effect.gen(function*() {
+        const port = yield* full
+        const fiber = yield* Effect.fork(
+          probe(
+            target === "Tcp"
+              ? { _tag: target, host: "127.0.0.1", port, pid }
+              : { _tag: target, url: new URL(`http://127.0.0.1:${port}`), pid }
+          )
+        )
+        yield* Effect.promise(() => nextTurn())
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+      }).pipe(Effect.timeout("10 seconds")))
+  }
 
   it.scopedLive("says why nobody could be asked", () =>
     Effect.gen(function*() {

@@ -11,6 +11,7 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as net from "node:net"
+import * as os from "node:os"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import * as Fds from "../../src/Fds.ts"
 import * as TableflipError from "../../src/TableflipError.ts"
@@ -519,6 +520,19 @@ describe("Upgrader", () => {
     refused("maxDraining", { maxDraining: 1.5 })
     refused("pidFile", { pidFile: "" })
     refused("signals", { signals: ["SIGKILL"] })
+    refused("signals", { signals: ["HUP" as "SIGHUP"] })
+    refused("signals", { signals: ["SIGBREAK"] })
+
+    it.effect("takes every signal that can be heard here, and an exitTimeout that never comes", () =>
+      Effect.gen(function*() {
+        const deadly = ["SIGKILL", "SIGSTOP", "SIGBUS", "SIGFPE", "SIGSEGV", "SIGILL", "SIGUNUSED"]
+        const signals = Object.keys(os.constants.signals).filter((name) => !deadly.includes(name))
+        for (const exitTimeout of [Infinity, Duration.infinity]) {
+          yield* Effect.scoped(
+            Layer.build(Upgrader.layerWithoutEnv({ signals: signals as Array<NodeJS.Signals>, exitTimeout }))
+          )
+        }
+      }).pipe(Effect.provide(TestEnv.layer)))
 
     it.effect("a second one names the first", () =>
       Effect.gen(function*() {

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import dns from "node:dns"
 import * as fs from "node:fs"
@@ -14,6 +15,7 @@ import type { NamedDescriptor } from "../../src/ChildProcess.ts"
 import { Env, layer as layerEnv } from "../../src/Env.ts"
 import type { Draining } from "../../src/internal/upgrade/drainAll.ts"
 import * as registryOf from "../../src/internal/upgrade/registry.ts"
+import * as fdName from "../../src/internal/wire/fdName.ts"
 import { directory } from "../kit/files.ts"
 import { isLinux } from "../kit/proc.ts"
 
@@ -152,4 +154,56 @@ describe.runIf(isLinux)("a listener", () => {
         assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
       }
     }).pipe(Effect.scoped, Effect.provide(layerEnv), Effect.timeout("5 seconds")))
+})
+
+describe.runIf(isLinux)("a file", () => {
+  const openFile = (file: string) => Effect.sync(() => fs.openSync(file, "w"))
+
+  it.scopedLive("that was closed is not handed over, nor is what has come to its number", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const registry = yield* makeRegistry()
+      const descriptor = yield* openFile(path.join(dir, "one"))
+      yield* registry.service.addFile("journal", descriptor)
+      assert.strictEqual((yield* registry.descriptors).length, 1)
+      fs.closeSync(descriptor)
+      assert.strictEqual(yield* openFile(path.join(dir, "other")), descriptor)
+      assert.deepStrictEqual(yield* registry.descriptors, [])
+      // The name is free again.
+      yield* registry.service.addFile("journal", descriptor)
+      assert.strictEqual((yield* registry.descriptors).length, 1)
+      fs.closeSync(descriptor)
+    }).pipe(Effect.provide(layerEnv)))
+
+  it.scopedLive("that was inherited and closed by the app is not closed once more", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const descriptor = yield* openFile(path.join(dir, "one"))
+      const registry = yield* makeRegistry([{ name: fdName.file("journal"), descriptor }])
+      yield* Effect.scoped(Effect.gen(function*() {
+        assert.deepStrictEqual(yield* registry.service.file("journal"), Option.some(descriptor))
+        fs.closeSync(descriptor)
+        assert.strictEqual(yield* openFile(path.join(dir, "other")), descriptor)
+      }))
+      fs.writeSync(descriptor, "still open")
+      fs.closeSync(descriptor)
+    }).pipe(Effect.provide(layerEnv)))
+
+  it.scopedLive("is closed with its scope, unless it was taken", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const kept = yield* openFile(path.join(dir, "kept"))
+      const taken = yield* openFile(path.join(dir, "taken"))
+      const registry = yield* makeRegistry([
+        { name: fdName.file("kept"), descriptor: kept },
+        { name: fdName.file("taken"), descriptor: taken }
+      ])
+      yield* Effect.scoped(registry.service.file("kept"))
+      assert.throws(() => fs.fstatSync(kept), /EBADF/)
+      assert.deepStrictEqual(yield* registry.service.takeFile("taken"), Option.some(taken))
+      assert.deepStrictEqual(yield* registry.service.takeFile("taken"), Option.none())
+      yield* registry.closeUnclaimed
+      assert.deepStrictEqual(yield* registry.descriptors, [])
+      fs.closeSync(taken)
+    }).pipe(Effect.provide(layerEnv)))
 })

@@ -67,6 +67,9 @@ const signals = (signal: NodeJS.Signals) =>
     return deliveries as Queue.Dequeue<NodeJS.Signals>
   })
 
+/** A timer that is asked for more fires at once. */
+const longestTimer = 2 ** 31 - 1
+
 export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const directory = startDirectory()
   const executable = startExecutable(directory)
@@ -100,10 +103,12 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     endWithin: (duration, lastWords) =>
       Effect.map(Effect.runtime(), (runtime) => {
         const end = () => {
-          Runtime.runSync(runtime, lastWords(process.getActiveResourcesInfo()))
+          // A logger of the app that throws must not keep this process.
+          Runtime.runSyncExit(runtime)(lastWords(process.getActiveResourcesInfo()))
           process.exit()
         }
-        setTimeout(end, Duration.toMillis(duration)).unref()
+        const millis = Duration.toMillis(duration)
+        if (millis !== Number.POSITIVE_INFINITY) setTimeout(end, Math.min(millis, longestTimer)).unref()
       }),
     claim,
     holdStopSignals: stopSignals.hold,
@@ -136,7 +141,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
         Effect.flatMap(Effect.promise(() => import("./probe.ts")), (module) => module.probe(target))
       )
       : Option.none(),
-    isOpen: (descriptor) => Effect.sync(() => streams.isOpen(descriptor)),
+    fileIdentity: streams.fileIdentity,
     // Loaded when there is an upgrade.
     listensBesides: (descriptors) =>
       Effect.flatMap(

@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import * as http from "node:http"
 import * as https from "node:https"
 import * as net from "node:net"
@@ -14,13 +15,19 @@ import * as tls from "node:tls"
 import type { ProbeOutcome, ProbeTarget } from "../../Env.ts"
 import { accepterOf } from "./proc.ts"
 
-const connect = (host: string, port: number): Effect.Effect<net.Socket, string> =>
-  Effect.async((resume) => {
-    const socket = net.connect({ host, port })
-    socket.once("connect", () => resume(Effect.succeed(socket)))
-    socket.on("error", (cause) => resume(Effect.fail(cause.message)))
-    return Effect.sync(() => socket.destroy())
-  })
+/** A connection. Only what makes its socket cannot be interrupted: a full accept queue may not answer for minutes. */
+const connect = (host: string, port: number): Effect.Effect<net.Socket, string, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => net.connect({ host, port })),
+    (socket) => Effect.sync(() => socket.destroy())
+  ).pipe(
+    Effect.tap((socket) =>
+      Effect.async<void, string>((resume) => {
+        socket.once("connect", () => resume(Effect.void))
+        socket.on("error", (cause) => resume(Effect.fail(cause.message)))
+      })
+    )
+  )
 
 /** Milliseconds between two looks at who has accepted; more where a look takes long, of very many connections. */
 const lookInterval = 5
@@ -57,14 +64,11 @@ const notOurs = (accepter: ReturnType<typeof accepterOf>, pid: number): ProbeOut
     )
     : refused("the connection was not accepted")
 
-const scopedSocket = (host: string, port: number) =>
-  Effect.acquireRelease(connect(host, port), (socket) => Effect.sync(() => socket.destroy()))
-
 /** Whether the process accepts connections there. */
 const probeTcp = (
   { host, pid, port }: { readonly host: string; readonly port: number; readonly pid: number }
 ): Effect.Effect<ProbeOutcome> =>
-  scopedSocket(host, port).pipe(
+  connect(host, port).pipe(
     // Interrupted by whoever has no patience left.
     Effect.flatMap((socket) => isOurs(socket, pid, Number.POSITIVE_INFINITY)),
     Effect.map((accepter) => accepter === "family" ? served : notOurs(accepter, pid)),
@@ -99,7 +103,7 @@ const request = (url: URL, socket: net.Socket): Effect.Effect<number, string> =>
 /** Whether the process answers this request with a status from 200 to 399. */
 const probeHttp = ({ pid, url }: { readonly url: URL; readonly pid: number }): Effect.Effect<ProbeOutcome> =>
   Effect.gen(function*() {
-    const socket = yield* scopedSocket(hostOf(url), portOf(url))
+    const socket = yield* connect(hostOf(url), portOf(url))
     const accepter = yield* isOurs(socket, pid, deferredAfter)
     if (accepter === "other" || accepter === "unknown") return notOurs(accepter, pid)
     const answer = yield* Effect.fork(request(url, socket))

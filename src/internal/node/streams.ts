@@ -59,6 +59,11 @@ const statOf = (descriptor: number): fs.Stats | undefined => {
   }
 }
 
+export const fileIdentity = (descriptor: number): Option.Option<string> => {
+  const stat = statOf(descriptor)
+  return stat === undefined ? Option.none() : Option.some(`${stat.dev}:${stat.ino}`)
+}
+
 export const isOpen = (descriptor: number): boolean => statOf(descriptor) !== undefined
 
 /**

@@ -308,7 +308,8 @@ export const make = (
     isStream: (descriptor) =>
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
     probe: Option.some((target) => Effect.sync(() => probe(kernel, target))),
-    isOpen: (descriptor) => Effect.sync(() => self.descriptors.has(descriptor)),
+    fileIdentity: (descriptor) =>
+      Option.map(Option.fromNullable(self.descriptors.get(descriptor)), (open) => kernelOf.identityOf(kernel, open)),
     listensBesides: () => Effect.succeed([]),
     addressOf: () => Effect.succeedNone,
     terminalOf: () => Effect.succeed("none"),

@@ -58,6 +58,8 @@ export interface SimulatedProcess {
 }
 
 export interface Kernel {
+  /** A number for each open thing that anybody has asked for. */
+  readonly identities: Map<Open, string>
   readonly files: Map<string, string>
   readonly sockets: Set<Socket>
   readonly processes: Set<SimulatedProcess>
@@ -71,6 +73,7 @@ export interface Kernel {
 }
 
 export const makeKernel = (): Kernel => ({
+  identities: new Map(),
   files: new Map(),
   sockets: new Set(),
   processes: new Set(),
@@ -109,6 +112,12 @@ export const allocate = (process: SimulatedProcess, open: Open): number => {
   while (process.descriptors.has(descriptor)) descriptor += 1
   process.descriptors.set(descriptor, open)
   return descriptor
+}
+
+export const identityOf = (kernel: Kernel, open: Open): string => {
+  const identity = kernel.identities.get(open) ?? String(kernel.identities.size)
+  kernel.identities.set(open, identity)
+  return identity
 }
 
 const isSame = (one: Open, other: Open): boolean =>

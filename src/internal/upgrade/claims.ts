@@ -156,12 +156,21 @@ export const make = (
     },
     file: (name) => {
       const key = fdName.file(name)
-      return inheritedOnly(key, name, (descriptor) => ({
-        open: Effect.succeed(descriptor),
-        toEntry: () => ({ name: key, descriptor: () => Option.some(descriptor) }),
-        close: () => env.closeDescriptor(descriptor)
-      }))
+      return inheritedOnly(key, name, (descriptor) => {
+        const entry = fileEntry(env, key, descriptor)
+        return {
+          open: Effect.succeed(descriptor),
+          toEntry: () => entry,
+          close: () =>
+            Effect.suspend(() => Option.isSome(entry.descriptor()) ? env.closeDescriptor(descriptor) : Effect.void)
+        }
+      })
     },
+    takeFile: (name) =>
+      Effect.suspend(() => {
+        const key = fdName.file(name)
+        return table.isTaken(key) ? Effect.fail(alreadyClaimed(name)()) : Effect.succeed(table.takeInherited(key))
+      }),
     addListener: (at, server) => {
       const name = fdName.listener(at)
       const listener = env.borrowListener(server)
@@ -182,15 +191,20 @@ export const make = (
     },
     addConnection: (name, socket) => borrow(connectionEntry(fdName.connection(name), socket), alreadyClaimed(name)),
     addFile: (name, descriptor) =>
-      Effect.if(env.isOpen(descriptor), {
-        onTrue: () =>
-          borrow(
-            { name: fdName.file(name), descriptor: () => Option.some(descriptor) },
-            alreadyClaimed(name)
-          ),
-        onFalse: () => new DescriptorError({ reason: "NotOpen", name, detail: `descriptor ${descriptor} is not open` })
+      Effect.suspend(() => {
+        const entry = fileEntry(env, fdName.file(name), descriptor)
+        return Option.isSome(entry.descriptor())
+          ? borrow(entry, alreadyClaimed(name))
+          : new DescriptorError({ reason: "NotOpen", name, detail: `descriptor ${descriptor} is not open` })
       })
   }
+}
+
+/** Whoever closes a file sets its number free for another one, which is neither to be handed over nor to be closed. */
+const fileEntry = (env: Env["Type"], name: FdName, descriptor: number): Entry => {
+  const identity = env.fileIdentity(descriptor)
+  const isThis = (now: string) => Option.contains(identity, now)
+  return { name, descriptor: () => Option.as(Option.filter(env.fileIdentity(descriptor), isThis), descriptor) }
 }
 
 /** The address as the app wrote it, with the port that was chosen for port 0. */

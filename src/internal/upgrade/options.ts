@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { CommandOptions, Options } from "../../Upgrader.ts"
@@ -34,7 +34,9 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
     const stopTimeout = yield* decodeDuration("stopTimeout", options.stopTimeout ?? "5 seconds", true)
     const drain = options.drain ?? {}
     const hookTimeout = yield* decodeDuration("drain.hookTimeout", drain.hookTimeout ?? "5 seconds", true)
-    const exitTimeout = yield* decodeDuration("exitTimeout", options.exitTimeout ?? "10 seconds", true)
+    const exitTimeout = options.exitTimeout === Infinity || options.exitTimeout === Duration.infinity
+      ? Duration.infinity
+      : yield* decodeDuration("exitTimeout", options.exitTimeout ?? "10 seconds", true)
     for (const name of ["idleTimeout", "lingerTimeout", "webSocketSpread"] as const) {
       yield* decodeDuration(`drain.${name}`, drain[name] ?? 0, true)
     }
