@@ -74,6 +74,17 @@ const pids = (all: ReadonlyArray<{ readonly pid: number }>) => all.map(({ pid })
 const released = (program: Handle, pid: number) => program.lines().filter((line) => line.startsWith(`RELEASED ${pid} `))
 
 describe.runIf(isLinux)("a pool", () => {
+  it.scopedLive("told to stop, resets none of those who have been connected", () =>
+    Effect.gen(function*() {
+      const { port, primary, program } = yield* startPool()
+      const clients = yield* load(port, 30)
+      yield* eventually("answers", () => [...clients.answers.values()].reduce((sum, count) => sum + count, 0) > 200)
+      yield* signal(primary.pid, "SIGTERM")
+      assert.strictEqual((yield* program.exit).code, 0)
+      yield* clients.stop
+      assert.deepStrictEqual(clients.failures.filter((failure) => !failure.includes("ECONNREFUSED")), [])
+    }))
+
   it.scopedLive("serves by its workers only, and ends with all of them", () =>
     Effect.gen(function*() {
       const dir = yield* directory

@@ -56,9 +56,9 @@ export const make: (options: {
   /** Whether this process looks after the Unix paths; in a pool the primary does. */
   readonly keepsPaths?: boolean
   /** Whether another process accepts from what was inherited, or goes on keeping it, when this one is told to stop. */
-  readonly inheritedIsShared?: boolean
+  readonly inheritedIsShared?: () => boolean
 }) => Effect.Effect<Registry, never, Scope.Scope> = Effect.fnUntraced(
-  function*({ draining, env, hasParent, inherited, inheritedIsShared = false, keepsPaths = true, state }) {
+  function*({ draining, env, hasParent, inherited, inheritedIsShared = () => false, keepsPaths = true, state }) {
     const table = descriptorTable.make(inherited)
     const orphans: Array<BoundListener> = []
     let active = false
@@ -176,7 +176,7 @@ export const make: (options: {
           const [own, shared] = Arr.partition(
             table.entries().filter(({ listener, server }) => listener && server),
             (entry) =>
-              reason._tag === "Upgraded" ? handedOver.has(entry) : inheritedIsShared && entry.inherited === true
+              reason._tag === "Upgraded" ? handedOver.has(entry) : inheritedIsShared() && entry.inherited === true
           )
           const close = (entries: ReadonlyArray<Entry>) =>
             Effect.zipRight(

@@ -92,7 +92,7 @@ export const makeUpgradable = Effect.fnUntraced(
       state,
       hasParent,
       draining,
-      inheritedIsShared: isSupervised
+      inheritedIsShared: () => isSupervised
     })
     const withState: Registry = {
       ...registry,

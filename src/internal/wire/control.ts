@@ -11,8 +11,8 @@ import * as Option from "effect/Option"
 export type Word = Data.TaggedEnum<{
   /** A newer process has taken its place. */
   Replaced: { readonly pid: number; readonly generation: number }
-  /** The pool stops, or becomes smaller. */
-  Stopped: { readonly signal: NodeJS.Signals }
+  /** The pool stops, or becomes smaller. With `isLast`, no other process goes on accepting from its sockets. */
+  Stopped: { readonly signal: NodeJS.Signals; readonly isLast?: boolean }
   /** Every older copy of it has ended, and every older generation of the pool. */
   OlderGone: {}
 }>
@@ -37,8 +37,13 @@ const decodeLine = (line: string): Option.Option<Word> => {
     return Option.none()
   }
   if (typeof json !== "object" || json === null || !("_tag" in json)) return Option.none()
-  const { _tag, generation, pid, signal }: { _tag: unknown; generation?: unknown; pid?: unknown; signal?: unknown } =
-    json
+  const { _tag, generation, isLast, pid, signal } = json as {
+    readonly _tag: unknown
+    readonly generation?: unknown
+    readonly isLast?: unknown
+    readonly pid?: unknown
+    readonly signal?: unknown
+  }
   switch (_tag) {
     case "Replaced":
       return typeof pid === "number" && typeof generation === "number"
@@ -46,7 +51,7 @@ const decodeLine = (line: string): Option.Option<Word> => {
         : Option.none()
     case "Stopped":
       return typeof signal === "string" && /^SIG[A-Z0-9]+$/.test(signal)
-        ? Option.some(Word.Stopped({ signal: signal as NodeJS.Signals }))
+        ? Option.some(Word.Stopped({ signal: signal as NodeJS.Signals, isLast: isLast === true }))
         : Option.none()
     case "OlderGone":
       return Option.some(Word.OlderGone())

@@ -5,9 +5,11 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
 import type { Address, FdName } from "../../Address.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
@@ -68,11 +70,13 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   )
   const signals = yield* stopSignals.listen(env, settings.stopSignals)
   yield* signals.first.pipe(Effect.zipRight(upgrader.stop), Effect.interruptible, Effect.forkScoped)
+  const listening = yield* Scope.make()
+  yield* Effect.addFinalizer((exit) => Scope.close(listening, exit))
   const listeners = yield* Effect.forEach(settings.listen, (at) =>
     Effect.map(
       fds.listener(at),
       (listener): Shared => ({ name: fdName.listener(at), listener })
-    ))
+    )).pipe(Scope.extend(listening))
 
   let value = Option.none<string>()
   const spawn = starter(begun, listeners, secrets, () => value)
@@ -99,7 +103,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
     given.options.main,
     Context.make(Upgrader, upgrader).pipe(Context.add(Fds, fds), Context.add(given.tag, service))
   )
-  yield* Effect.addFinalizer(() => finish(env, upgrader, workers, signals))
+  yield* Effect.addFinalizer(() => finish(env, upgrader, workers, signals, Scope.close(listening, Exit.void)))
 
   const start = Effect.tapError(
     workers.start,
@@ -219,14 +223,17 @@ const finish = Effect.fnUntraced(function*(
   env: Env["Type"],
   upgrader: Upgrader["Type"],
   workers: Pool,
-  signals: stopSignals.StopSignals
+  signals: stopSignals.StopSignals,
+  close: Effect.Effect<void>
 ) {
   yield* upgrader.stop
   const reason = yield* upgrader.exit
   const signal = Option.getOrElse(yield* signals.seen, () => "SIGTERM" as const)
   const why = reason._tag === "Upgraded"
     ? Word.Replaced({ pid: reason.pid, generation: reason.generation })
-    : Word.Stopped({ signal })
+    : Word.Stopped({ signal, isLast: true })
+  // Otherwise whoever comes when the workers have closed the sockets is let in by the system, and reset at the end.
+  if (reason._tag === "Stopped") yield* close
   yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })
   const [{ killed }] = yield* Effect.all([workers.stop(why), upgrader.drain], { concurrency: "unbounded" })
   if (killed > 0) yield* Effect.logWarning(`${killed} process(es) had to be killed`)

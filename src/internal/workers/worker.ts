@@ -61,6 +61,7 @@ export const make: (
   function*({ ancestry, env, settings }, reader, role, pool) {
     const draining = makeDraining(env, settings)
     const olderGone = yield* Deferred.make<void>()
+    let isLast = false
     const registry = yield* fds.make({
       env,
       inherited: ancestry.inherited,
@@ -68,7 +69,7 @@ export const make: (
       hasParent: true,
       draining,
       keepsPaths: false,
-      inheritedIsShared: true
+      inheritedIsShared: () => !isLast
     })
     const { fds: service, machine, upgrader } = yield* assemble({
       env,
@@ -93,6 +94,7 @@ export const make: (
           return machine.replaced({ generation: word.generation, pid: word.pid })
         case "Stopped":
           told = Option.some(word.signal)
+          isLast = word.isLast === true
           return machine.stop
       }
     }
