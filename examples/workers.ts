@@ -9,7 +9,7 @@
  */
 import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
-import { Config, Effect, Layer, Schema } from "effect"
+import { Config, Context, Effect, Layer, Schema } from "effect"
 import * as fs from "node:fs"
 import { createServer } from "node:http"
 import * as os from "node:os"
@@ -23,7 +23,7 @@ const Metrics = { host, port: port("METRICS_PORT", 9090), name: "metrics" }
 const Admin = { host, port: port("ADMIN_PORT", 9091), name: "admin" }
 
 /** What the primary makes before the first worker starts, removes after the last one, and tells each of them. */
-class Counters extends Effect.Tag("Counters")<Counters, { readonly directory: string }>() {
+class Counters extends Context.Tag("Counters")<Counters, { readonly directory: string }>() {
   static readonly layer = Layer.scoped(
     Counters,
     Effect.acquireRelease(
@@ -65,7 +65,7 @@ const MetricsServer = Layer.unwrapEffect(Effect.gen(function*() {
 /** Runs in the primary. */
 const AdminServer = Layer.unwrapEffect(Effect.gen(function*() {
   const workers = yield* Workers.Workers
-  const router = HttpRouter.empty.pipe(
+  return HttpRouter.empty.pipe(
     HttpRouter.get("/status", Effect.flatMap(workers.status, HttpServerResponse.json)),
     HttpRouter.post("/replace", Effect.as(workers.replace, HttpServerResponse.text("replaced\n"))),
     HttpRouter.post(
@@ -75,9 +75,10 @@ const AdminServer = Layer.unwrapEffect(Effect.gen(function*() {
         yield* workers.resize(size)
         return HttpServerResponse.text(`${size}\n`)
       })
-    )
+    ),
+    HttpServer.serve(),
+    Layer.provide(UpgradableHttpServer.layer(createServer, Admin))
   )
-  return HttpServer.serve(router).pipe(Layer.provide(UpgradableHttpServer.layer(createServer, Admin)))
 }))
 
 Workers.launch(Hello, {

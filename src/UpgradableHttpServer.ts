@@ -13,6 +13,7 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import type { ServeError } from "@effect/platform/HttpServerError"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -25,6 +26,8 @@ import type * as http from "node:http"
 import type { Address } from "./Address.ts"
 import { Fds } from "./Fds.ts"
 import type { ListenError } from "./TableflipError.ts"
+
+type Service = Context.Tag.Service<typeof HttpServer.HttpServer>
 
 /** NodeHttpServer insists on calling `listen`. The server has its socket by then, and accepts when `ready` says so. */
 const withoutListen = (server: http.Server): http.Server => {
@@ -81,7 +84,7 @@ const makeCount = (timeout: Duration.DurationInput) => {
   }
 }
 
-const waitForHandlers = (server: HttpServer.HttpServer, options: Options | undefined): HttpServer.HttpServer => {
+const waitForHandlers = (server: Service, options: Options | undefined): Service => {
   const serve = (httpApp: HttpApp.Default<unknown, unknown>, middleware?: HttpMiddleware.HttpMiddleware) =>
     Effect.suspend(() => {
       const { count, wait } = makeCount(options?.handlerTimeout ?? "10 seconds")
@@ -91,7 +94,7 @@ const waitForHandlers = (server: HttpServer.HttpServer, options: Options | undef
         server.serve(httpApp, counted as HttpMiddleware.HttpMiddleware)
       )
     })
-  return { ...server, serve } as HttpServer.HttpServer
+  return { ...server, serve } as Service
 }
 
 /**
@@ -106,7 +109,7 @@ export const make = (
   createServer: LazyArg<http.Server>,
   address: Address,
   options?: Options
-): Effect.Effect<HttpServer.HttpServer, ListenError | ServeError, Fds | Scope.Scope> =>
+): Effect.Effect<Service, ListenError | ServeError, Fds | Scope.Scope> =>
   Effect.gen(function*() {
     const fds = yield* Fds
     const server = createServer()

@@ -151,6 +151,7 @@ export const settled = <A>(what: string, app: Handle, look: () => A | undefined)
 export const answersOf = (targets: ReadonlyArray<number | string>): Effect.Effect<ReadonlyArray<number>> =>
   Effect.forEach(targets, (target) =>
     ask(target).pipe(
-      Effect.orDieWith((error) => new Error(`no answer at ${target}: ${error.message}`)),
+      Effect.mapError((error) => new Error(`no answer at ${target}: ${error.message}`)),
+      Effect.orDie,
       Effect.map(({ pid }) => pid)
     ))

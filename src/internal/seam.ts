@@ -3,12 +3,15 @@
  *
  * @internal
  */
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Mailbox from "effect/Mailbox"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
+import * as Decision from "effect/ScheduleDecision"
+import * as Interval from "effect/ScheduleInterval"
 import type * as Scope from "effect/Scope"
 
 export const disconnect = Effect.disconnect
@@ -18,12 +21,16 @@ export const serviceFunctions = Effect.serviceFunctions
 export const fromResult = <A, E>(result: Either.Either<A, E>): Effect.Effect<A, E> => result
 
 /** What is there, without waiting. */
-export const drain = Queue.takeAll
+export const drain = <A>(queue: Queue.Dequeue<A>): Effect.Effect<ReadonlyArray<A>> =>
+  Effect.map(Queue.takeAll(queue), Chunk.toReadonlyArray)
 
 /** Runs to its end, whatever happens to whoever started it. */
 export const forkToTheEnd = <A, E, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R> => Effect.forkDaemon(Effect.uninterruptible(self))
+
+/** Belongs to nobody: whoever started it may end before. As uninterruptible as the place where it is forked. */
+export const forkApart = Effect.forkDaemon
 
 /** As uninterruptible as the place where it is forked. */
 export const forkHere = Effect.fork
@@ -42,6 +49,20 @@ export interface Driver<In> {
   readonly next: (input: In) => Effect.Effect<void, unknown>
   readonly reset: Effect.Effect<void>
 }
+
+/** Asked with the time in milliseconds, says what to remember and how long to wait, in milliseconds, or nothing: the end. */
+export const scheduleOf = <S>(
+  initial: S,
+  step: (now: number, state: S) => readonly [state: S, pause: number] | undefined
+): Schedule.Schedule<unknown, unknown> =>
+  Schedule.makeWithState(initial, (now, _, state: S) => {
+    const next = step(now, state)
+    return Effect.succeed(
+      next === undefined
+        ? [state, undefined, Decision.done] as const
+        : [next[0], undefined, Decision.continueWith(Interval.after(now + next[1]))] as const
+    )
+  })
 
 export const driver = <In>(schedule: Schedule.Schedule<unknown, In>): Effect.Effect<Driver<In>> =>
   Effect.map(

@@ -12,6 +12,7 @@ import { subcommands } from "../../src/internal/cli/subcommands.ts"
 import { nearest } from "../../src/internal/cli/suggest.ts"
 import { textOf } from "../kit/pages.ts"
 import { root } from "../kit/paths.ts"
+import { property } from "../kit/property.ts"
 
 const table = {
   port: flag.values(flag.wholeNumber(1), "", { short: "p" }),
@@ -58,7 +59,7 @@ describe("flags", () => {
     }
   })
 
-  it.prop("are read or refused, whatever they are", [FC.array(FC.string(), { maxLength: 6 })], ([args]) => {
+  property("are read or refused, whatever they are", [FC.array(FC.string(), { maxLength: 6 })], ([args]) => {
     try {
       parse(args.map((arg) => arg.startsWith("-") ? arg : `--${arg}`), flags)
     } catch (error) {

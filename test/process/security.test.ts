@@ -18,7 +18,7 @@ import { asOrdinaryUser, canRun, isRoot, ordinarily, withoutOrdinaryUser } from 
 import { eventually } from "../kit/waiting.ts"
 
 /** Everybody may write there, and take away what belongs to others unless it is sticky. */
-const sharedDirectory = (mode: number) => Effect.tap(directory, (dir) => fs.chmodSync(dir, mode))
+const sharedDirectory = (mode: number) => Effect.tap(directory, (dir) => Effect.sync(() => fs.chmodSync(dir, mode)))
 
 const modeOf = (file: string) => fs.lstatSync(file).mode & 0o7777
 

@@ -8,6 +8,7 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
@@ -16,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -27,10 +29,7 @@ import * as Upgrader from "../../src/Upgrader.ts"
 
 const address = { port: 0, host: "127.0.0.1" }
 
-const portOf = Effect.map(HttpServer.HttpServer, (server) => {
-  assert(server.address._tag === "TcpAddress")
-  return server.address.port
-})
+const portOf = Effect.map(HttpServer.HttpServer, ({ address }) => (address as { readonly port: number }).port)
 
 /** One request on a connection of its own. Fails with what the client sees when the server lets it down. */
 const ask = (port: number, options: http.RequestOptions = {}, body?: string) =>
@@ -56,7 +55,7 @@ const ask = (port: number, options: http.RequestOptions = {}, body?: string) =>
 const hangs = <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.map(
     Effect.exit(Effect.timeoutFail(effect, { duration: "300 millis", onTimeout: () => "hangs" as const })),
-    (exit) => Exit.isFailure(exit) && exit.cause._tag === "Fail" && exit.cause.error === "hangs"
+    (exit) => Exit.isFailure(exit) && Option.contains(Cause.failureOption(exit.cause), "hangs")
   )
 
 /** New connections are refused as soon as the server has stopped accepting. */

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
+import type * as Queue from "effect/Queue"
 import * as TestClock from "effect/TestClock"
 import * as ExitStatus from "../../src/ExitStatus.ts"
+import { drain } from "../../src/internal/seam.ts"
 import type { PoolEvent } from "../../src/PoolEvent.ts"
 import * as Readiness from "../../src/Readiness.ts"
 import * as Supervisor from "../../src/Supervisor.ts"
@@ -30,7 +32,7 @@ const nextChild = Effect.flatMap(TestEnv, ({ nextChild }) => nextChild)
 const settle = Effect.repeat(Effect.yieldNow(), { times: 100 })
 
 const tagsOf = (events: Queue.Dequeue<PoolEvent>) =>
-  Effect.map(Queue.takeAll(events), (all) => Array.from(all, ({ _tag }) => _tag))
+  Effect.map(drain(events), (all) => Array.from(all, ({ _tag }) => _tag))
 
 /** A supervisor whose command is ready. */
 const running = (options: Options = {}) =>
@@ -46,14 +48,15 @@ const running = (options: Options = {}) =>
     }
     yield* Fiber.join(start)
     yield* settle
-    yield* Queue.takeAll(events)
+    yield* drain(events)
     return { supervisor, events, children, child: children[0]! }
   })
 
 const describeFailure = (exit: Exit.Exit<unknown, { readonly _tag: string }>) =>
   Exit.match(exit, {
     onSuccess: () => "success",
-    onFailure: (cause) => cause._tag === "Fail" ? cause.error._tag : cause._tag
+    onFailure: (cause) =>
+      Option.match(Cause.failureOption(cause), { onNone: () => "defect", onSome: ({ _tag }) => _tag })
   })
 
 describe("a supervisor", () => {

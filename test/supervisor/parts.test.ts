@@ -11,6 +11,7 @@ import * as listenSpec from "../../src/internal/cli/listenSpec.ts"
 import { makeTail } from "../../src/internal/node/output.ts"
 import * as nodeProc from "../../src/internal/node/proc.ts"
 import * as socketActivation from "../../src/internal/wire/listenFds.ts"
+import { property } from "../kit/property.ts"
 
 describe("an address on the command line", () => {
   it.each([
@@ -32,7 +33,7 @@ describe("an address on the command line", () => {
     assert.isUndefined(listenSpec.parse(text))
   })
 
-  it.prop("never throws", [FC.string()], ([text]) => {
+  property("never throws", [FC.string()], ([text]) => {
     listenSpec.parse(text)
   })
 })
@@ -59,7 +60,7 @@ describe("sockets by the protocol of systemd", () => {
     assert.isTrue(Either.isLeft(decode({ LISTEN_FDS: "2", LISTEN_FDNAMES: "a" })))
   })
 
-  it.prop("come out as they went in", [FC.array(FC.stringMatching(/^[a-z.]{1,9}$/), { maxLength: 50 })], ([names]) => {
+  property("come out as they went in", [FC.array(FC.stringMatching(/^[a-z.]{1,9}$/), { maxLength: 50 })], ([names]) => {
     const environment = { ...socketActivation.encode(names), LISTEN_PID: String(pid) }
     const decoded = Either.getOrThrow(socketActivation.decode(environment, pid))
     assert.deepStrictEqual(decoded.map(({ name }) => name), names)

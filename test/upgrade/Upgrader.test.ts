@@ -14,6 +14,7 @@ import * as net from "node:net"
 import * as os from "node:os"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import * as Fds from "../../src/Fds.ts"
+import * as seam from "../../src/internal/seam.ts"
 import * as TableflipError from "../../src/TableflipError.ts"
 import { TestEnv } from "../../src/Testing.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
@@ -589,7 +590,7 @@ describe("Upgrader", () => {
         assert.deepStrictEqual(report.servers.map(({ address }) => address), ["127.0.0.1:8080", "/run/app.sock"])
         assert.strictEqual(yield* upgrader.drain, report, "there is one drain")
         assert.deepStrictEqual(
-          Chunk.toReadonlyArray(yield* Queue.takeAll(events)).map(({ _tag }) => _tag),
+          (yield* seam.drain(events)).map(({ _tag }) => _tag),
           ["Ready", "Stopped", "Draining", "Drained"]
         )
       }).pipe(Effect.scoped, Effect.provide(machine())))

@@ -2,7 +2,7 @@
  * Random interleavings of everything that can happen to an upgrader, against a model of a few lines. What is asserted is
  * what matters most: every call ends, in what the model allows, and nothing is left over.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -15,6 +15,7 @@ import * as TestClock from "effect/TestClock"
 import type { FakeProcess } from "../../src/Testing.ts"
 import { TestEnv } from "../../src/Testing.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
+import { effectProperty } from "../kit/property.ts"
 
 type Step =
   | "ready"
@@ -122,14 +123,14 @@ const run = Effect.fnUntraced(function*(sequence: ReadonlyArray<Step>, probation
 
 // In parts, one after the other, so that the time limit of each is its own.
 describe.sequential.each([1, 2, 3, 4, 5])("Upgrader, in any order of events, part %s of 5", () => {
-  it.effect.prop(
+  effectProperty(
     "every call ends and nothing is left over",
     [FastCheck.array(stepArbitrary, { minLength: 1, maxLength: 25 }), FastCheck.boolean()],
     ([sequence, probation]) => run(sequence, probation).pipe(Effect.provide(TestEnv.layer), Effect.scoped),
-    { fastCheck: { numRuns: 20 }, timeout: 60_000 }
+    { numRuns: 20, timeout: 60_000 }
   )
 
-  it.effect.prop(
+  effectProperty(
     "also around the moment of the hand-over",
     [FastCheck.array(stepArbitrary, { minLength: 1, maxLength: 8 }), FastCheck.boolean()],
     ([sequence, probation]) =>
@@ -137,6 +138,6 @@ describe.sequential.each([1, 2, 3, 4, 5])("Upgrader, in any order of events, par
         Effect.provide(TestEnv.layer),
         Effect.scoped
       ),
-    { fastCheck: { numRuns: 40 }, timeout: 60_000 }
+    { numRuns: 40, timeout: 60_000 }
   )
 })

@@ -232,7 +232,7 @@ describe("Workers", () => {
             yield* untilEvent(events, ({ _tag }) => _tag === "Exited")
             yield* settle
             const next = yield* Effect.fork(nextChildren(1))
-            yield* TestClock.adjust(Duration.subtract(delay, "1 millis"))
+            yield* TestClock.adjust(Duration.subtract(Duration.decode(delay), "1 millis"))
             yield* settle
             assert.isFalse(yield* isDone(next), "not before its time")
             yield* TestClock.adjust("1 millis")
@@ -308,7 +308,7 @@ describe("Workers", () => {
   describe("a worker that ends in good order", () => {
     it.effect("is started again at once, and no schedule is asked", () =>
       Effect.gen(function*() {
-        const { children, events, pool } = yield* upAndRunning({ size: 1, restart: { schedule: Schedule.stop } })
+        const { children, events, pool } = yield* upAndRunning({ size: 1, restart: { schedule: Schedule.recurs(0) } })
         let [child] = children
         for (let n = 0; n < 9; n++) {
           yield* TestClock.adjust("2 seconds")

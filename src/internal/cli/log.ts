@@ -3,16 +3,14 @@
  *
  * @internal
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as HashMap from "effect/HashMap"
-import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
+import type * as Layer from "effect/Layer"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolEvent, ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent as Event } from "../../PoolEvent.ts"
 import * as writer from "../node/writer.ts"
+import type { Line } from "./logger.ts"
+import * as logger from "./logger.ts"
 import { translate } from "./optionFlags.ts"
 
 export type Format = "human" | "json"
@@ -29,34 +27,28 @@ const textOf = (message: unknown): string =>
     typeof part === "string" ? part : part instanceof Error ? part.message : JSON.stringify(part)
   ).join(" ")
 
-const fullText = ({ cause, message }: Logger.Logger.Options<unknown>): string => {
+const fullText = ({ cause, message }: Line): string => {
   const text = translate(textOf(message))
-  return Cause.isEmpty(cause) ? text : `${text}\n${Cause.pretty(cause)}`
+  return cause === undefined ? text : `${text}\n${cause}`
 }
 
-const human = (options: Logger.Logger.Options<unknown>): string =>
-  `${options.date.toISOString()} ${options.logLevel.label.padEnd(5)} tableflip: ${
-    fullText(options).replaceAll("\n", "\n  ")
-  }`
+const human = (line: Line): string =>
+  `${line.date.toISOString()} ${line.level.padEnd(5)} tableflip: ${fullText(line).replaceAll("\n", "\n  ")}`
 
-const json = (options: Logger.Logger.Options<unknown>): string =>
+const json = (line: Line): string =>
   JSON.stringify({
-    time: options.date.toISOString(),
-    level: options.logLevel.label.toLowerCase(),
-    message: fullText(options),
+    time: line.date.toISOString(),
+    level: line.level.toLowerCase(),
+    message: fullText(line),
     supervisor: process.pid,
-    ...Object.fromEntries(HashMap.toEntries(options.annotations))
+    ...line.annotations
   })
 
-const levelOf = ({ quiet, verbosity }: LogOptions): LogLevel.LogLevel =>
-  quiet ? LogLevel.Error : verbosity === 0 ? LogLevel.Info : verbosity === 1 ? LogLevel.Debug : LogLevel.All
-
-export const layer = (options: LogOptions): Layer.Layer<never> => {
-  const format = options.format === "json" ? json : human
-  const logger = Logger.make<unknown, void>((line) => writer.to(2).line(format(line)))
-  return Layer.merge(
-    Logger.replace(Logger.defaultLogger, logger),
-    Logger.minimumLogLevel(levelOf(options))
+export const layer = ({ format, quiet, verbosity }: LogOptions): Layer.Layer<never> => {
+  const written = format === "json" ? json : human
+  return logger.layer(
+    quiet ? "Error" : verbosity === 0 ? "Info" : verbosity === 1 ? "Debug" : "All",
+    (line) => writer.to(2).line(written(line))
   )
 }
 

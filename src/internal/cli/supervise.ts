@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Env from "../../Env.ts"
 import * as Supervisor from "../../Supervisor.ts"
+import { drain } from "../seam.ts"
 import * as exitCode from "./exitCode.ts"
 import { UsageError } from "./flag.ts"
 import * as log from "./log.ts"
@@ -32,7 +33,7 @@ const untilEnd = (leaveRunning: boolean, { onRunning }: Runtime) =>
     yield* Queue.take(events).pipe(Effect.flatMap(log.event), Effect.forever, Effect.forkScoped)
     onRunning()
     const exit = yield* Effect.exit(Supervisor.launch({ leaveRunning }))
-    yield* Effect.flatMap(Queue.takeAll(events), Effect.forEach(log.event, { discard: true }))
+    yield* Effect.flatMap(drain(events), Effect.forEach(log.event, { discard: true }))
     return yield* exit
   }).pipe(Effect.scoped)
 

@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import type * as dgram from "node:dgram"
 import type { DrainablePacket, PacketOptions } from "../../Drain.ts"
 import * as Node from "../node/internals.ts"
+import { forkApart } from "../seam.ts"
 
 /** @internal */
 export const make: (
@@ -39,7 +40,7 @@ export const make: (
   const start = Effect.suspend(() => {
     if (started) return Effect.void
     started = true
-    return Effect.zipRight(stopReceiving, Effect.forkDaemon(run))
+    return Effect.zipRight(stopReceiving, forkApart(run))
   })
 
   const drain = Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(closed))))

@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { Drainable, Options, ServerReport } from "../../Drain.ts"
 import * as Node from "../node/internals.ts"
-import { disconnect } from "../seam.ts"
+import { disconnect, forkApart } from "../seam.ts"
 import * as acceptQueue from "./acceptQueue.ts"
 import type { Connection, Ending } from "./connections.ts"
 import { follow } from "./connections.ts"
@@ -253,7 +253,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       started = true
       if (!isAlone()) stop()
       // not a child of whoever asks first: an interrupted caller must not leave connections half way
-      return Effect.forkDaemon(Effect.intoDeferred(run, report))
+      return forkApart(Effect.intoDeferred(run, report))
     })
 
     const drain = Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(report))))

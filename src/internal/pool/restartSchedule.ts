@@ -4,10 +4,8 @@
  * @internal
  */
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Decision from "effect/ScheduleDecision"
-import * as Interval from "effect/ScheduleInterval"
+import { scheduleOf } from "../seam.ts"
 
 export interface RestartLimits {
   /** The pause before the first restart. It doubles with each further one. */
@@ -34,16 +32,13 @@ export const restartSchedule = ({ delay, limit, maxDelay }: RestartLimits): Sche
   const shortest = Duration.toMillis(delay)
   const longest = Duration.toMillis(maxDelay)
   const initial: State = { restarts: [], last: Number.NEGATIVE_INFINITY, pause: 0 }
-  return Schedule.makeWithState(initial, (now, _, state: State) => {
+  return scheduleOf(initial, (now, state) => {
     const since = limit === undefined ? now : now - Duration.toMillis(limit.within)
     const restarts = state.restarts.filter((at) => at > since)
-    if (limit !== undefined && restarts.length >= limit.count) {
-      return Effect.succeed([state, undefined, Decision.done])
-    }
+    if (limit !== undefined && restarts.length >= limit.count) return undefined
     const isWell = now - state.last >= Math.max(wellAfterAtLeast, wellAfter * state.pause) + state.pause
     const pause = Math.min(longest, isWell ? shortest : Math.max(shortest, state.pause * 2))
-    const next: State = { restarts: limit === undefined ? [] : [...restarts, now], last: now, pause }
-    return Effect.succeed([next, undefined, Decision.continueWith(Interval.after(now + pause))])
+    return [{ restarts: limit === undefined ? [] : [...restarts, now], last: now, pause }, pause]
   })
 }
 

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type { Env } from "../../Env.ts"
 import type { DrainReport } from "../../UpgraderEvent.ts"
 import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
+import { forkApart } from "../seam.ts"
 import type { Draining } from "./drainAll.ts"
 import type { Settings } from "./options.ts"
 import type { Registry } from "./registry.ts"
@@ -31,7 +32,7 @@ export const drainProcess = (options: DrainProcessOptions): Effect.Effect<Effect
     const start = Effect.suspend(() => {
       if (started) return Effect.void
       started = true
-      return Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(run(options), result)))
+      return forkApart(Effect.interruptible(Effect.intoDeferred(run(options), result)))
     })
     return Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(result))))
   })

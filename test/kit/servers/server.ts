@@ -4,7 +4,6 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
-import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,6 +17,7 @@ import * as UpgradableHttpServer from "../../../src/UpgradableHttpServer.ts"
 import * as Upgrader from "../../../src/Upgrader.ts"
 import { certificate } from "../certificate.ts"
 import { createServer } from "./apps.ts"
+import { echo } from "./echo.ts"
 import type { Drained, Settings } from "./settings.ts"
 
 const settings: Settings = JSON.parse(process.env["PROOF"] ?? `{"mode":"platform"}`)
@@ -60,22 +60,13 @@ const udp = Effect.gen(function*() {
   told(socket.address())
 })
 
-const echo = HttpServerRequest.upgrade.pipe(
-  Effect.flatMap((socket) => Effect.flatMap(socket.writer, (write) => socket.runRaw((message) => write(message)))),
-  Effect.catchTag("SocketError", () => Effect.void),
-  Effect.scoped,
-  Effect.as(HttpServerResponse.empty())
-)
-
 const platform = (createServer: () => http.Server) =>
   HttpRouter.empty.pipe(
     HttpRouter.all("/", HttpServerResponse.text(String(process.pid))),
     HttpRouter.get("/echo", echo),
     HttpServer.serve(),
-    Layer.merge(Layer.effectDiscard(HttpServer.addressWith((address) =>
-      Effect.sync(() => {
-        if (address._tag === "TcpAddress") say("PORT", address.port)
-      })
+    Layer.merge(Layer.effectDiscard(HttpServer.HttpServer.pipe(
+      Effect.flatMap((server) => Effect.sync(() => say("PORT", (server.address as { readonly port: number }).port)))
     ))),
     Layer.provide(UpgradableHttpServer.layer(createServer, address))
   )

@@ -1,0 +1,111 @@
+/**
+ * Makes the project for Effect 4 out of this one:
+ *
+ *     npm run effect4:generate
+ *
+ * It is written to build/effect4: the sources rewritten, over them what is written by hand for Effect 4
+ * (scripts/effect4/overlay), and what it is installed and tested by.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import ts from "typescript5"
+import { root } from "../../test/kit/paths.ts"
+import type { ExportsOf } from "./codemod.ts"
+import { modulesOf, port, Unported } from "./codemod.ts"
+
+const here = path.join(root, "scripts/effect4")
+const out = path.join(root, "build/effect4")
+const overlay = path.join(here, "overlay")
+
+const filesBelow = (folder: string): ReadonlyArray<string> =>
+  fs.readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name))
+
+const declarationsOf = (module: string): string | undefined =>
+  ts.resolveModuleName(
+    module,
+    path.join(out, "src/index.ts"),
+    {
+      module: ts.ModuleKind.NodeNext,
+      moduleResolution: ts.ModuleResolutionKind.NodeNext
+    },
+    ts.sys,
+    undefined,
+    undefined,
+    ts.ModuleKind.ESNext
+  ).resolvedModule?.resolvedFileName
+
+/** What the modules of Effect 4 export that are installed, types too. */
+const exportsIn = (asked: Iterable<string>): ExportsOf => {
+  const files = [...new Set(asked)].flatMap((module) => declarationsOf(module) ?? [])
+  const installed = ts.createProgram(files, { module: ts.ModuleKind.NodeNext, target: ts.ScriptTarget.ES2022 })
+  const installedChecker = installed.getTypeChecker()
+  const found = new Map<string, ReadonlySet<string>>()
+  return (module) => {
+    const file = declarationsOf(module)
+    if (file === undefined) return undefined
+    const known = found.get(file)
+    if (known !== undefined) return known
+    const source = installed.getSourceFile(file)
+    const symbol = source && installedChecker.getSymbolAtLocation(source)
+    if (symbol === undefined) return undefined
+    const names = new Set(installedChecker.getExportsOfModule(symbol).map(({ name }) => name))
+    found.set(file, names)
+    return names
+  }
+}
+
+const fixtures = filesBelow(path.join(root, "test/fixtures")).filter((file) => file.endsWith(".mjs"))
+
+const programOf = (): ts.Program => {
+  const config = ts.readConfigFile(path.join(root, "tsconfig.json"), ts.sys.readFile)
+  const { fileNames, options } = ts.parseJsonConfigFileContent(config.config, ts.sys, root)
+  return ts.createProgram([...fileNames, ...fixtures], { ...options, allowJs: true, checkJs: false })
+}
+
+const isPorted = (file: string) => /^(src|test|examples|scripts|bench)\/(?!effect4\/)/.test(file)
+
+const write = (file: string, text: string) => {
+  fs.mkdirSync(path.dirname(path.join(out, file)), { recursive: true })
+  fs.writeFileSync(path.join(out, file), text)
+}
+
+const byHand = new Set(filesBelow(overlay).map((file) => path.relative(overlay, file)))
+for (const folder of ["src", "test", "examples", "scripts", "bench"]) {
+  fs.rmSync(path.join(out, folder), { recursive: true, force: true })
+}
+
+const program = programOf()
+const checker = program.getTypeChecker()
+const sources = program.getSourceFiles().filter((source) => isPorted(path.relative(root, source.fileName)))
+const exportsOf = exportsIn(sources.flatMap(modulesOf))
+const wrong: Array<string> = []
+let same = 0
+let count = 0
+for (const source of sources) {
+  const file = path.relative(root, source.fileName)
+  if (byHand.has(file)) continue
+  count++
+  try {
+    const text = port(source, checker, exportsOf)
+    if (text === source.text) same++
+    write(file, text)
+  } catch (error) {
+    if (!(error instanceof Unported)) throw error
+    wrong.push(error.message)
+  }
+}
+for (const folder of ["src", "test", "examples", "scripts", "bench"]) {
+  for (const file of filesBelow(path.join(root, folder))) {
+    const name = path.relative(root, file)
+    if (!/\.(ts|mjs)$/.test(name)) write(name, fs.readFileSync(file, "utf8"))
+  }
+}
+for (const file of byHand) write(file, fs.readFileSync(path.join(overlay, file), "utf8"))
+
+console.log(`${count} files rewritten, ${same} of them the same as before, ${byHand.size} by hand`)
+if (wrong.length > 0) {
+  console.error(`No rule for Effect 4:\n${wrong.join("\n")}`)
+  process.exitCode = 1
+}

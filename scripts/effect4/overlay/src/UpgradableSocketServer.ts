@@ -1,0 +1,133 @@
+/**
+ * The `SocketServer` of `@effect/platform` on a socket that passes from one generation of the program to the next.
+ *
+ * @since 0.1.0
+ */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/Config"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as NetAddress from "effect/net/NetAddress"
+import * as References from "effect/References"
+import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as SocketServer from "effect/socket/SocketServer"
+import * as net from "node:net"
+import type { Address } from "./Address.ts"
+import { Fds } from "./Fds.ts"
+import type { ListenError } from "./TableflipError.ts"
+
+/**
+ * Where to listen, and what `net.createServer` takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Options = Address & net.ServerOpts
+
+const addressOf = (bound: net.AddressInfo | string | null): NetAddress.SocketAddress =>
+  bound === null || typeof bound === "string"
+    ? NetAddress.unixPathAddress(bound ?? "")
+    : NetAddress.inetAddressFromIpStringUnsafe(bound.address, bound.port)
+
+/**
+ * A `SocketServer` on an inherited or new socket. It accepts when this process is ready; a connection that comes before
+ * `run` waits for it. When the process drains, no connection is accepted any more and running handlers finish; what they
+ * have not finished by `drainTimeout` is closed under them. A handler that ends closes its connection.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (
+  options: Options
+) => Effect.Effect<SocketServer.SocketServer["Service"], ListenError, Fds | Scope.Scope> = Effect.fnUntraced(
+  function*(options) {
+    const fds = yield* Fds
+    const failed = yield* Deferred.make<never, SocketServer.SocketServerError>()
+    const waiting: Array<net.Socket> = []
+    let onConnection = (connection: net.Socket): void => void waiting.push(connection)
+    const server = net.createServer(options, (connection) => onConnection(connection))
+    server.on(
+      "error",
+      (cause) =>
+        Deferred.doneUnsafe(
+          failed,
+          Effect.fail(
+            new SocketServer.SocketServerError({ reason: new SocketServer.SocketServerUnknownError({ cause }) })
+          )
+        )
+    )
+    const bound = yield* fds.listen(server, options)
+
+    const run = <R, E, _>(handler: (socket: Socket.Socket) => Effect.Effect<_, E, R>) =>
+      Effect.gen(function*() {
+        const runFork = yield* FiberSet.makeRuntime<R>()
+        const previous = onConnection
+        yield* Effect.acquireRelease(
+          Effect.sync(() => {
+            onConnection = (connection) => void runFork(serve(connection, handler))
+            waiting.splice(0).forEach(onConnection)
+          }),
+          () =>
+            Effect.sync(() => {
+              onConnection = previous
+            })
+        )
+        return yield* Deferred.await(failed)
+      }).pipe(Effect.scoped)
+
+    return SocketServer.SocketServer.of({ address: addressOf(bound), run })
+  }
+)
+
+const serve = <R, E, _>(
+  connection: net.Socket,
+  handler: (socket: Socket.Socket) => Effect.Effect<_, E, R>
+): Effect.Effect<void, never, R> => {
+  let broken: Error | undefined
+  connection.on("error", (cause) => {
+    broken = cause
+  })
+  const open = Effect.suspend((): Effect.Effect<net.Socket, Socket.SocketError> =>
+    broken !== undefined
+      ? Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause: broken }) }))
+      : connection.closed
+      ? Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1000 }) }))
+      : Effect.succeed(connection)
+  )
+  return NodeSocket.fromDuplex(open).pipe(
+    Effect.flatMap(handler),
+    Effect.ensuring(Effect.sync(() => connection.destroySoon())),
+    Effect.provideService(NodeSocket.NetSocket, connection),
+    Effect.catchCause((cause) =>
+      Effect.flatMap(References.UnhandledLogLevel, (level) =>
+        level !== undefined
+          ? Effect.logWithLevel(level)(cause, "Unhandled error in a connection handler")
+          : Effect.void)
+    ),
+    Effect.asVoid
+  ) as Effect.Effect<void, never, R>
+}
+
+/**
+ * A `SocketServer` on an inherited or new socket.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<SocketServer.SocketServer, ListenError, Fds> =>
+  Layer.effect(SocketServer.SocketServer, make(options))
+
+/**
+ * The same with options from `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<SocketServer.SocketServer, ListenError | ConfigError, Fds> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))

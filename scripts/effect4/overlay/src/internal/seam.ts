@@ -1,0 +1,121 @@
+/**
+ * What Effect 3 and Effect 4 do not share under any name.
+ *
+ * @internal
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import type * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+
+export const disconnect = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      Effect.forkDetach(restore(self), { startImmediately: true, uninterruptible: true }),
+      (fiber) => Effect.onInterrupt(restore(Fiber.join(fiber)), () => Effect.sync(() => fiber.interruptUnsafe()))
+    )
+  )
+
+type ServiceFunctions<I, S> = {
+  readonly [K in keyof S]: S[K] extends (...args: infer Args) => Effect.Effect<infer A, infer E, infer R>
+    ? (...args: Args) => Effect.Effect<A, E, R | I>
+    : never
+}
+
+export const serviceFunctions = <I, S>(tag: Context.Service<I, S>): ServiceFunctions<I, S> =>
+  new Proxy({} as any, {
+    get: (_, name: string) => (...args: Array<unknown>) => tag.use((service: any) => service[name](...args))
+  })
+
+export const fromResult = <A, E>(result: Result.Result<A, E>): Effect.Effect<A, E> => Effect.fromResult(result)
+
+/** What is there, without waiting: `takeAll` of Effect 4 waits. */
+export const drain = <A>(queue: Queue.Dequeue<A>): Effect.Effect<ReadonlyArray<A>> => Queue.clear(queue)
+
+/** A fiber of Effect 4 that is interrupted before it starts never runs at all, not even its finalizers. */
+export const forkToTheEnd = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
+  Effect.forkDetach(self, { uninterruptible: true })
+
+/** Belongs to nobody: whoever started it may end before. As uninterruptible as the place where it is forked. */
+export const forkApart = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
+  Effect.forkDetach(self, { uninterruptible: "inherit" })
+
+/** A fiber of Effect 4 is interruptible wherever it is forked, unless it is told to inherit. */
+export const forkHere = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
+  Effect.forkChild(self, { uninterruptible: "inherit" })
+
+export const forkHereIn =
+  (scope: Scope.Scope) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
+    Effect.forkIn(self, scope, { uninterruptible: "inherit" })
+
+/** There are no values of a fiber's own in Effect 4. */
+export const inheritAll = (_: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> => Effect.void
+
+/** `runMain` of Effect 4 makes exit code 130 of an interruption by a signal. */
+export const endWell: Effect.Effect<void> = Effect.sync(() => {
+  process.prependOnceListener("exit", () => {
+    process.exitCode = 0
+  })
+})
+
+export interface Driver<In> {
+  readonly next: (input: In) => Effect.Effect<void, unknown>
+  readonly reset: Effect.Effect<void>
+}
+
+/** Asked with the time in milliseconds, says what to remember and how long to wait, in milliseconds, or nothing: the end. */
+export const scheduleOf = <S>(
+  initial: S,
+  step: (now: number, state: S) => readonly [state: S, pause: number] | undefined
+): Schedule.Schedule<unknown, unknown> =>
+  Schedule.fromStep(Effect.sync(() => {
+    let state = initial
+    return (now: number) => {
+      const next = step(now, state)
+      if (next === undefined) return Cause.done(undefined)
+      state = next[0]
+      return Effect.succeed<[unknown, Duration.Duration]>([undefined, Duration.millis(next[1])])
+    }
+  }))
+
+export const driver = <In>(schedule: Schedule.Schedule<unknown, In>): Effect.Effect<Driver<In>> =>
+  Effect.map(Schedule.toStepWithSleep(schedule), (first) => {
+    let step = first
+    return {
+      next: (input) => Effect.suspend(() => Effect.asVoid(step(input))),
+      reset: Effect.map(Schedule.toStepWithSleep(schedule), (again) => {
+        step = again
+      })
+    }
+  })
+
+export interface Broadcast<A> {
+  readonly publish: (event: A) => Effect.Effect<void>
+  readonly events: Effect.Effect<Queue.Dequeue<A>, never, Scope.Scope>
+}
+
+export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => new Set<Queue.Queue<A>>()),
+      (queues) => Effect.forEach(queues, Queue.shutdown, { discard: true })
+    ),
+    (queues) => ({
+      publish: (event) => Effect.sync(() => queues.forEach((queue) => Queue.offerUnsafe(queue, event as any))),
+      events: Effect.acquireRelease(
+        Effect.tap(Queue.unbounded<A>(), (queue) => Effect.sync(() => queues.add(queue))),
+        (queue) => Effect.andThen(Effect.sync(() => queues.delete(queue)), Queue.shutdown(queue))
+      )
+    })
+  )
+
+export type Stream<A> = Queue.Queue<A, Cause.Done>
+export const stream = <A>(): Effect.Effect<Stream<A>> => Queue.make<A, Cause.Done>()
+export const take = <A>(self: Queue.Dequeue<A, Cause.Done>): Effect.Effect<A, unknown> => Queue.take(self)
+export const end = <A>(self: Stream<A>): Effect.Effect<boolean> => Queue.end(self)
+export const offerUnsafe = <A>(self: Stream<A>, value: A): boolean => Queue.offerUnsafe(self, value as any)
