@@ -155,6 +155,8 @@ export const calls: Readonly<Record<string, Rule>> = {
   ),
   "@effect/platform/HttpServerRequest.upgrade": () =>
     "Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => request.upgrade)",
+  "effect/Effect.zipLeft": (args, site) =>
+    args && `Effect.tap(${[...list(args.slice(0, -1), site), `() => ${site.port(args.at(-1)!)}`].join(", ")})`,
   "effect/Effect.yieldNow": () => "Effect.yieldNow",
   "effect/Fiber.interruptFork": (args, site) => args && `Effect.sync(() => ${site.port(args[0]!)}.interruptUnsafe())`,
   "effect/Fiber.poll": (args, site) => {
