@@ -27,6 +27,27 @@ const look = (file: string): Look => {
   }
 }
 
+/** The kernel says of a script whose interpreter is missing that the script is. */
+const missingInterpreter = (file: string): string | undefined => {
+  try {
+    const descriptor = fs.openSync(file, "r")
+    try {
+      const buffer = Buffer.alloc(256)
+      const [line = ""] = buffer.toString("latin1", 0, fs.readSync(descriptor, buffer)).split("\n")
+      const [, interpreter] = /^#![ \t]*([^ \t]+)/.exec(line) ?? []
+      if (interpreter === undefined || fs.existsSync(interpreter)) return undefined
+      return line.endsWith("\r")
+        ? "its first line ends with a carriage return (CRLF), as on Windows"
+        : `${file} begins with #!${interpreter}, which is not there`
+    } finally {
+      fs.closeSync(descriptor)
+    }
+  } catch {
+    // One that may be run and not be read is no script.
+    return undefined
+  }
+}
+
 const candidates = ({ directory, name, searchPath }: ProgramQuery): ReadonlyArray<string> =>
   name.includes("/")
     ? [path.resolve(directory, name)]
@@ -40,10 +61,12 @@ export const findProgram = (query: ProgramQuery): Effect.Effect<string, SpawnErr
     const files = name === "" ? [] : candidates(query)
     const looks = files.map(look)
     const found = files[looks.indexOf("program")]
-    if (found !== undefined) return Effect.succeed(found)
+    const missing = found === undefined ? undefined : missingInterpreter(found)
+    if (found !== undefined && missing === undefined) return Effect.succeed(found)
     const locked = files[looks.indexOf("not executable")]
     const fail = (reason: SpawnError["reason"], detail: string) =>
       Effect.fail(new SpawnError({ reason, command: name, detail }))
+    if (missing !== undefined) return fail("NotFound", missing)
     if (locked !== undefined) {
       return fail("PermissionDenied", `${locked} is not a program that may be run; is it executable (chmod +x)?`)
     }

@@ -10,6 +10,7 @@ import type { Command, Leading } from "../../Env.ts"
 import { Env } from "../../Env.ts"
 import { EnvironmentFileError } from "../../PoolError.ts"
 import * as Readiness from "../../Readiness.ts"
+import { SpawnError } from "../../TableflipError.ts"
 import type { Member, SlotSpec } from "../pool/member.ts"
 import { fromResult } from "../seam.ts"
 import { encode, Word } from "../wire/control.ts"
@@ -93,6 +94,14 @@ const leadingOf = (sockets: ReadonlyArray<Socket>, readiness: Readiness.Readines
 /** The first descriptor that `--ready-fd` and the like may name. */
 export const firstFree = (sockets: ReadonlyArray<Socket>): number => firstNumber + sockets.length
 
+/** What goes before the command is none of the user's. */
+const asTyped = ({ cause, detail, reason }: SpawnError, command: string, directory: string) => ({
+  command,
+  detail: reason === "WorkingDirectory"
+    ? `the directory ${directory} cannot be used (${cause instanceof Error ? cause.message : String(cause)})`
+    : detail
+})
+
 const ofServiceManager: Variables = Object.fromEntries(serviceManager.variables.map((name) => [name, undefined]))
 
 const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number) {
@@ -116,7 +125,7 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
     generation,
     stopSignal: settings.stopSignal,
     stopTimeout: settings.stopTimeout
-  })
+  }).pipe(Effect.catchTag("SpawnError", (error) => new SpawnError({ ...error, ...asTyped(error, name, directory) })))
 })
 
 /** A program that takes longer to load than the warm-up must not be taken for one that will never say a word. */

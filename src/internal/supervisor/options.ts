@@ -69,7 +69,7 @@ const checkListen = (listen: ReadonlyArray<Listen>): Either.Either<void, Invalid
       "named without colons and spaces, in ASCII, as systemd has it"
     )
   }
-  const keys = listen.map(({ address, name }) => `${name ?? ""} ${isFixed(address) ? "" : name} ${format(address)}`)
+  const keys = listen.map(({ address, name }, index) => `${name ?? (isFixed(address) ? "" : index)} ${format(address)}`)
   const twice = keys.find((key, index) => keys.indexOf(key) !== index)
   return twice === undefined ? Either.void : invalid("listen", twice.trim(), "named once")
 }
