@@ -343,6 +343,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly stopReading: (socket: net.Socket) => Effect.Effect<void>
   /** Goes on reading. */
   readonly resumeReading: (socket: net.Socket) => Effect.Effect<void>
+  /** Completes when the system has taken all that was written to a connection so far, or it has been closed. */
+  readonly flushed: (socket: net.Socket) => Effect.Effect<void>
   /** The descriptor of a connection; none once it has been closed. */
   readonly connectionDescriptor: (socket: net.Socket) => Option.Option<number>
   /**

@@ -74,7 +74,8 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
   /**
    * Hands over an established connection. From the start of an upgrade this process reads no further from it, and once
    * it has handed over it lets go of it; the other end notices nothing. If the upgrade fails, it goes on reading.
-   * What the app has read and not yet answered is for the app to pass on.
+   * What the app has read and not yet answered is for the app to pass on. What it has written is given `drainTimeout` to get
+   * to the other end before the new process is started.
    */
   readonly addConnection: (name: string, socket: net.Socket) => Effect.Effect<void, DescriptorError, Scope.Scope>
   /**

@@ -6,10 +6,13 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import dns from "node:dns"
+import { once } from "node:events"
 import * as fs from "node:fs"
 import { syncBuiltinESMExports } from "node:module"
 import * as net from "node:net"
 import * as path from "node:path"
+import { Writable } from "node:stream"
+import { setImmediate as nextTurn } from "node:timers/promises"
 import { vi } from "vitest"
 import type { NamedDescriptor } from "../../src/ChildProcess.ts"
 import { Env, layer as layerEnv } from "../../src/Env.ts"
@@ -18,6 +21,7 @@ import * as registryOf from "../../src/internal/upgrade/registry.ts"
 import * as fdName from "../../src/internal/wire/fdName.ts"
 import { directory } from "../kit/files.ts"
 import { isLinux } from "../kit/proc.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const host = "127.0.0.1"
 
@@ -154,6 +158,102 @@ describe.runIf(isLinux)("a listener", () => {
         assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
       }
     }).pipe(Effect.scoped, Effect.provide(layerEnv), Effect.timeout("5 seconds")))
+})
+
+/** Both ends of a connection. */
+const connected = Effect.gen(function*() {
+  const server = yield* Effect.acquireRelease(
+    Effect.async<net.Server>((resume) => {
+      const server = net.createServer().listen(0, host, () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  )
+  const end = <A extends net.Socket>(socket: A) =>
+    Effect.acquireRelease(
+      Effect.sync(() => socket.on("error", () => {})),
+      (socket) => Effect.sync(() => socket.destroy())
+    )
+  const accepted = once(server, "connection")
+  const client = yield* end(net.connect((server.address() as net.AddressInfo).port, host))
+  const [socket] = yield* Effect.promise(() => accepted)
+  return { client, socket: yield* end(socket as net.Socket) }
+})
+
+describe.runIf(isLinux)("a connection", () => {
+  const readers: Record<string, (socket: net.Socket, take: (chunk: Buffer) => void) => void> = {
+    data: (socket, take) => void socket.on("data", take),
+    readable: (socket, take) =>
+      void socket.on("readable", () => {
+        for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) take(chunk)
+      }),
+    "for await": (socket, take) => {
+      void (async () => {
+        for await (const chunk of socket) take(chunk)
+      })().catch(() => {})
+    },
+    pipe: (socket, take) =>
+      void socket.pipe(
+        new Writable({
+          highWaterMark: 1,
+          write: (chunk, _, done) => {
+            take(chunk)
+            setImmediate(done)
+          }
+        })
+      )
+  }
+  for (const [name, read] of Object.entries(readers)) {
+    it.scopedLive(`whose upgrade has failed is read on by ${name}, and by nobody meanwhile`, () =>
+      Effect.gen(function*() {
+        const registry = yield* makeRegistry()
+        const { client, socket } = yield* connected
+        let taken = ""
+        read(socket, (chunk) => {
+          taken += chunk.toString()
+        })
+        yield* registry.service.addConnection("peer", socket)
+        client.write("before ")
+        yield* eventually("what came before", () => taken === "before ")
+        yield* registry.shareWithChild
+        const bytesRead = socket.bytesRead
+        yield* Effect.async<void>((resume) => void client.write("meanwhile ", () => resume(Effect.void)))
+        yield* Effect.promise(() => nextTurn())
+        assert.strictEqual(socket.bytesRead, bytesRead)
+        yield* registry.takeBackFromChild
+        client.write("after")
+        yield* eventually("the rest", () => taken === "before meanwhile after", { seen: () => taken })
+      }).pipe(Effect.provide(layerEnv)))
+  }
+
+  it.scopedLive("that the app has paused stays so", () =>
+    Effect.gen(function*() {
+      const registry = yield* makeRegistry()
+      const { client, socket } = yield* connected
+      socket.on("data", () => assert.fail("nobody asked for it")).pause()
+      yield* registry.service.addConnection("peer", socket)
+      yield* registry.shareWithChild
+      yield* registry.takeBackFromChild
+      yield* Effect.async<void>((resume) => void client.write("word", () => resume(Effect.void)))
+      yield* Effect.promise(() => nextTurn())
+      assert.isTrue(socket.isPaused())
+    }).pipe(Effect.provide(layerEnv)))
+
+  it.scopedLive("is let go of when all that was written to it is on its way, which is counted if it takes too long", () =>
+    Effect.gen(function*() {
+      const registry = yield* makeRegistry()
+      const { client, socket } = yield* connected
+      yield* registry.service.addConnection("peer", socket)
+      yield* registry.descriptors
+      client.pause()
+      const size = 16 * 2 ** 20
+      socket.write(Buffer.alloc(size))
+      assert.strictEqual(yield* registry.flushConnections(Duration.millis(10)), 1)
+      const flushing = yield* Effect.fork(registry.flushConnections(Duration.seconds(20)))
+      client.resume()
+      assert.strictEqual(yield* Fiber.join(flushing), 0)
+      yield* registry.letGoOfConnections
+      yield* eventually("every byte", () => client.bytesRead === size, { seen: () => String(client.bytesRead) })
+    }).pipe(Effect.provide(layerEnv)))
 })
 
 describe.runIf(isLinux)("a file", () => {

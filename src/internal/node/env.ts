@@ -131,6 +131,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     borrowListener: sockets.borrowListener,
     borrowPacket: packets.borrowPacket,
     adoptConnection: packets.adoptConnection,
+    flushed: packets.flushed,
     connectionDescriptor,
     stopReading: (socket) => Effect.sync(() => stopReading(socket)),
     resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),

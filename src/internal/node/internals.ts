@@ -193,24 +193,34 @@ interface ReadingHandle {
 
 const readingHandle = (socket: net.Socket) => (socket as unknown as { readonly _handle: ReadingHandle | null })._handle
 
-/** Leaves what has not been read to whoever else has the connection. `pause` alone reads on until its buffer is full. */
+/** What each connection that is not read now asked for meanwhile. */
+const stoppedReading = new WeakMap<net.Socket, { wanted: boolean }>()
+
+/**
+ * Leaves what has not been read to whoever else has the connection. The stream itself is not paused: whoever reads it, in
+ * whatever way, is not to notice, and goes on as before when this is taken back.
+ */
 export const stopReading = (socket: net.Socket): void => {
   const handle = readingHandle(socket)
-  socket.pause()
-  if (handle !== null) {
-    handle.readStop()
-    handle.reading = false
-  }
+  if (handle === null || stoppedReading.has(socket)) return
+  const state = { wanted: handle.reading }
+  stoppedReading.set(socket, state)
+  Object.assign(socket, {
+    _read: () => {
+      state.wanted = true
+    }
+  })
+  handle.readStop()
+  handle.reading = false
 }
 
-/** Takes back what `stopReading` did. The stream waits for what the handle was about to read, so `resume` is not enough. */
+/** Takes back what `stopReading` did. */
 export const resumeReading = (socket: net.Socket): void => {
-  const handle = readingHandle(socket)
-  if (handle !== null && !handle.reading) {
-    handle.reading = true
-    handle.readStart()
-  }
-  socket.resume()
+  const state = stoppedReading.get(socket)
+  if (state === undefined) return
+  stoppedReading.delete(socket)
+  delete (socket as { _read?: unknown })._read
+  if (state.wanted && !socket.destroyed) socket._read(0)
 }
 
 /** A connection on an inherited descriptor that leaves its bytes in the kernel until somebody reads. */

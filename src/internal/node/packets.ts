@@ -109,3 +109,14 @@ export const adoptConnection = (name: string, descriptor: number): Effect.Effect
       })
     }
   })
+
+export const flushed = (socket: net.Socket): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const done = () => resume(Effect.void)
+    if (socket.destroyed || socket.writableFinished || socket.writableLength === 0) return done()
+    if (socket.writableEnded) {
+      socket.once("finish", done).once("close", done)
+      return Effect.sync(() => socket.off("finish", done).off("close", done))
+    }
+    socket.write("", done)
+  })

@@ -303,8 +303,9 @@ export const make = (
       connections.set(socket, descriptor)
       return Option.some(descriptor)
     },
-    stopReading: (socket) => Effect.sync(() => socket.pause()),
-    resumeReading: (socket) => Effect.sync(() => socket.resume()),
+    stopReading: () => Effect.void,
+    resumeReading: () => Effect.void,
+    flushed: () => Effect.void,
     isStream: (descriptor) =>
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
     probe: Option.some((target) => Effect.sync(() => probe(kernel, target))),

@@ -21,7 +21,7 @@ interface DrainProcessOptions {
   readonly draining: Draining
   readonly generation: number
   readonly exit: Effect.Effect<ExitReason>
-  readonly registry: Pick<Registry, "stopAccepting" | "letGoOfConnections">
+  readonly registry: Pick<Registry, "stopAccepting" | "flushConnections" | "letGoOfConnections">
   readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
 }
 
@@ -43,8 +43,10 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
     const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
     yield* env.setTitle(`draining (generation ${generation})`)
     yield* publish(UpgraderEvent.Draining({ generation }))
-    if (reason._tag === "Upgraded") yield* registry.letGoOfConnections
-    const report = yield* draining.drain(reason, registry.stopAccepting(reason))
+    const [report] = yield* Effect.all([
+      draining.drain(reason, registry.stopAccepting(reason)),
+      reason._tag === "Upgraded" ? letGo(registry, settings) : Effect.void
+    ], { concurrency: "unbounded" })
     yield* log(report)
     if (settings.forcedExitCode !== 0 && report.servers.some(({ forced }) => forced > 0)) {
       yield* env.setExitCode(settings.forcedExitCode)
@@ -54,6 +56,17 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
     yield* Effect.yieldNow()
     return report
   }).pipe(Effect.annotateLogs("state", `draining (generation ${generation})`))
+
+const letGo = (registry: DrainProcessOptions["registry"], { drainTimeout }: Settings) =>
+  registry.flushConnections(drainTimeout).pipe(
+    Effect.tap((left) =>
+      left === 0 ? Effect.void : Effect.logWarning(
+        `${left} connection(s) went to the new process without all that this one had written: ` +
+          `the other end has not taken it within ${Duration.format(drainTimeout)}`
+      )
+    ),
+    Effect.zipRight(registry.letGoOfConnections)
+  )
 
 const log = ({ servers }: DrainReport) =>
   Effect.forEach(servers, (server) =>

@@ -4,10 +4,10 @@
  * @internal
  */
 import * as Arr from "effect/Array"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type * as net from "node:net"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { BoundListener, Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
@@ -38,6 +38,8 @@ export interface Registry {
   readonly shareWithChild: Effect.Effect<void>
   /** There is no such child any more. */
   readonly takeBackFromChild: Effect.Effect<void>
+  /** Waits until the system has all that was written to connections. Gives how many are not so far when the time is over. */
+  readonly flushConnections: (within: Duration.Duration) => Effect.Effect<number>
   /** Closes this process's side of the connections that the newer process has. Their other end notices nothing. */
   readonly letGoOfConnections: Effect.Effect<void>
   /**
@@ -65,7 +67,6 @@ export const make: (options: {
     let parentLives = hasParent
     let childShares = false
     let broken = Option.none<ListenError>()
-    const stopped = new Set<net.Socket>()
     let handedOver: ReadonlySet<Entry> = new Set()
 
     const unlinkIfLast = (listener: BoundListener) =>
@@ -158,19 +159,22 @@ export const make: (options: {
       }),
       shareWithChild: Effect.suspend(() => {
         childShares = true
-        return Effect.forEach(connections(), (socket) => {
-          if (!socket.isPaused()) stopped.add(socket)
-          return env.stopReading(socket)
-        }, { discard: true })
+        return Effect.forEach(connections(), env.stopReading, { discard: true })
       }),
       takeBackFromChild: Effect.suspend(() => {
         childShares = false
         handedOver = new Set()
-        const sockets = [...stopped]
-        stopped.clear()
-        return Effect.forEach(sockets, env.resumeReading, { discard: true })
+        return Effect.forEach(connections(), env.resumeReading, { discard: true })
       }),
-      letGoOfConnections: Effect.sync(() => connections().forEach((socket) => socket.destroy())),
+      flushConnections: (within) =>
+        Effect.map(
+          Effect.forEach(connections(), (socket) => Effect.timeoutOption(env.flushed(socket), within), {
+            concurrency: "unbounded"
+          }),
+          (flushed) => flushed.filter(Option.isNone).length
+        ),
+      // One that was added since the newer process was started is not there.
+      letGoOfConnections: Effect.sync(() => handedOver.forEach(({ connection }) => connection?.destroy())),
       stopAccepting: (reason) =>
         Effect.suspend(() => {
           const [own, shared] = Arr.partition(

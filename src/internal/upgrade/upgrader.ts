@@ -184,6 +184,8 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
     const generation = ancestry.generation + 1
     const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
     yield* registry.shareWithChild
+    // Before the new process writes to them too.
+    yield* registry.flushConnections(settings.drainTimeout)
     const descriptors = yield* registry.descriptors
     const pid = yield* attempt({
       settings,
