@@ -276,7 +276,7 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly variables: Effect.Effect<Readonly<Record<string, string | undefined>>>
   /** Removes variables, so that the app's own children do not see them. */
   readonly removeVariables: (names: ReadonlyArray<string>) => Effect.Effect<void>
-  /** What process listings show for this process. Systems cut it to the length of the original command line. */
+  /** What process listings show for this process, after the name of its program. Systems cut it to the length of the original command line. */
   readonly setTitle: (title: string) => Effect.Effect<void>
   /** The code with which this process ends, whoever ends it. */
   readonly setExitCode: (code: number) => Effect.Effect<void>

@@ -32,10 +32,11 @@ describe.runIf(isLinux)("while it drains, a process", () => {
       const next = yield* app.up(2)
       yield* eventually(
         "the title",
-        () => fs.readFileSync(`/proc/${up.pid}/cmdline`, "latin1").startsWith("draining (generation 1)")
+        () => fs.readFileSync(`/proc/${up.pid}/cmdline`, "latin1").startsWith("app.mjs: draining (generation 1)")
       )
       assert.strictEqual(app.count(new RegExp(`^ALONE ${next.pid}`)), 0)
       assert.strictEqual((yield* request)._tag, "Right")
+      yield* app.waitFor(new RegExp(`^LOG ${next.pid} INFO Every older process has ended`))
       yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`))
       yield* app.waitFor(new RegExp(`^EVENT ${next.pid} ParentExited`))
       const lines = app.lines()

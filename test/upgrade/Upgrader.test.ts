@@ -124,6 +124,56 @@ describe("Upgrader", () => {
       )))
   })
 
+  describe("the log", () => {
+    const lines: Array<Record<string, unknown>> = []
+    const logged = Effect.provide(Logger.add(Logger.make(({ annotations, logLevel, message }) => {
+      lines.push({ ...Object.fromEntries(annotations), level: logLevel.label, message: String(message) })
+    })))
+    const like = (pattern: RegExp) => lines.filter(({ message }) => pattern.test(String(message)))
+
+    it.effect("tells once of an upgrade that failed, whoever asked for it, with its error, process and exit code", () =>
+      Effect.gen(function*() {
+        lines.length = 0
+        yield* Effect.gen(function*() {
+          const upgrader = yield* Upgrader.Upgrader
+          const { nextChild, self } = yield* TestEnv
+          yield* upgrader.ready
+          const { child, upgrade } = yield* startUpgrade
+          yield* Fiber.interrupt(upgrade)
+          const events = yield* upgrader.events
+          yield* child.exit(3)
+          yield* Queue.take(events)
+          yield* self.kill("SIGHUP")
+          const second = yield* nextChild
+          yield* second.exit(4)
+          yield* Queue.take(events)
+          yield* Queue.take(events)
+          yield* Effect.yieldNow()
+          const failed = { level: "ERROR", package: "effect-tableflip", module: "Upgrader", error: "ChildExitedError" }
+          for (const [{ pid }, exitCode] of [[child, 3], [second, 4]] as const) {
+            const [line, more] = lines.filter((line) => line["pid"] === pid && line["level"] === "ERROR")
+            assert.isUndefined(more)
+            assert.deepInclude(line!, { ...failed, exitCode, pid, generation: 1 })
+          }
+        }).pipe(Effect.provide(machine()), Effect.scoped, logged)
+      }))
+
+    it.effect("tells when a drain begins and what it did, in words and in numbers", () =>
+      Effect.gen(function*() {
+        lines.length = 0
+        yield* Effect.gen(function*() {
+          const upgrader = yield* Upgrader.Upgrader
+          yield* Effect.flatMap(Fds.Fds, ({ listen }) => listen(net.createServer(), address))
+          yield* upgrader.ready
+          yield* upgrader.stop
+          yield* upgrader.drain
+        }).pipe(Effect.provide(machine()), Effect.scoped, logged)
+        const common = { package: "effect-tableflip", module: "Upgrader", generation: 1 }
+        assert.deepInclude(like(/^Draining 127.0.0.1:8080 .*told to stop/)[0]!, common)
+        assert.deepInclude(like(/^Drained/)[0]!, { ...common, address: "127.0.0.1:8080", open: 0, forced: 0 })
+      }))
+  })
+
   describe("readiness", () => {
     const said: Array<string> = []
     const listening = Effect.flatMap(Fds.Fds, ({ listen }) => listen(net.createServer(), address))

@@ -70,6 +70,8 @@ const words: (event: PoolEvent) => string = Event.$match({
   Stopped: ({ killed }) => killed === 0 ? "everything has stopped" : `everything has stopped, ${killed} by SIGKILL`
 })
 
+const isFailure = Event.$is("ReplaceFailed")
+
 const fieldsOf = ({ _tag, ...fields }: PoolEvent): Record<string, unknown> => ({
   event: _tag,
   ...fields,
@@ -79,4 +81,4 @@ const fieldsOf = ({ _tag, ...fields }: PoolEvent): Record<string, unknown> => ({
 
 /** A line for an event, which in JSON has its fields. */
 export const event = (event: PoolEvent): Effect.Effect<void> =>
-  Effect.annotateLogs(Effect.logInfo(words(event)), fieldsOf(event))
+  Effect.annotateLogs((isFailure(event) ? Effect.logError : Effect.logInfo)(words(event)), fieldsOf(event))

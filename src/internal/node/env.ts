@@ -91,7 +91,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),
     setTitle: (title) =>
       Effect.sync(() => {
-        process.title = title
+        process.title = `${path.basename(process.argv[1] ?? process.execPath)}: ${title}`
       }),
     // Only here does it hold against the explicit `process.exit(0)` of NodeRuntime.runMain.
     setExitCode: (code) =>

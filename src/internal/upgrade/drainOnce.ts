@@ -12,6 +12,7 @@ import type { DrainReport } from "../../UpgraderEvent.ts"
 import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import { forkApart } from "../seam.ts"
 import type { Draining } from "./drainAll.ts"
+import * as log from "./log.ts"
 import type { Settings } from "./options.ts"
 import type { Registry } from "./registry.ts"
 
@@ -21,7 +22,7 @@ interface DrainProcessOptions {
   readonly draining: Draining
   readonly generation: number
   readonly exit: Effect.Effect<ExitReason>
-  readonly registry: Pick<Registry, "stopAccepting" | "flushConnections" | "letGoOfConnections">
+  readonly registry: Pick<Registry, "addresses" | "stopAccepting" | "flushConnections" | "letGoOfConnections">
   readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
 }
 
@@ -43,11 +44,14 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
     const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
     yield* env.setTitle(`draining (generation ${generation})`)
     yield* publish(UpgraderEvent.Draining({ generation }))
+    yield* log.afterTheFact(
+      Effect.flatMap(registry.addresses, (addresses) => log.draining(reason, addresses, settings))
+    )
     const [report] = yield* Effect.all([
       draining.drain(reason, registry.stopAccepting(reason)),
       reason._tag === "Upgraded" ? letGo(registry, settings) : Effect.void
     ], { concurrency: "unbounded" })
-    yield* log(report)
+    yield* log.afterTheFact(log.drained(report))
     if (settings.forcedExitCode !== 0 && report.servers.some(({ forced }) => forced > 0)) {
       yield* env.setExitCode(settings.forcedExitCode)
     }
@@ -55,7 +59,10 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
     // Whoever listens is interrupted by what follows.
     yield* Effect.yieldNow()
     return report
-  }).pipe(Effect.annotateLogs("state", `draining (generation ${generation})`))
+  }).pipe(
+    Effect.annotateLogs("state", `draining (generation ${generation})`),
+    (drain) => log.annotate(drain, generation)
+  )
 
 const letGo = (registry: DrainProcessOptions["registry"], { drainTimeout }: Settings) =>
   registry.flushConnections(drainTimeout).pipe(
@@ -67,11 +74,3 @@ const letGo = (registry: DrainProcessOptions["registry"], { drainTimeout }: Sett
     ),
     Effect.zipRight(registry.letGoOfConnections)
   )
-
-const log = ({ servers }: DrainReport) =>
-  Effect.forEach(servers, (server) =>
-    Effect.logInfo(
-      `Drained ${server.address} in ${Duration.format(server.duration)}: ${server.open} connection(s), ` +
-        `${server.sentAway} sent away, ${server.finished} finished, ${server.timedOut} timed out, ` +
-        `${server.forced} forced`
-    ), { discard: true })

@@ -10,8 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import * as address from "../../Address.ts"
-import type { NamedDescriptor } from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import * as PidFile from "../../PidFile.ts"
@@ -29,6 +27,7 @@ import { attempt } from "./attempt.ts"
 import type { Draining } from "./drainAll.ts"
 import { make as makeDraining } from "./drainAll.ts"
 import { drainProcess } from "./drainOnce.ts"
+import * as log from "./log.ts"
 import type { Successor } from "./machine.ts"
 import * as upgraderMachine from "./machine.ts"
 import type { Settings } from "./options.ts"
@@ -108,7 +107,7 @@ export const makeUpgradable = Effect.fnUntraced(
       registry: withState,
       draining,
       isFinal: (event) => event._tag === "Upgraded",
-      onReady: isSupervised ? Effect.void : sayNotUpgradable(settings, refusal),
+      onReady: isSupervised ? Effect.void : log.notUpgradable(settings, refusal),
       tryUpgrade: Option.match(refusal, {
         onNone: () => tryUpgrade(env, settings, ancestry, withState),
         onSome: refuse
@@ -120,13 +119,6 @@ export const makeUpgradable = Effect.fnUntraced(
 const supervised = "this process runs under tableflip, which starts the new one; reload that"
 
 const runInstead = "start the program by `tableflip run -- COMMAND`, which stays and starts the new one"
-
-const sayNotUpgradable = ({ signals }: Settings, refusal: Option.Option<string>) =>
-  Option.match(refusal, {
-    onNone: () => Effect.void,
-    onSome: (reason) =>
-      (signals.length === 0 ? Effect.logInfo : Effect.logWarning)(`This process cannot be upgraded: ${reason}`)
-  })
 
 /** The settings of a process whose successor another one starts. Asked for an upgrade, it is to say so and nothing else. */
 export const notUpgradable = (settings: Settings): Settings => ({ ...settings, signals: [], maxDraining: Infinity })
@@ -153,23 +145,6 @@ const notAWorker = new ProtocolError({
   source: "TABLEFLIP_CONTROL",
   detail: "is set: a pool has started this program as one of its workers, but the program does not run Workers.launch"
 })
-
-/** What has happened has happened: a logger of the app that throws must not make a hand-over look like a failure. */
-const afterTheFact = (effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.catchAllCause(effect, () => Effect.void)
-
-/** What a library has opened by itself, such as the port of an exporter, would be gone without a word. */
-const sayNotHandedOver = (env: Env["Type"], descriptors: ReadonlyArray<NamedDescriptor>) =>
-  Effect.flatMap(
-    env.listensBesides(descriptors.map(({ descriptor }) => descriptor)),
-    Effect.forEach((at) =>
-      Effect.logWarning(
-        `${
-          address.format(at)
-        } was not handed over, and the new process does not listen there: something has opened it ` +
-          "without Fds. Have it opened by Fds.listen, add the server by Fds.addListener, or let it share the port (reusePort)"
-      ), { discard: true })
-  )
 
 /** Starts a new process and undoes everything on this side if it does not take over. */
 const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, registry: Registry) =>
@@ -201,9 +176,9 @@ const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, re
         )
       }
     })
-    yield* afterTheFact(Effect.zipRight(
-      Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`),
-      sayNotHandedOver(env, descriptors)
+    yield* log.afterTheFact(Effect.zipRight(
+      log.notHandedOver(env, descriptors),
+      Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`)
     ))
     return { pid, generation }
   }).pipe(
@@ -235,12 +210,7 @@ export const assemble = Effect.fnUntraced(
     const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
 
-    const logReady = Effect.flatMap(registry.addresses, (addresses) =>
-      Effect.logInfo(
-        `Process ${env.pid} is ready as generation ${generation}${
-          addresses.length === 0 ? "" : ` on ${addresses.join(", ")}`
-        }`
-      ))
+    const logReady = Effect.flatMap(registry.addresses, (addresses) => log.ready(env.pid, generation, addresses))
     let isReady = false
     yield* remindOfReady(registry, Effect.sync(() => isReady))
 
@@ -250,11 +220,11 @@ export const assemble = Effect.fnUntraced(
       isReady = true
       const taken = yield* ancestry.notifyReady
       if (ancestry.hasParent && !taken) {
-        yield* afterTheFact(
+        yield* log.afterTheFact(
           Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
         )
       }
-      yield* afterTheFact(Effect.zipRight(
+      yield* log.afterTheFact(Effect.zipRight(
         registry.closeUnclaimed,
         Effect.zipRight(logReady, onReady)
       ))
@@ -266,6 +236,7 @@ export const assemble = Effect.fnUntraced(
     // After the machine has stopped, which may put the file back. The file of a successor stays.
     yield* Effect.addFinalizer(() => logFailure(pidFile?.remove ?? Effect.void))
 
+    const logFailed = log.failures()
     const machine = yield* upgraderMachine.make({
       generation,
       maxDraining: settings.maxDraining,
@@ -274,10 +245,16 @@ export const assemble = Effect.fnUntraced(
       attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
       publish: (event) => {
         isDone ||= isFinal(event)
-        return publish(event)
+        const logged = event._tag === "UpgradeFailed"
+          ? log.afterTheFact(logFailed("No upgrade", event.error))
+          : Effect.void
+        return Effect.zipRight(logged, publish(event))
       },
       endTimeout: Duration.sum(settings.stopTimeout, killDelay),
-      onOlderGone: Effect.zipRight(registry.parentExited, Deferred.succeed(olderGone, void 0))
+      onOlderGone: registry.parentExited.pipe(
+        Effect.zipRight(log.afterTheFact(log.olderGone)),
+        Effect.zipRight(Deferred.succeed(olderGone, void 0))
+      )
     })
     yield* Effect.forEach(ancestry.lifelines, (reader) =>
       reader.read.pipe(
@@ -303,7 +280,8 @@ export const assemble = Effect.fnUntraced(
     const { hasHungUp } = yield* terminal.watch(env)
     yield* Effect.forEach(
       settings.signals,
-      (signal) => upgradeOn(env, signal, signal === "SIGHUP" ? unlessHungUp(hasHungUp, machine) : machine.upgrade)
+      (signal) =>
+        upgradeOn(env, signal, logFailed, signal === "SIGHUP" ? unlessHungUp(hasHungUp, machine) : machine.upgrade)
     )
 
     const upgrader: Upgrader["Type"] = {
@@ -328,32 +306,22 @@ export const assemble = Effect.fnUntraced(
     }
     return { machine, upgrader, fds: registry.service }
   },
-  (effect, { ancestry }) => annotate(effect, ancestry.generation)
+  (effect, { ancestry }) => log.annotate(effect, ancestry.generation)
 )
 
-/** An app that is left under `Layer.launch` is built, looks as if it served, and accepts nobody. */
 const remindOfReady = (registry: Registry, isReady: Effect.Effect<boolean>) =>
-  Effect.flatMap(registry.addresses, (addresses) =>
-    Effect.logWarning(
-      `This process has not said for 10 seconds that it is ready${
-        addresses.length === 0 ? "" : `: ${addresses.join(", ")} accepts nothing until then`
-      }. Upgrader.launch says it when the app is built (Layer.launch does not); ` +
-        "an app that runs in another way calls ready"
-    )).pipe(
-      Effect.unlessEffect(isReady),
-      Effect.delay("10 seconds"),
-      Effect.interruptible,
-      Effect.forkScoped
-    )
+  Effect.flatMap(registry.addresses, log.notReady).pipe(
+    Effect.unlessEffect(isReady),
+    Effect.delay("10 seconds"),
+    Effect.interruptible,
+    Effect.forkScoped
+  )
 
 const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
   env.endWithin(exitTimeout, (open) =>
     Effect.logWarning(
       `This process is done and does not end by itself, so it is ended. What was open: ${open.join(", ")}`
     ))
-
-const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number) =>
-  Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Upgrader", generation })
 
 const unlessHungUp = (hasHungUp: Effect.Effect<boolean>, { stop, upgrade }: upgraderMachine.Machine) =>
   Effect.if(hasHungUp, {
@@ -365,13 +333,14 @@ const unlessHungUp = (hasHungUp: Effect.Effect<boolean>, { stop, upgrade }: upgr
 const upgradeOn = Effect.fnUntraced(function*(
   env: Env["Type"],
   signal: NodeJS.Signals,
+  logFailed: ReturnType<typeof log.failures>,
   upgrade: Effect.Effect<unknown, UpgradeError>
 ) {
   const deliveries = yield* env.signals(signal)
   const scope = yield* Effect.scope
   yield* Queue.take(deliveries).pipe(
     Effect.zipRight(Effect.forkIn(
-      Effect.catchAll(upgrade, (error) => Effect.logError(`No upgrade on ${signal}: ${error.message}`)),
+      Effect.catchAll(upgrade, (error) => logFailed(`No upgrade on ${signal}`, error)),
       scope
     )),
     Effect.forever,
