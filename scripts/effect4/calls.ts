@@ -155,6 +155,17 @@ export const calls: Readonly<Record<string, Rule>> = {
   ),
   "@effect/platform/HttpServerRequest.upgrade": () =>
     "Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => request.upgrade)",
+  "effect/Either.match": (args, site) => {
+    const options = args?.at(-1)
+    const [onFailure, onSuccess] = [property(options, "onLeft"), property(options, "onRight")]
+    if (args === undefined || onFailure === undefined || onSuccess === undefined) return undefined
+    const written = `{ onFailure: ${site.port(onFailure)}, onSuccess: ${site.port(onSuccess)} }`
+    return `Result.match(${[...list(args.slice(0, -1), site), written].join(", ")})`
+  },
+  "effect/Runtime.runSyncExit": (args, site) => {
+    site.needs("Effect")
+    return args && `Effect.runSyncExitWith(${site.port(args[0]!)})` + (args[1] ? `(${site.port(args[1])})` : "")
+  },
   "effect/Effect.zipLeft": (args, site) =>
     args && `Effect.tap(${[...list(args.slice(0, -1), site), `() => ${site.port(args.at(-1)!)}`].join(", ")})`,
   "effect/Effect.yieldNow": () => "Effect.yieldNow",
@@ -200,6 +211,8 @@ export const tests: Readonly<Record<string, string>> = {
   "describe.sequential": "describe"
 }
 
+const queue = /^(Queue\.|Mailbox\.)?(Queue|Dequeue|Mailbox|ReadonlyMailbox)</
+
 /** Effects that are read from a value of Effect's, by the type of it. */
 export const properties: Readonly<Record<string, (self: ts.Expression, site: Site) => string | undefined>> = {
   await: (self, site) => {
@@ -207,13 +220,20 @@ export const properties: Readonly<Record<string, (self: ts.Expression, site: Sit
     site.needs("Fiber")
     return `Fiber.await(${site.port(self)})`
   },
-  ...Object.fromEntries(
-    ["take", "size"].map((name) => [name, (self: ts.Expression, site: Site) => {
-      if (!/^(Queue\.|Mailbox\.)?(Queue|Dequeue|Mailbox|ReadonlyMailbox)</.test(site.typeOf(self))) return undefined
-      site.needs("Queue")
-      return `Queue.${name}(${site.port(self)})`
-    }])
-  )
+  size: (self, site) => {
+    const type = queue.exec(site.typeOf(self))
+    if (type === null) return undefined
+    site.needs("Queue")
+    if (!/Mailbox/.test(type[2]!)) return `Queue.size(${site.port(self)})`
+    site.needs("Effect")
+    site.needs("Option")
+    return `Effect.map(Queue.size(${site.port(self)}), Option.some)`
+  },
+  take: (self, site) => {
+    if (!queue.test(site.typeOf(self))) return undefined
+    site.needs("Queue")
+    return `Queue.take(${site.port(self)})`
+  }
 }
 
 type Method = (self: ts.Expression, args: ReadonlyArray<ts.Node>, site: Site) => string | undefined
@@ -234,5 +254,6 @@ export const methods: Readonly<Record<string, Method>> = {
     return `Layer.mergeAll(${list(routes, site).join(", ")})` +
       (rest.length === 0 ? "" : `.pipe(${list(rest, site).join(", ")})`)
   },
-  unsafePoll: (self, _, site) => /Fiber</.test(site.typeOf(self)) ? `${site.port(self)}.pollUnsafe()` : undefined
+  unsafePoll: (self, _, site) =>
+    /Fiber</.test(site.typeOf(self)) ? `(${site.port(self)}.pollUnsafe() ?? null)` : undefined
 }

@@ -33,7 +33,7 @@ const queue = (port: number, count: number) => {
     return socket
   })
   return Effect.async<typeof ends>((resume) => process.nextTick(() => resume(Effect.succeed(ends)))).pipe(
-    Effect.tap(() => assert.isTrue(sockets.every(Node.isConnected)))
+    Effect.tap(() => Effect.sync(() => assert.isTrue(sockets.every(Node.isConnected))))
   )
 }
 

@@ -85,7 +85,8 @@ describe.runIf(isLinux)("a probe over TCP", () => {
           )
         )
         yield* Effect.promise(() => nextTurn())
-        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+        yield* Fiber.interrupt(fiber)
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
       }).pipe(Effect.timeout("10 seconds")))
   }
 

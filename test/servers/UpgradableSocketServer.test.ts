@@ -13,7 +13,7 @@ const Server = UpgradableSocketServer.layer({ host: "127.0.0.1", port: 0, allowH
   Layer.provideMerge(Upgrader.layerStub)
 )
 
-const portOf = (address: SocketServer.Address) => address._tag === "TcpAddress" ? address.port : 0
+const portOf = (address: unknown) => (address as { readonly port: number }).port
 
 /** Both ends are in this process. */
 const openConnections = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length

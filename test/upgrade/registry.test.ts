@@ -155,7 +155,8 @@ describe.runIf(isLinux)("a listener", () => {
         const fiber = yield* Effect.fork(claim)
         yield* Effect.repeat(Effect.yieldNow(), { until: () => lookup.mock.calls.length > 0 })
         lookup.mockClear()
-        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+        yield* Fiber.interrupt(fiber)
+        assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
       }
     }).pipe(Effect.scoped, Effect.provide(layerEnv), Effect.timeout("5 seconds")))
 })

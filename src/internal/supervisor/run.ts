@@ -68,7 +68,7 @@ export const launch = (
           yield* Effect.logInfo(`${signal}: stopping`)
           // It need not know before the command does, but must not learn it too late.
           const told = Effect.timeoutOption(Effect.interruptible(manager.stopping), "1 second")
-          const stopped = Effect.zipLeft(stop(byTerminal), told, { concurrent: true })
+          const stopped = Effect.map(Effect.all([stop(byTerminal), told], { concurrency: 2 }), ([status]) => status)
           yield* Effect.forkIn(Effect.intoDeferred(stopped, end), scope)
         } else if (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress)) {
           yield* Effect.logWarning(`${signal} again: what has not ended gets SIGKILL`)

@@ -3,7 +3,6 @@
  *
  * @internal
  */
-import * as Arr from "effect/Array"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -177,11 +176,11 @@ export const make: (options: {
       letGoOfConnections: Effect.sync(() => handedOver.forEach(({ connection }) => connection?.destroy())),
       stopAccepting: (reason) =>
         Effect.suspend(() => {
-          const [own, shared] = Arr.partition(
-            table.entries().filter(({ listener, server }) => listener && server),
-            (entry) =>
-              reason._tag === "Upgraded" ? handedOver.has(entry) : inheritedIsShared() && entry.inherited === true
-          )
+          const isShared = (entry: Entry) =>
+            reason._tag === "Upgraded" ? handedOver.has(entry) : inheritedIsShared() && entry.inherited === true
+          const accepting = table.entries().filter(({ listener, server }) => listener && server)
+          const shared = accepting.filter(isShared)
+          const own = accepting.filter((entry) => !isShared(entry))
           const close = (entries: ReadonlyArray<Entry>) =>
             Effect.zipRight(
               Effect.sync(() => entries.forEach(({ listener }) => listener?.close())),
