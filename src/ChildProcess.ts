@@ -113,6 +113,8 @@ export interface ChildProcess {
   readonly signalLeft: (signal: NodeJS.Signals | 0) => Effect.Effect<ReadonlyArray<number>>
   /** Completes when a child that is `"supervised"` has said that it speaks this protocol. It may never do. */
   readonly greeting: Effect.Effect<void>
+  /** What a child that has a control stream and is not `"supervised"` says on it. */
+  readonly answers: Option.Option<ByteReader>
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
   readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
   /** Asks the child to end, and after the timeout makes it. Completes when it has ended. */
@@ -234,8 +236,9 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       )
 
       const greeting = yield* Deferred.make<void>()
+      const isSupervised = options.control === "supervised"
       yield* Effect.transposeMapOption(
-        process.answers,
+        isSupervised ? process.answers : Option.none(),
         ({ read }) =>
           Effect.flatMap(read, (chunk) => Option.isSome(chunk) ? Deferred.succeed(greeting, void 0) : Effect.void)
       ).pipe(
@@ -253,6 +256,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         signal: process.signal,
         signalLeft: process.signalLeft,
         greeting: Deferred.await(greeting),
+        answers: isSupervised ? Option.none() : process.answers,
         tell: process.tell,
         kill,
         release: Effect.suspend(() => {

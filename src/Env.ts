@@ -288,6 +288,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
     duration: Duration.Duration,
     lastWords: (open: ReadonlyArray<string>) => Effect.Effect<void>
   ) => Effect.Effect<void>
+  /** Whether Node's inspector is open, so that a debugger may hold this process. */
+  readonly debugged: Effect.Effect<boolean>
   /** Takes the one place that a process has for an upgrader; none if it was free, else who has it. */
   readonly claim: (holder: string) => Effect.Effect<Option.Option<string>, never, Scope.Scope>
   /** Keeps a SIGTERM or SIGINT that comes twice, as from one Ctrl-C, from ending this process in the middle of its drain. */

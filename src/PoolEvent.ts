@@ -36,6 +36,8 @@ export type PoolEvent = Data.TaggedEnum<{
   Ready: ProcessName
   /** It was told to finish: a newer one has taken its place, or the pool stops or becomes smaller. */
   Retired: ProcessName
+  /** Its event loop stands still. It gets SIGKILL, and is started again as one that crashed. */
+  Unresponsive: ProcessName
   /** It did not finish in time and gets SIGKILL. */
   Killed: ProcessName
   /** It has ended; `expected` if it had been told to. */

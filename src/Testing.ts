@@ -33,6 +33,14 @@ import type { ProtocolError, SpawnError } from "./TableflipError.ts"
 export type PoolWord = control.Word
 
 /**
+ * What a process of a pool tells the pool.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type PoolAnswer = control.Answer
+
+/**
  * A process that a test steers. As long as it is told nothing, it is starting. Signals end it like a program that does
  * not handle them, unless something runs in it (`layer`) that does.
  *
@@ -59,6 +67,8 @@ export interface FakeProcess {
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
   /** The next thing that its pool tells it, if it is a process of one and nothing runs in it that listens. */
   readonly nextWord: Effect.Effect<PoolWord>
+  /** Tells its pool something, if it is a process of one. */
+  readonly answer: (answer: PoolAnswer) => Effect.Effect<void>
   /** The signals that it gets, in order. Ends with the process. */
   readonly signalled: Mailbox.ReadonlyMailbox<NodeJS.Signals>
   /** How it ended. */
@@ -139,6 +149,7 @@ const fakeProcess = (
     const open = process.descriptors.get(Number(environment["TABLEFLIP_CONTROL"]))
     return open?._tag === "ReadEnd" ? Effect.orDie(take(open.pipe.bytes)) : Effect.dieMessage("it has no pool")
   }).pipe(Effect.map(control.decode)),
+  answer: (answer) => Effect.asVoid(env.write(Number(environment["TABLEFLIP_CONTROL"]), control.encode(answer))),
   signalled: process.signalled,
   status: Deferred.await(process.exit),
   layer: Layer.succeed(Env, env)

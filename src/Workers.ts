@@ -100,6 +100,14 @@ export interface Options<I = never, E = never, R = never, P extends Processes = 
     readonly timeout?: Duration.DurationInput | undefined
   } | undefined
   readonly restart?: RestartOptions | undefined
+  /**
+   * Whether a server whose event loop stands still is killed and started again; `false` leaves it alone. One whose
+   * inspector is open is left alone as well, since a debugger may hold it. Tasks may compute for as long as they like.
+   */
+  readonly heartbeat?: false | {
+    /** For how long it may stand still; 1 minute by default. */
+    readonly timeout?: Duration.DurationInput | undefined
+  } | undefined
   readonly replace?: {
     /** How many processes are replaced at a time; 1 by default. With `all`, every new one is ready before any old one stops. */
     readonly atOnce?: number | "all" | undefined

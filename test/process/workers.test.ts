@@ -154,6 +154,37 @@ describe.runIf(isLinux)("a pool", () => {
       assert.deepStrictEqual(workersOf(program).slice(3).map(({ restarts }) => restarts), [1, 1, 1])
     }))
 
+  it.scopedLive("starts a worker again whose event loop stands still", () =>
+    Effect.gen(function*() {
+      const { port, program } = yield* startPool({ pool: { heartbeat: { timeout: 2_000 } } })
+      yield* Effect.fork(Effect.exit(ask(port, { path: "/?block" })))
+      const stuck = Number((yield* program.waitFor(/^BLOCKED (\d+)/))[1])
+      yield* program.waitFor(new RegExp(`^EVENT \\d+ Unresponsive .*"pid":${stuck}`))
+      yield* program.waitFor(
+        new RegExp(`The event loop of the worker \\d \\(process ${stuck}\\) has stood still for 2s`)
+      )
+      const again = yield* eventually("a new worker", () => workersOf(program).find(({ restarts }) => restarts === 1))
+      yield* eventually("its place", () => program.count(/^EVENT \d+ Ready .*/) === 3)
+      assert.strictEqual(program.count(/^EVENT \d+ Unresponsive/), 1)
+      assert.include(program.alive(), again.pid)
+    }))
+
+  it.scopedLive("that is told to stop again kills a worker that cannot hear it", () =>
+    Effect.gen(function*() {
+      const { port, primary, program } = yield* startPool({
+        pool: { stop: { timeout: "10 minutes" }, heartbeat: false }
+      })
+      yield* Effect.fork(Effect.exit(ask(port, { path: "/?block", within: 60_000 })))
+      yield* program.waitFor(/^BLOCKED \d+/)
+      yield* signal(primary.pid, "SIGTERM")
+      yield* eventually("the end of the other one", () => program.count(/^RELEASED/) === 1)
+      yield* Effect.sleep(1_500)
+      yield* signal(primary.pid, "SIGTERM")
+      assert.deepStrictEqual(yield* program.exit, { code: 0, signal: null })
+      yield* program.waitFor(/1 process\(es\) had to be killed/)
+      yield* onlyAlive(program, [])
+    }))
+
   it.scopedLive("ends when a worker cannot be kept up", () =>
     Effect.gen(function*() {
       const { program, workers: [first] } = yield* startPool({ pool: { recurs: 0 } })

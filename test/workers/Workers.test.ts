@@ -14,8 +14,9 @@ import * as TestClock from "effect/TestClock"
 import * as net from "node:net"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import * as Fds from "../../src/Fds.ts"
+import { make as makeHeartbeat } from "../../src/internal/pool/heartbeat.ts"
 import { PoolEvent } from "../../src/PoolEvent.ts"
-import type { FakeProcess } from "../../src/Testing.ts"
+import type { FakeProcess, PoolAnswer } from "../../src/Testing.ts"
 import { TestEnv } from "../../src/Testing.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
 import { ExitReason } from "../../src/UpgraderEvent.ts"
@@ -680,6 +681,73 @@ describe("Workers", () => {
       }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
   })
 
+  describe("a worker whose event loop stands still", () => {
+    const heartbeat = { timeout: "10 seconds" } as const
+    const beat = (debugged = false): PoolAnswer => ({ _tag: "Heartbeat", debugged })
+
+    it.effect("is killed and started again, and one that goes on is not", () =>
+      Effect.gen(function*() {
+        const { children: [stuck, well], events, pool } = yield* upAndRunning({ heartbeat })
+        yield* stuck!.answer(beat())
+        for (let second = 0; second < 11; second++) {
+          yield* well!.answer(beat())
+          yield* TestClock.adjust("1 seconds")
+          yield* settle
+        }
+        const event = yield* untilEvent(events, ({ _tag }) => _tag === "Unresponsive")
+        assert.deepInclude(event, { name: "worker", index: 0, pid: stuck!.pid })
+        assert.deepStrictEqual(yield* stuck!.status, ExitStatus.Killed({ signal: "SIGKILL" }))
+        yield* TestClock.adjust("100 millis")
+        const [again] = yield* nextChildren(1)
+        yield* again!.notifyReady
+        yield* untilEvent(events, ({ _tag }) => _tag === "Ready")
+        yield* stopPool(pool, [well!, again!])
+        yield* noOneElse
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+
+    it.effect("is left alone while a debugger may hold it, and where nobody asked", () =>
+      Effect.gen(function*() {
+        for (const [option, debugged] of [[heartbeat, true], [false, false]] as const) {
+          const { children: [child], pool, workers } = yield* upAndRunning({ size: 1, heartbeat: option })
+          yield* child!.answer(beat())
+          yield* child!.answer(beat(debugged))
+          yield* TestClock.adjust("1 hour")
+          yield* settle
+          assert.deepStrictEqual(yield* states(workers), ["worker 0 serving"])
+          yield* stopPool(pool, [child!])
+        }
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+
+    it.effect("is left alone if it is of a release without heartbeats, or a task", () =>
+      Effect.gen(function*() {
+        const { children: [worker, task], pool, workers } = yield* upAndRunning({
+          size: 1,
+          heartbeat,
+          processes: { job: Workers.task(Effect.never) }
+        })
+        yield* task!.answer(beat())
+        yield* TestClock.adjust("1 hour")
+        yield* settle
+        assert.deepStrictEqual(yield* states(workers), ["worker 0 serving", "job 0 serving"])
+        yield* stopPool(pool, [worker!, task!])
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+
+    it.effect("is not seen in a pool that has stood still itself", () =>
+      Effect.gen(function*() {
+        const beats = makeHeartbeat(Duration.seconds(10))
+        beats.hear(beat())
+        const missing = yield* Effect.fork(beats.missing)
+        // Every tenth of the time that it is missed, it is heard before the next.
+        for (let tenth = 0; tenth < 30; tenth++) {
+          yield* TestClock.adjust("1 seconds")
+          if (tenth % 10 === 9) beats.hear(beat())
+        }
+        assert.isFalse(yield* isDone(missing))
+        yield* TestClock.adjust("11 seconds")
+        assert.isTrue(yield* isDone(missing))
+      }))
+  })
+
   describe("told to stop once more", () => {
     it.effect("kills what cannot hear it", () =>
       Effect.gen(function*() {
@@ -757,6 +825,7 @@ describe("Workers", () => {
       ["stop.signals", { stop: { signals: ["SIGHUP"] } }],
       ["stop.signals", { stop: { signals: ["SIGKILL"] } }],
       ["ready.timeout", { ready: { timeout: 0 } }],
+      ["heartbeat.timeout", { heartbeat: { timeout: 0 } }],
       ["stop.timeout", { stop: { timeout: -1 } }],
       ["processes", { processes: { worker: Workers.server(Layer.empty) } }],
       ["drainTimeout", { drainTimeout: "Infinity" as Duration.DurationInput }]

@@ -70,6 +70,9 @@ const signals = (signal: NodeJS.Signals) =>
 /** A timer that is asked for more fires at once. */
 const longestTimer = 2 ** 31 - 1
 
+/** Not imported: a Node without the inspector has no such module, and a process that is never asked need not load it. */
+const isDebugged = (): boolean => process.getBuiltinModule?.("node:inspector")?.url() !== undefined
+
 export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const directory = startDirectory()
   const executable = startExecutable(directory)
@@ -110,6 +113,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
         const millis = Duration.toMillis(duration)
         if (millis !== Number.POSITIVE_INFINITY) setTimeout(end, Math.min(millis, longestTimer)).unref()
       }),
+    debugged: Effect.sync(isDebugged),
     claim,
     holdStopSignals: stopSignals.hold,
     signals,

@@ -18,7 +18,8 @@ import { ProcessStartError, ReadyTimeoutError } from "../../PoolError.ts"
 import type { ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { type Driver, forkHereIn } from "../seam.ts"
-import type { Retirement } from "../wire/control.ts"
+import type { Answer, Retirement } from "../wire/control.ts"
+import * as heartbeat from "./heartbeat.ts"
 
 /** A started process, as a pool sees it. The scope it was started in ends it. */
 export interface Member {
@@ -26,6 +27,8 @@ export interface Member {
   /** Completes when it serves; fails as soon as it is known that it will not. */
   readonly ready: Effect.Effect<void, StartFailure>
   readonly exit: Effect.Effect<ExitStatus>
+  /** Hands over what it says, to its end. */
+  readonly forEachAnswer: (handle: (answer: Answer) => Effect.Effect<void>) => Effect.Effect<void>
   /** Asks it to finish. */
   readonly retire: (why: Retirement) => Effect.Effect<void>
   /** Tells it that every older copy of it has ended. */
@@ -48,8 +51,11 @@ export interface SlotSpec {
   readonly givesUp?: ((status: ExitStatus) => boolean) | undefined
   /** Whether the pool fails with a process that failed and is not started again. */
   readonly fatal: boolean
-  /** Whether one that ends in good order makes room for the next, which is started at once. */
-  readonly recycles: boolean
+  /**
+   * Whether it serves until it is told to finish. One that ends in good order then makes room for the next, which is
+   * started at once; and one whose event loop stands still is not at work but stuck.
+   */
+  readonly serves: boolean
   /** Whether a replacement brings it back where it had ended and was not started again. */
   readonly revives?: boolean | undefined
 }
@@ -88,6 +94,8 @@ export interface MemberOptions {
   /** Completes when whoever stops the pool will not wait any longer, and `grace` after that what is left is killed. */
   readonly hastened: Effect.Effect<void>
   readonly grace: Duration.Duration
+  /** For how long a process that serves may say nothing. */
+  readonly heartbeat: Option.Option<Duration.Duration>
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }
 
@@ -138,6 +146,7 @@ export const launch = (
       const running: Running = { slot, member, generation, since, scope, retiredAt: undefined, status: undefined }
       yield* options.publish(PoolEvent.Ready(nameOf(running)))
       yield* onReady(running)
+      yield* Effect.forkIn(Effect.interruptible(attend(options, running)), scope)
       yield* member.exit.pipe(
         Effect.interruptible,
         Effect.tap((status) => {
@@ -152,6 +161,29 @@ export const launch = (
       )
     })
   )
+
+/** Hears what a process has to say, and ends one that says nothing any more. */
+const attend = (options: MemberOptions, running: Running): Effect.Effect<void> => {
+  const { member, slot: { spec } } = running
+  const timeout = spec.serves ? options.heartbeat : Option.none()
+  if (Option.isNone(timeout)) return Effect.void
+  const watch = heartbeat.make(timeout.value)
+  const kill = Effect.gen(function*() {
+    // Whoever retires it waits no longer than it should.
+    if (running.retiredAt !== undefined) return
+    yield* options.publish(PoolEvent.Unresponsive(nameOf(running)))
+    yield* Effect.logError(
+      `The event loop of the ${describe(spec)} (process ${member.pid}) has stood still for ${
+        Duration.format(timeout.value)
+      }; the process is killed`
+    )
+    yield* member.signal("SIGKILL")
+  })
+  return Effect.all([
+    member.forEachAnswer((answer) => Effect.sync(() => watch.hear(answer))),
+    Effect.zipRight(watch.missing, kill)
+  ], { concurrency: "unbounded", discard: true })
+}
 
 const placeOf = ({ spec: { index, name } }: Slot) => ({ name, index })
 

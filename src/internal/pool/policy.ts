@@ -20,8 +20,8 @@ export const isStartedAgain = ({ givesUp, restart }: SlotSpec, status: ExitStatu
 const inGoodOrderAfter = Duration.seconds(1)
 
 /** Whether a process has only made room for the next. */
-export const hasMadeRoom = ({ recycles }: SlotSpec, status: ExitStatus.ExitStatus, lived: Duration.Duration): boolean =>
-  recycles && !hasFailed(status) && Duration.greaterThanOrEqualTo(lived, inGoodOrderAfter)
+export const hasMadeRoom = ({ serves }: SlotSpec, status: ExitStatus.ExitStatus, lived: Duration.Duration): boolean =>
+  serves && !hasFailed(status) && Duration.greaterThanOrEqualTo(lived, inGoodOrderAfter)
 
 /** The status of a process that has not come up, as the restart schedule sees it. */
 export const statusOf = ({ cause }: ProcessStartError): ExitStatus.ExitStatus =>

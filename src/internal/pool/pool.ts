@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as ExitStatus from "../../ExitStatus.ts"
@@ -47,6 +48,8 @@ export interface PoolOptions {
   readonly stopTimeout: Duration.Duration
   /** How long a process has after the pool is hastened. */
   readonly grace: Duration.Duration
+  /** For how long a process that serves may say nothing; none for ever. */
+  readonly heartbeat: Option.Option<Duration.Duration>
   /** Completes when no older pool is left. */
   readonly olderGone: Effect.Effect<void>
   readonly publish: (event: PoolEvent) => Effect.Effect<void>

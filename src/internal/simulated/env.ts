@@ -98,6 +98,7 @@ const spawn = (
     const notification = yield* kernelOf.makePipe
     const state = yield* kernelOf.makePipe
     const control = yield* kernelOf.makePipe
+    const answers = yield* kernelOf.makePipe
     const { leading = [] } = request
     const own = (descriptor: Leading | undefined): Open =>
       parent.descriptors.get(Number(descriptor)) ?? { _tag: "Other" }
@@ -116,7 +117,7 @@ const spawn = (
         case "state":
           return { _tag: "ReadEnd", pipe: state }
         case "control":
-          return { _tag: "ReadEnd", pipe: control }
+          return { _tag: "ReadEnd", pipe: control, answers }
       }
     }
     const layout = layoutOf({
@@ -141,7 +142,7 @@ const spawn = (
       signal: (signal: NodeJS.Signals) => kernelOf.send(kernel, child, signal, killed),
       signalLeft: () => Effect.succeed([]),
       ready: readerOf(parent, readyEnd, ready),
-      answers: Option.none(),
+      answers: controlEnd === undefined ? Option.none() : Option.some(readerOf(parent, controlEnd, answers)),
       tell: (bytes) => Effect.sync(() => request.control && control.read && offerUnsafe(control.bytes, bytes)),
       notification: request.leading?.includes("notification") === true
         ? Option.some(
@@ -197,6 +198,7 @@ export const make = (
     setTitle: () => Effect.void,
     setExitCode: () => Effect.void,
     endWithin: () => Effect.void,
+    debugged: Effect.succeed(false),
     claim: (holder) =>
       Effect.acquireRelease(
         Effect.sync(() => {
@@ -241,6 +243,7 @@ export const make = (
     write: (descriptor, bytes) =>
       Effect.sync(() => {
         const open = self.descriptors.get(descriptor)
+        if (open?._tag === "ReadEnd") return open.answers !== undefined && offerUnsafe(open.answers.bytes, bytes)
         return open?._tag === "WriteEnd" && open.pipe.read && offerUnsafe(open.pipe.bytes, bytes)
       }),
     closeDescriptor: (descriptor) => Effect.sync(() => kernelOf.close(kernel, self, descriptor)),

@@ -22,6 +22,8 @@ export interface Pipe {
 export interface End {
   readonly _tag: "ReadEnd" | "WriteEnd"
   readonly pipe: Pipe
+  /** What goes the other way, if this is one end of a pair of sockets. */
+  readonly answers?: Pipe
 }
 
 /** A bound socket, shared by every process that has a descriptor of it. */
@@ -139,6 +141,7 @@ export const close = (kernel: Kernel, process: SimulatedProcess, descriptor: num
       return
     case "ReadEnd":
       open.pipe.read = false
+      if (open.answers !== undefined) Effect.runSync(endStream(open.answers.bytes))
       return
     case "Socket":
       kernel.sockets.delete(open)

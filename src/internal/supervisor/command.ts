@@ -146,7 +146,7 @@ export const slot = (
     givesUp: (status) =>
       settings.restart === "on-failure" && status._tag === "Exited" && status.code !== 0 && options.isUnready(),
     fatal: true,
-    recycles: false,
+    serves: false,
     revives: true,
     start: ({ generation }) =>
       Effect.gen(function*() {
@@ -163,6 +163,7 @@ export const slot = (
               isRetired = true
               return Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid))
             }).pipe(Effect.zipRight(options.onRetire(child))),
+          forEachAnswer: () => Effect.void,
           olderGone: Effect.asVoid(child.tell(encode(Word.OlderGone()))),
           signal: child.signal
         }

@@ -148,6 +148,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       readyTimeout: Duration.sum(settings.readyTimeout, afterReadyTimeout),
       stopTimeout: settings.stopTimeout,
       grace: settings.stopTimeout,
+      heartbeat: Option.none(),
       olderGone: Effect.void,
       publish
     })

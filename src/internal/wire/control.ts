@@ -1,6 +1,6 @@
 /**
- * What a pool tells a process that it has started, on the control stream: one JSON object a line. A pool and its
- * processes are of one release, or of two that an upgrade brings together; a word that is not known is left alone.
+ * What a pool and a process that it has started tell each other on the control stream: one JSON object a line. A pool and
+ * its processes are of one release, or of two that an upgrade brings together; what is not known is left alone.
  *
  * @internal
  */
@@ -21,29 +21,32 @@ export const Word = Data.taggedEnum<Word>()
 /** Why a process should finish. */
 export type Retirement = Exclude<Word, { readonly _tag: "OlderGone" }>
 
+/** What a process of a pool tells the pool. */
+export type Answer = Data.TaggedEnum<{
+  /** Its event loop turns. One that a debugger may hold says so, and is not missed when it says nothing more. */
+  Heartbeat: { readonly debugged: boolean }
+}>
+export const Answer = Data.taggedEnum<Answer>()
+
 /** What a process that speaks this protocol says to its supervisor, as soon as it has read what was handed to it. */
 export const greeting: Uint8Array = new TextEncoder().encode(`{"_tag":"Hello"}\n`)
 
-export const encode = (word: Word): Uint8Array => new TextEncoder().encode(`${JSON.stringify(word)}\n`)
+export const encode = (word: Word | Answer): Uint8Array => new TextEncoder().encode(`${JSON.stringify(word)}\n`)
 
 /** Longer lines are not ours. */
 const maxLength = 4_096
 
-const decodeLine = (line: string): Option.Option<Word> => {
-  let json: unknown
+const parse = (line: string): Readonly<Record<string, unknown>> => {
   try {
-    json = JSON.parse(line)
+    const json: unknown = JSON.parse(line)
+    return typeof json === "object" && json !== null ? json as Record<string, unknown> : {}
   } catch {
-    return Option.none()
+    return {}
   }
-  if (typeof json !== "object" || json === null || !("_tag" in json)) return Option.none()
-  const { _tag, generation, isLast, pid, signal } = json as {
-    readonly _tag: unknown
-    readonly generation?: unknown
-    readonly isLast?: unknown
-    readonly pid?: unknown
-    readonly signal?: unknown
-  }
+}
+
+const decodeWord = (line: string): Option.Option<Word> => {
+  const { _tag, generation, isLast, pid, signal } = parse(line)
   switch (_tag) {
     case "Replaced":
       return typeof pid === "number" && typeof generation === "number"
@@ -60,16 +63,24 @@ const decodeLine = (line: string): Option.Option<Word> => {
   }
 }
 
+const decodeAnswer = (line: string): Option.Option<Answer> => {
+  const { _tag, debugged } = parse(line)
+  return _tag === "Heartbeat" ? Option.some(Answer.Heartbeat({ debugged: debugged === true })) : Option.none()
+}
+
 /** One word, as `encode` made it. */
-export const decode = (bytes: Uint8Array): Word => Option.getOrThrow(decodeLine(new TextDecoder().decode(bytes)))
+export const decode = (bytes: Uint8Array): Word => Option.getOrThrow(decodeWord(new TextDecoder().decode(bytes)))
 
 /** What is read: a chunk at a time, and none at the end. */
 interface Reader {
   readonly read: Effect.Effect<Option.Option<Uint8Array>>
 }
 
-/** Hands over every word until the stream ends. */
-export const forEach = (reader: Reader, handle: (word: Word) => Effect.Effect<void>): Effect.Effect<void> => {
+const forEachOf = <A>(decodeLine: (line: string) => Option.Option<A>) =>
+(
+  reader: Reader,
+  handle: (message: A) => Effect.Effect<void>
+): Effect.Effect<void> => {
   const decoder = new TextDecoder()
   let rest = ""
   const next: Effect.Effect<void> = Effect.flatMap(
@@ -86,3 +97,9 @@ export const forEach = (reader: Reader, handle: (word: Word) => Effect.Effect<vo
   )
   return next
 }
+
+/** Hands over every word until the stream ends. */
+export const forEach = forEachOf(decodeWord)
+
+/** Hands over every answer until the stream ends. */
+export const forEachAnswer = forEachOf(decodeAnswer)

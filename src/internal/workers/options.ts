@@ -5,6 +5,7 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type { Address } from "../../Address.ts"
 import type { ExitStatus } from "../../ExitStatus.ts"
@@ -21,6 +22,8 @@ export interface PoolSettings {
   readonly healthyAfter: Duration.Duration
   readonly readyTimeout: Duration.Duration
   readonly stopTimeout: Duration.Duration
+  /** For how long the event loop of a worker may stand still; none for ever. */
+  readonly heartbeat: Option.Option<Duration.Duration>
   readonly stopSignals: ReadonlyArray<NodeJS.Signals>
   readonly upgradeSignals: ReadonlyArray<NodeJS.Signals>
 }
@@ -29,7 +32,7 @@ export const decode = (
   options: Options<any, any, any, any> & { readonly size: number }
 ): Either.Either<PoolSettings, InvalidOptionError> =>
   Either.gen(function*() {
-    const { ready, replace, restart, stop } = options
+    const { heartbeat, ready, replace, restart, stop } = options
     const upgradeSignals = yield* decodeUpgradeSignals(options.signals)
     const stopSignals = yield* decodeSignals("stop.signals", stop?.signals ?? ["SIGINT", "SIGTERM"])
     const both = stopSignals.find((signal) => upgradeSignals.includes(signal))
@@ -45,6 +48,9 @@ export const decode = (
       healthyAfter: yield* decodeDuration("restart.healthyAfter", restart?.healthyAfter ?? "1 minute", true),
       readyTimeout: yield* decodeDuration("ready.timeout", ready?.timeout ?? "1 minute", false),
       stopTimeout: yield* decodeDuration("stop.timeout", stop?.timeout ?? "45 seconds", true),
+      heartbeat: heartbeat === false
+        ? Option.none()
+        : Option.some(yield* decodeDuration("heartbeat.timeout", heartbeat?.timeout ?? "1 minute", false)),
       stopSignals,
       upgradeSignals
     }

@@ -34,7 +34,7 @@ import { resolveCommand } from "../upgrade/attempt.ts"
 import * as tlsTickets from "../upgrade/tlsTickets.ts"
 import type { Begun } from "../upgrade/upgrader.ts"
 import { makeUpgradable } from "../upgrade/upgrader.ts"
-import { encode as encodeWord, Word } from "../wire/control.ts"
+import { encode as encodeWord, forEachAnswer, Word } from "../wire/control.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
 import * as mainContext from "./mainContext.ts"
@@ -53,7 +53,7 @@ interface PrimaryOptions {
   readonly settings: PoolSettings
   readonly options: Options<any, any, any, any>
   /** How workers are restarted, and whether the pool fails with them. */
-  readonly worker: Pick<SlotSpec, "restart" | "fatal" | "recycles">
+  readonly worker: Pick<SlotSpec, "restart" | "fatal" | "serves">
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
   readonly events: Workers["Type"]["events"]
 }
@@ -89,7 +89,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
       index: 0,
       restart: process.restart,
       fatal: process.fatal,
-      recycles: process.work._tag === "Server",
+      serves: process.work._tag === "Server",
       start: spawn(name, 0, process.work._tag === "Task")
     })),
     generation: workerRole.decodePool(ancestry.state) + 1,
@@ -183,6 +183,12 @@ const starter =
             (told) =>
               told ? Effect.void : Effect.asVoid(child.signal("SIGTERM"))
           ),
+        forEachAnswer: (handle) =>
+          Option.match(child.answers, {
+            onNone: () =>
+              Effect.void,
+            onSome: (reader) => forEachAnswer(reader, handle)
+          }),
         olderGone: Effect.asVoid(child.tell(encodeWord(Word.OlderGone())))
       }
       return member

@@ -5,15 +5,17 @@
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { ByteReader } from "../../Env.ts"
+import type { ByteReader, Env } from "../../Env.ts"
 import { Fds } from "../../Fds.ts"
 import type { BuildError } from "../../TableflipError.ts"
 import { ListenError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { WorkerInfo } from "../../WorkerInfo.ts"
+import { interval } from "../pool/heartbeat.ts"
 import * as stopSignals from "../signals.ts"
 import { make as makeDraining } from "../upgrade/drainAll.ts"
 import type { Registry } from "../upgrade/registry.ts"
@@ -51,6 +53,18 @@ const withHint = (registry: Registry): Registry => ({
   // Two may bind the same address as long as none of them listens (SO_REUSEADDR, socket(7)).
   activate: explain(registry.activate)
 })
+
+/** Shows that the event loop turns, for as long as there is somebody to hear it. */
+const beat = (env: Env["Type"], { descriptor }: ByteReader, timeout: Duration.Duration): Effect.Effect<unknown> =>
+  Effect.zip(descriptor, env.debugged).pipe(
+    Effect.flatMap(([number, debugged]) =>
+      Option.isNone(number)
+        ? Effect.succeed(false)
+        : Effect.as(env.write(number.value, control.encode(control.Answer.Heartbeat({ debugged }))), true)
+    ),
+    Effect.zipLeft(Effect.sleep(interval(timeout))),
+    Effect.repeat({ while: (isOpen) => isOpen })
+  )
 
 export const make: (
   begun: Begun,
@@ -99,6 +113,11 @@ export const make: (
       }
     }
     yield* control.forEach(reader, handle).pipe(Effect.interruptible, Effect.forkScoped)
+
+    yield* Effect.transposeMapOption(
+      pool.heartbeat,
+      (timeout) => Effect.forkScoped(Effect.interruptible(beat(env, reader, timeout)))
+    )
 
     const primaryGone = Effect.forEach(
       ancestry.lifelines.slice(0, 1),

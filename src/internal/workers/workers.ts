@@ -53,7 +53,7 @@ export const launch = (tag: typeof Workers, work: Work<any, any>, options: AnyOp
         begun,
         settings,
         options,
-        worker: { restart: "always", fatal: true, recycles: true },
+        worker: { restart: "always", fatal: true, serves: true },
         ...yield* poolEvents.make
       })
   }).pipe(Effect.scoped)
@@ -73,7 +73,7 @@ export const run = (tag: typeof Workers, work: Work<any, any>, given: RunOptions
       begun,
       settings,
       options,
-      worker: { restart: given.restart?.policy ?? "never", fatal: false, recycles: false },
+      worker: { restart: given.restart?.policy ?? "never", fatal: false, serves: false },
       events,
       publish: (event) => {
         if (event._tag === "Exited") {
