@@ -65,6 +65,23 @@ describe("the modules of src", () => {
   })
 })
 
+describe("the tree of docs/design.md", () => {
+  it("names each file of src/internal in its folder, and nothing else", () => {
+    const page = fs.readFileSync(path.join(root, "docs/design.md"), "utf8")
+    const [, listing = ""] = /^## The tree$[^]*?^```text\n([^]*?)^```$/m.exec(page) ?? []
+    const named = listing.replaceAll(/\n {2,}/g, " ").trimEnd().split("\n").flatMap((line) => {
+      const [, folder = "", files = ""] = /^(\S+)\/ +(.*)$/.exec(line) ?? []
+      return files.split(", ").map((file) => path.posix.join("src/internal", folder, `${file}.ts`))
+    })
+    assert.isAbove(named.length, 50)
+    const there = modules.map(({ file }) => file).filter((file) => file.startsWith("src/internal/"))
+    assert.deepStrictEqual({
+      missing: there.filter((file) => !named.includes(file)),
+      gone: named.filter((file) => !there.includes(file))
+    }, { missing: [], gone: [] })
+  })
+})
+
 describe("Node's internals", () => {
   const internals = /(?<!this)(?:\.|\[")(_(?!tag\b|op\b|id\b)[a-z]\w*)|process\.binding|_createServerHandle/g
 
