@@ -15,8 +15,10 @@ import type { Drainable, Options, ServerReport } from "../../Drain.ts"
 import * as Node from "../node/internals.ts"
 import { disconnect, forkApart } from "../seam.ts"
 import * as acceptQueue from "./acceptQueue.ts"
-import type { Connection, Ending } from "./connections.ts"
+import type { Connection } from "./connections.ts"
 import { follow } from "./connections.ts"
+import type { State } from "./counts.ts"
+import * as Counts from "./counts.ts"
 import * as Http1 from "./http1.ts"
 import * as Http2 from "./http2.ts"
 import * as WebSockets from "./webSocket.ts"
@@ -46,9 +48,10 @@ const log = Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" }
 
 const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(Effect.logWarning(message, cause))
 
-type State = "idle" | "fresh" | "inFlight" | "opaque"
+const notDrained = warn("A connection could not be drained")
 
-type Counts = Record<State | Ending | "open", number>
+/** A WebSocket is foreign code: what it throws must not keep the deadline from being met. */
+const guard = (effect: Effect.Effect<void>): Effect.Effect<void> => Effect.catchAllCause(effect, notDrained)
 
 /**
  * What an upgrader uses besides.
@@ -103,22 +106,18 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       return Node.speaksHttp1(connection.socket) ? http1.state(connection) : "opaque"
     }
 
-    const counts: Counts = {
-      open: 0,
-      idle: 0,
-      fresh: 0,
-      inFlight: 0,
-      opaque: 0,
-      finished: 0,
-      sentAway: 0,
-      timedOut: 0,
-      forced: 0
+    const counts = Counts.make()
+
+    /** Nothing is known of one that cannot even be looked at; the next sweep tells why. */
+    const firstState = (connection: Connection): State => {
+      try {
+        return stateOf(connection)
+      } catch {
+        return "opaque"
+      }
     }
 
-    const count = (connection: Connection) => {
-      counts.open++
-      counts[stateOf(connection)]++
-    }
+    const count = (connection: Connection) => counts.opened(firstState(connection))
 
     const sendAway = (now: number) => {
       http2.look(now)
@@ -134,9 +133,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       connections.forEach(count)
       connections.observe = {
         opened: count,
-        closed: (ending) => {
-          counts[ending]++
-        },
+        closed: counts.closed,
         empty: checkEmpty
       }
       // Before the hook: who is sent away by it must not come back on a connection that is as it was.
@@ -164,9 +161,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
     }
 
     const reportOdd = Effect.suspend(() =>
-      Effect.forEach(connections.failures(), (cause) => warn("A connection could not be drained")(Cause.die(cause)), {
-        discard: true
-      })
+      Effect.forEach(connections.failures(), (cause) => notDrained(Cause.die(cause)), { discard: true })
     )
 
     let isOvertime = false
@@ -206,18 +201,14 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
         }),
         Effect.flatten,
         Effect.catchAllCause(warn("The onDrain hook failed")),
-        Effect.zipRight(Effect.map(monotonicMillis, sendAway))
+        Effect.zipRight(guard(Effect.map(monotonicMillis, sendAway)))
       )
 
-    // a WebSocket is foreign code: what it throws must not keep the deadline from being met
-    const sweeps = sweep.pipe(
-      Effect.catchAllCause(warn("A connection could not be drained")),
-      Effect.repeat(Schedule.spaced(sweepInterval))
-    )
+    const sweeps = Effect.repeat(guard(sweep), Schedule.spaced(sweepInterval))
 
     const run = Effect.gen(function*() {
       const startedAt = yield* monotonicMillis
-      begin(startedAt)
+      yield* guard(Effect.sync(() => begin(startedAt)))
       yield* emptyQueue
       checkEmpty()
       const untilEmpty = Effect.raceFirst(sweeps, Deferred.await(empty))
@@ -235,9 +226,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       connections.observe = undefined
       const endedAt = yield* monotonicMillis
       const result: ServerReport = {
-        ...counts,
-        // whatever never emitted 'close' has been destroyed all the same
-        forced: counts.open - counts.finished - counts.sentAway - counts.timedOut,
+        ...counts.totals(),
         webSockets: webSockets.closed(),
         droppedRequests: http1.dropped(),
         duration: Duration.millis(Math.round(endedAt - startedAt))

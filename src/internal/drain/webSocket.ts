@@ -64,11 +64,11 @@ export const make = (
   /** Frameworks keep their WebSocketServer to themselves, but an upgraded socket knows its WebSocket. */
   const discover = () => {
     if (!carriesHttp1(server)) return
-    for (const { socket } of connections.all.values()) {
-      if (known.has(socket) || Node.speaksHttp1(socket)) continue
+    connections.forEach(({ socket }) => {
+      if (known.has(socket) || Node.speaksHttp1(socket)) return
       const webSocket = Node.webSocketOf(socket)
       if (isWebSocket(webSocket)) register(webSocket, socket)
-    }
+    })
   }
 
   const close = (webSocket: WebSocket, now: number) => {

@@ -1,0 +1,38 @@
+/**
+ * What a drain has counted. Each connection that was seen is in one state, and has one end.
+ *
+ * @internal
+ */
+import type { Ending } from "./connections.ts"
+
+/** What a connection was doing when it was seen first. */
+export type State = "idle" | "fresh" | "inFlight" | "opaque"
+
+/** `open` is the sum of the states, and of the ends. */
+export type Totals = Readonly<Record<State | Ending | "open", number>>
+
+/** @internal */
+export interface Counts {
+  readonly opened: (state: State) => void
+  readonly closed: (ending: Ending) => void
+  /** Of the end of the drain. What has not been heard of until then was destroyed all the same. */
+  readonly totals: () => Totals
+}
+
+/** @internal */
+export const make = (): Counts => {
+  const states = { idle: 0, fresh: 0, inFlight: 0, opaque: 0 }
+  const ends = { finished: 0, sentAway: 0, timedOut: 0 }
+  return {
+    opened: (state) => {
+      states[state]++
+    },
+    closed: (ending) => {
+      if (ending !== "forced") ends[ending]++
+    },
+    totals: () => {
+      const open = states.idle + states.fresh + states.inFlight + states.opaque
+      return { open, ...states, ...ends, forced: open - ends.finished - ends.sentAway - ends.timedOut }
+    }
+  }
+}
