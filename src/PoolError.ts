@@ -23,7 +23,7 @@ export class ReadyTimeoutError extends Data.TaggedError("ReadyTimeoutError")<{
   override get message(): string {
     return `Process ${this.pid} was not ready within ${Duration.format(this.timeout)} and was ended; ` +
       (this.waitedFor === undefined ? "" : `what was waited for is ${this.waitedFor}; `) +
-      "if it needs longer to start, raise the timeout (ready.timeout, --ready-timeout)"
+      "if it needs longer to start, raise ready.timeout"
   }
 }
 

@@ -66,6 +66,19 @@ const programOf = (): ts.Program => {
 
 const isPorted = (file: string) => /^(src|test|examples|scripts|bench)\/(?!effect4\/)/.test(file)
 
+/** What is the same for both. */
+const copied = [
+  "CHANGELOG.md",
+  "LICENSE",
+  "README.md",
+  "SECURITY.md",
+  "docs",
+  "rollup.config.js",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "tsconfig.scripts.json"
+]
+
 const write = (file: string, text: string) => {
   fs.mkdirSync(path.dirname(path.join(out, file)), { recursive: true })
   fs.writeFileSync(path.join(out, file), text)
@@ -102,7 +115,34 @@ for (const folder of ["src", "test", "examples", "scripts", "bench"]) {
     if (!/\.(ts|mjs)$/.test(name)) write(name, fs.readFileSync(file, "utf8"))
   }
 }
+for (
+  const file of copied.flatMap((name) => {
+    const file = path.join(root, name)
+    return fs.statSync(file).isDirectory() ? filesBelow(file) : [file]
+  })
+) {
+  write(path.relative(root, file), fs.readFileSync(file, "utf8"))
+}
 for (const file of byHand) write(file, fs.readFileSync(path.join(overlay, file), "utf8"))
+
+const own = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
+write(
+  "package.json",
+  `${
+    JSON.stringify(
+      {
+        ...own,
+        version: own.version.replace(/^3\\./, "4."),
+        scripts: Object.fromEntries(
+          Object.entries(own.scripts).filter(([name]) => !/^(check:|effect4|test:effect4)/.test(name))
+        ),
+        ...JSON.parse(fs.readFileSync(path.join(here, "manifest.json"), "utf8"))
+      },
+      undefined,
+      2
+    )
+  }\n`
+)
 
 console.log(`${count} files rewritten, ${same} of them the same as before, ${byHand.size} by hand`)
 if (wrong.length > 0) {

@@ -146,7 +146,7 @@ describe.runIf(isLinux)("the exit code of tableflip", () => {
       yield* fails(
         ["--cwd", path.join(dir, "gone"), "--", "true"],
         66,
-        /the directory to start in, .*gone, cannot be used/
+        /the directory .*gone cannot be used/
       )
       yield* fails(["--env-file", path.join(dir, "gone"), "--", "true"], 66, /Could not read the environment file/)
       yield* fails(["--pid-file", path.join(dir, "gone", "pid"), "--", "true"], 73, /Could not write the PID file/)

@@ -14,6 +14,7 @@ import * as net from "node:net"
 import * as os from "node:os"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import * as Fds from "../../src/Fds.ts"
+import * as logger from "../../src/internal/cli/logger.ts"
 import * as seam from "../../src/internal/seam.ts"
 import * as TableflipError from "../../src/TableflipError.ts"
 import { TestEnv } from "../../src/Testing.ts"
@@ -126,9 +127,9 @@ describe("Upgrader", () => {
 
   describe("the log", () => {
     const lines: Array<Record<string, unknown>> = []
-    const logged = Effect.provide(Logger.add(Logger.make(({ annotations, logLevel, message }) => {
-      lines.push({ ...Object.fromEntries(annotations), level: logLevel.label, message: String(message) })
-    })))
+    const logged = Effect.provide(logger.layer("Debug", ({ annotations, level, message }) => {
+      lines.push({ ...annotations, level, message: String(message) })
+    }))
     const like = (pattern: RegExp) => lines.filter(({ message }) => pattern.test(String(message)))
 
     it.effect("tells once of an upgrade that failed, whoever asked for it, with its error, process and exit code", () =>

@@ -171,7 +171,7 @@ describe("Workers", () => {
         assert.strictEqual(
           (yield* Effect.flip(Fiber.join(pool))).message,
           `The worker 0 did not come up. Process ${worker!.pid} was not ready within 10s and was ended; ` +
-            "if it needs longer to start, raise the timeout (ready.timeout, --ready-timeout)"
+            "if it needs longer to start, raise ready.timeout"
         )
         yield* noOneElse
       }).pipe(Effect.provide(TestEnv.layer)))

@@ -1,0 +1,30 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/*/*.test.ts", "test/*.test.ts"],
+          exclude: ["test/process/**"],
+          setupFiles: ["test/kit/setup.ts"],
+          sequence: { concurrent: true },
+          testTimeout: 30_000
+        }
+      },
+      {
+        test: {
+          name: "process",
+          include: ["test/process/*.test.ts"],
+          globalSetup: ["test/kit/buildOnce.ts"],
+          setupFiles: ["test/kit/setup.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          maxWorkers: 1,
+          fileParallelism: false
+        }
+      }
+    ]
+  }
+})
