@@ -223,8 +223,10 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       Effect.catchAllCause(handle(message), (cause) =>
         Effect.zipRight(
           Effect.logError("The upgrader failed to answer a message", cause),
-          "reply" in message
-            ? Deferred.failCause(message.reply as Reply<unknown, unknown>, Cause.die(cause))
+          message._tag === "Ready"
+            ? Deferred.die(message.reply, cause)
+            : message._tag === "Upgrade"
+            ? Deferred.die(message.reply, cause)
             : Effect.void
         ))
 
@@ -258,12 +260,14 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       )
     )
 
-    const request = <A, E>(message: (reply: Reply<A, E>) => Message): Effect.Effect<A, E | TerminatingError> =>
+    const request = <A, E>(
+      message: (reply: Reply<A, E | TerminatingError>) => Message
+    ): Effect.Effect<A, E | TerminatingError> =>
       Effect.flatMap(
         Deferred.make<A, E | TerminatingError>(),
         (reply) =>
           Effect.flatMap(
-            send(message(reply as Reply<A, E>)),
+            send(message(reply)),
             (taken) => taken ? Deferred.await(reply) : Effect.fail(new TerminatingError())
           )
       )

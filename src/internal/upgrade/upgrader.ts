@@ -8,32 +8,32 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import * as PidFile from "../../PidFile.ts"
-import type { BuildError, UpgradeError } from "../../TableflipError.ts"
+import type { BuildError } from "../../TableflipError.ts"
 import { NotSupportedError, ProtocolError, UpgraderExistsError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
-import { UpgraderEvent } from "../../UpgraderEvent.ts"
+import type { UpgraderEvent } from "../../UpgraderEvent.ts"
 import { broadcast, fromResult } from "../seam.ts"
-import * as terminal from "../terminal.ts"
 import * as control from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
 import type { Ancestry } from "./ancestry.ts"
 import * as parent from "./ancestry.ts"
-import { attempt } from "./attempt.ts"
 import type { Draining } from "./drainAll.ts"
 import { make as makeDraining } from "./drainAll.ts"
 import { drainProcess } from "./drainOnce.ts"
+import { handOver } from "./handOver.ts"
 import * as log from "./log.ts"
-import type { Successor } from "./machine.ts"
 import * as upgraderMachine from "./machine.ts"
 import type { Settings } from "./options.ts"
 import * as upgraderOptions from "./options.ts"
 import type { Registry } from "./registry.ts"
 import * as fds from "./registry.ts"
+import type { Role } from "./role.ts"
+import * as roles from "./role.ts"
+import * as upgradeSignals from "./upgradeSignals.ts"
 
 /** After SIGKILL only the kernel can keep a process; a stop does not wait for that for ever. */
 const killDelay = Duration.seconds(15)
@@ -76,15 +76,19 @@ export interface Services {
 export const makeUpgradable = Effect.fnUntraced(
   function*({ ancestry, env, settings: asked }: Begun, moreState: Effect.Effect<State>) {
     const isSupervised = Option.isSome(ancestry.supervisor)
-    const settings = isSupervised ? notUpgradable(asked) : asked
+    const { hasParent, inherited, state } = ancestry
     if (isSupervised) {
       yield* Effect.forEach(
         asked.signals,
-        (signal) => leaveToOthers(env, signal, Effect.logInfo(`${signal} is left alone: ${supervised}`))
+        (signal) =>
+          upgradeSignals.leaveToOthers(env, signal, Effect.logInfo(`${signal} is left alone: ${roles.underTableflip}`))
       )
     }
-    const draining = makeDraining(env, settings)
-    const { hasParent, inherited, state } = ancestry
+    // One that an upgrade has started shows by itself that a successor can live here.
+    const role = isSupervised
+      ? roles.supervised
+      : roles.alone(hasParent ? Option.none() : yield* env.endsWithThis)
+    const draining = makeDraining(env, asked)
     const registry = yield* fds.make({
       env,
       inherited,
@@ -97,39 +101,7 @@ export const makeUpgradable = Effect.fnUntraced(
       ...registry,
       state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))
     }
-    // One that an upgrade has started shows by itself that a successor can live here.
-    const fatal = isSupervised || hasParent ? Option.none() : yield* env.endsWithThis
-    const refusal = isSupervised ? Option.some(supervised) : Option.map(fatal, (reason) => `${reason}; ${runInstead}`)
-    return yield* assemble({
-      env,
-      settings,
-      ancestry,
-      registry: withState,
-      draining,
-      isFinal: (event) => event._tag === "Upgraded",
-      onReady: isSupervised ? Effect.void : log.notUpgradable(settings, refusal),
-      tryUpgrade: Option.match(refusal, {
-        onNone: () => tryUpgrade(env, settings, ancestry, withState),
-        onSome: refuse
-      })
-    })
-  }
-)
-
-const supervised = "this process runs under tableflip, which starts the new one; reload that"
-
-const runInstead = "start the program by `tableflip run -- COMMAND`, which stays and starts the new one"
-
-/** The settings of a process whose successor another one starts. Asked for an upgrade, it is to say so and nothing else. */
-export const notUpgradable = (settings: Settings): Settings => ({ ...settings, signals: [], maxDraining: Infinity })
-
-export const refuse = (reason: string) => () => Effect.fail(new NotSupportedError({ reason }))
-
-/** A signal that is for another process comes to every process of a terminal's group. */
-export const leaveToOthers = Effect.fnUntraced(
-  function*(env: Env["Type"], signal: NodeJS.Signals, say: Effect.Effect<void> = Effect.void) {
-    const deliveries = yield* env.signals(signal)
-    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(Queue.take(deliveries), say))))
+    return yield* assemble({ env, settings: asked, role, ancestry, registry: withState, draining })
   }
 )
 
@@ -146,62 +118,15 @@ const notAWorker = new ProtocolError({
   detail: "is set: a pool has started this program as one of its workers, but the program does not run Workers.launch"
 })
 
-/** Starts a new process and undoes everything on this side if it does not take over. */
-const tryUpgrade = (env: Env["Type"], settings: Settings, ancestry: Ancestry, registry: Registry) =>
-(options: {
-  readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
-  readonly restore: Effect.Effect<void>
-}): Effect.Effect<Successor, UpgradeError> => {
-  // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
-  let hasStarted = false
-  return Effect.gen(function*() {
-    hasStarted = false
-    const generation = ancestry.generation + 1
-    const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
-    yield* registry.shareWithChild
-    // Before the new process writes to them too.
-    yield* registry.flushConnections(settings.drainTimeout)
-    const descriptors = yield* registry.descriptors
-    const pid = yield* attempt({
-      settings,
-      generation,
-      descriptors,
-      lifelines: lifelines.flatMap(Option.toArray),
-      state: yield* registry.state,
-      onStart: (pid) => {
-        hasStarted = true
-        return Effect.zipRight(
-          Effect.logInfo(`Started process ${pid} as generation ${generation}`),
-          options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
-        )
-      }
-    })
-    yield* log.afterTheFact(Effect.zipRight(
-      log.notHandedOver(env, descriptors),
-      Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`)
-    ))
-    return { pid, generation }
-  }).pipe(
-    Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, hasStarted ? options.restore : Effect.void)),
-    Effect.provideService(Env, env)
-  )
-}
-
-interface Parts {
-  readonly env: Env["Type"]
-  readonly settings: Settings
-  readonly ancestry: Ancestry
+interface Parts extends Begun {
+  readonly role: Role
   readonly registry: Registry
   readonly draining: Draining
-  /** After which event this process has nothing more to do but to drain, and must not live on. */
-  readonly isFinal: (event: UpgraderEvent) => boolean
-  /** What is to be said besides when it is ready. */
-  readonly onReady?: Effect.Effect<void>
-  readonly tryUpgrade: ReturnType<typeof tryUpgrade>
 }
 
 export const assemble = Effect.fnUntraced(
-  function*({ ancestry, draining, env, isFinal, onReady = Effect.void, registry, settings, tryUpgrade }: Parts) {
+  function*({ ancestry, draining, env, registry, role, settings: asked }: Parts) {
+    const settings = role.settle(asked)
     const { generation } = ancestry
     const { events, publish } = yield* broadcast<UpgraderEvent>()
     const pidFile = settings.pidFile === undefined
@@ -226,7 +151,7 @@ export const assemble = Effect.fnUntraced(
       }
       yield* log.afterTheFact(Effect.zipRight(
         registry.closeUnclaimed,
-        Effect.zipRight(logReady, onReady)
+        Effect.zipRight(logReady, role.tellsRefusal ? log.notUpgradable(settings, role.refusal) : Effect.void)
       ))
     })
 
@@ -242,9 +167,16 @@ export const assemble = Effect.fnUntraced(
       maxDraining: settings.maxDraining,
       older: ancestry.lifelines.length,
       becomeReady,
-      attempt: tryUpgrade({ publish, restore: logFailure(pidFile?.restore ?? Effect.void) }),
+      attempt: Option.match(role.refusal, {
+        onNone: () =>
+          handOver({ env, settings, ancestry, registry }, {
+            publish,
+            restore: logFailure(pidFile?.restore ?? Effect.void)
+          }),
+        onSome: (reason) => Effect.fail(new NotSupportedError({ reason }))
+      }),
       publish: (event) => {
-        isDone ||= isFinal(event)
+        isDone ||= role.isFinal(event)
         const logged = event._tag === "UpgradeFailed"
           ? log.afterTheFact(logFailed("No upgrade", event.error))
           : Effect.void
@@ -277,12 +209,7 @@ export const assemble = Effect.fnUntraced(
         ({ _tag }) => _tag === "OlderGone" ? Effect.asVoid(Deferred.succeed(olderGone, void 0)) : Effect.void
       )).pipe(Effect.interruptible, Effect.forkScoped)
 
-    const { hasHungUp } = yield* terminal.watch(env)
-    yield* Effect.forEach(
-      settings.signals,
-      (signal) =>
-        upgradeOn(env, signal, logFailed, signal === "SIGHUP" ? unlessHungUp(hasHungUp, machine) : machine.upgrade)
-    )
+    yield* upgradeSignals.listen(env, settings.signals, machine, logFailed)
 
     const upgrader: Upgrader["Type"] = {
       hasParent: ancestry.hasParent && (Option.isNone(ancestry.supervisor) || generation > 1),
@@ -323,32 +250,6 @@ const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
       `This process is done and does not end by itself, so it is ended. What was open: ${open.join(", ")}`
     ))
 
-const unlessHungUp = (hasHungUp: Effect.Effect<boolean>, { stop, upgrade }: upgraderMachine.Machine) =>
-  Effect.if(hasHungUp, {
-    onTrue: () => Effect.zipRight(Effect.logInfo("SIGHUP: the terminal is gone; stopping"), stop),
-    onFalse: () => upgrade
-  })
-
-/** Each delivery asks on its own, so that one which comes during an upgrade is refused and not kept for later. */
-const upgradeOn = Effect.fnUntraced(function*(
-  env: Env["Type"],
-  signal: NodeJS.Signals,
-  logFailed: ReturnType<typeof log.failures>,
-  upgrade: Effect.Effect<unknown, UpgradeError>
-) {
-  const deliveries = yield* env.signals(signal)
-  const scope = yield* Effect.scope
-  yield* Queue.take(deliveries).pipe(
-    Effect.zipRight(Effect.forkIn(
-      Effect.catchAll(upgrade, (error) => logFailed(`No upgrade on ${signal}`, error)),
-      scope
-    )),
-    Effect.forever,
-    Effect.interruptible,
-    Effect.forkScoped
-  )
-})
-
 /** An upgrader in a world without upgrades. */
 export const makeStub: Effect.Effect<Services, never, Env | Scope.Scope> = Effect.gen(
   function*() {
@@ -356,14 +257,6 @@ export const makeStub: Effect.Effect<Services, never, Env | Scope.Scope> = Effec
     const settings = yield* Effect.orDie(fromResult(upgraderOptions.decode({ signals: false })))
     const draining = makeDraining(env, settings)
     const registry = yield* fds.make({ env, inherited: [], state: new Map(), hasParent: false, draining })
-    return yield* assemble({
-      env,
-      settings,
-      ancestry: parent.none,
-      registry,
-      draining,
-      isFinal: () => false,
-      tryUpgrade: () => Effect.fail(new NotSupportedError({ reason: "this is the stub" }))
-    })
+    return yield* assemble({ env, settings, role: roles.stub, ancestry: parent.none, registry, draining })
   }
 )

@@ -20,8 +20,10 @@ import * as stopSignals from "../signals.ts"
 import { make as makeDraining } from "../upgrade/drainAll.ts"
 import type { Registry } from "../upgrade/registry.ts"
 import * as fds from "../upgrade/registry.ts"
+import * as upgraderRole from "../upgrade/role.ts"
 import type { Begun } from "../upgrade/upgrader.ts"
-import { assemble, leaveToOthers, notUpgradable, refuse } from "../upgrade/upgrader.ts"
+import { assemble } from "../upgrade/upgrader.ts"
+import { leaveToOthers } from "../upgrade/upgradeSignals.ts"
 import * as control from "../wire/control.ts"
 import type { Word } from "../wire/control.ts"
 import type { PoolSettings } from "./options.ts"
@@ -87,12 +89,11 @@ export const make: (
     })
     const { fds: service, machine, upgrader } = yield* assemble({
       env,
-      settings: { ...notUpgradable(settings), pidFile: undefined },
+      settings,
+      role: upgraderRole.worker,
       ancestry: { ...ancestry, lifelines: [olderCopies(Deferred.await(olderGone))] },
       registry: withHint(registry),
-      draining,
-      isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped",
-      tryUpgrade: refuse("this is a process of a pool, whose primary is upgraded")
+      draining
     })
 
     const signals = yield* stopSignals.listen(env, pool.stopSignals)

@@ -1,0 +1,66 @@
+/**
+ * Handing over to a new process: everything that is done on this side, and undone when it does not take over.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Env } from "../../Env.ts"
+import type { UpgradeError } from "../../TableflipError.ts"
+import { UpgraderEvent } from "../../UpgraderEvent.ts"
+import type { Ancestry } from "./ancestry.ts"
+import { attempt } from "./attempt.ts"
+import * as log from "./log.ts"
+import type { Successor } from "./machine.ts"
+import type { Settings } from "./options.ts"
+import type { Registry } from "./registry.ts"
+
+interface Process {
+  readonly env: Env["Type"]
+  readonly settings: Settings
+  readonly ancestry: Ancestry
+  readonly registry: Registry
+}
+
+/** Starts a new process and undoes everything on this side if it does not take over. */
+export const handOver = (
+  { ancestry, env, registry, settings }: Process,
+  options: {
+    readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
+    readonly restore: Effect.Effect<void>
+  }
+): Effect.Effect<Successor, UpgradeError> => {
+  // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
+  let hasStarted = false
+  return Effect.gen(function*() {
+    hasStarted = false
+    const generation = ancestry.generation + 1
+    const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
+    yield* registry.shareWithChild
+    // Before the new process writes to them too.
+    yield* registry.flushConnections(settings.drainTimeout)
+    const descriptors = yield* registry.descriptors
+    const pid = yield* attempt({
+      settings,
+      generation,
+      descriptors,
+      lifelines: lifelines.flatMap(Option.toArray),
+      state: yield* registry.state,
+      onStart: (pid) => {
+        hasStarted = true
+        return Effect.zipRight(
+          Effect.logInfo(`Started process ${pid} as generation ${generation}`),
+          options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
+        )
+      }
+    })
+    yield* log.afterTheFact(Effect.zipRight(
+      log.notHandedOver(env, descriptors),
+      Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`)
+    ))
+    return { pid, generation }
+  }).pipe(
+    Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, hasStarted ? options.restore : Effect.void)),
+    Effect.provideService(Env, env)
+  )
+}

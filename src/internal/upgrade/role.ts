@@ -1,0 +1,58 @@
+/**
+ * What a process is to whoever has started it, and what follows from that for its upgrader.
+ *
+ * @internal
+ */
+import * as Option from "effect/Option"
+import type { UpgraderEvent } from "../../UpgraderEvent.ts"
+import type { Settings } from "./options.ts"
+
+export interface Role {
+  /** Why this process does not start its successor, if it does not. */
+  readonly refusal: Option.Option<string>
+  /** Whether it is for this process to say so when it is ready: nobody else is there who upgrades it. */
+  readonly tellsRefusal: boolean
+  /** What holds of what the app has asked for. */
+  readonly settle: (asked: Settings) => Settings
+  /** After which event this process has nothing more to do but to drain, and must not live on. */
+  readonly isFinal: (event: UpgraderEvent) => boolean
+}
+
+const isUpgraded = ({ _tag }: UpgraderEvent): boolean => _tag === "Upgraded"
+
+/** Asked for an upgrade, it is to say who does it and nothing else. */
+const leaveToAnother = (asked: Settings): Settings => ({ ...asked, signals: [], maxDraining: Infinity })
+
+/** A process that stands for itself. `fatal` is what would take its successor along when it ends. */
+export const alone = (fatal: Option.Option<string>): Role => ({
+  refusal: Option.map(fatal, (reason) => `${reason}; ${runInstead}`),
+  tellsRefusal: true,
+  settle: (asked) => asked,
+  isFinal: isUpgraded
+})
+
+const runInstead = "start the program by `tableflip run -- COMMAND`, which stays and starts the new one"
+
+export const underTableflip = "this process runs under tableflip, which starts the new one; reload that"
+
+export const supervised: Role = {
+  refusal: Option.some(underTableflip),
+  tellsRefusal: false,
+  settle: leaveToAnother,
+  isFinal: isUpgraded
+}
+
+export const worker: Role = {
+  refusal: Option.some("this is a process of a pool, whose primary is upgraded"),
+  tellsRefusal: false,
+  settle: (asked) => ({ ...leaveToAnother(asked), pidFile: undefined }),
+  isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped"
+}
+
+/** In the process of a test, which is not over when the upgrader is. */
+export const stub: Role = {
+  refusal: Option.some("this is the stub"),
+  tellsRefusal: false,
+  settle: (asked) => asked,
+  isFinal: () => false
+}
