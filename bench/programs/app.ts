@@ -10,7 +10,7 @@ import { createServer } from "../../test/kit/servers/apps.ts"
 // Synchronous, so that the last words of a process are not lost.
 const say = (...words: ReadonlyArray<string | number>): void => void fs.writeSync(1, `${words.join(" ")}\n`)
 
-process.on("exit", (code) => say("EXIT", process.pid, code))
+process.on("exit", () => say("EXIT", process.pid, process.exitCode ?? 0))
 
 export const address = { port: Number(process.env["PORT"] ?? 0), host: "127.0.0.1" }
 

@@ -80,6 +80,6 @@ const fieldsOf = ({ _tag, ...fields }: PoolEvent): Record<string, unknown> => ({
   ..."status" in fields ? { status: ExitStatus.describe(fields.status) } : {}
 })
 
-/** A line for an event, which in JSON has its fields. */
+/** A line for an event, which in JSON has its fields. The error of one that failed is logged by who asked for it. */
 export const event = (event: PoolEvent): Effect.Effect<void> =>
-  Effect.annotateLogs((isFailure(event) ? Effect.logError : Effect.logInfo)(words(event)), fieldsOf(event))
+  Effect.annotateLogs((isFailure(event) ? Effect.logWarning : Effect.logInfo)(words(event)), fieldsOf(event))

@@ -113,7 +113,7 @@ const main = Effect.gen(function*() {
   say("DRAINED", process.pid, JSON.stringify(drained))
 })
 
-process.on("exit", (code) => say("EXIT", process.pid, code))
+process.on("exit", () => say("EXIT", process.pid, process.exitCode ?? 0))
 
 main.pipe(
   Effect.scoped,
