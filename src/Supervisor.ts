@@ -146,7 +146,7 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
   readonly leaveRunning: boolean
   /** Completes with its status when the command has ended and is not started again; fails when it is given up. */
   readonly exit: Effect.Effect<ExitStatus, PoolError>
-  /** What happens from the moment of subscription on. */
+  /** What happens from the moment of subscription on. Of what is not taken, the newest 1024 are kept. */
   readonly events: Effect.Effect<Queue.Dequeue<PoolEvent>, never, Scope.Scope>
 }>() {}
 

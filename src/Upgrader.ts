@@ -139,7 +139,7 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
    * fails or takes longer than `drain.hookTimeout` is logged and left.
    */
   readonly onDrain: (hook: DrainHook) => Effect.Effect<void, never, Scope.Scope>
-  /** What happens from the moment of subscription on. */
+  /** What happens from the moment of subscription on. Of what is not taken, the newest 1024 are kept. */
   readonly events: Effect.Effect<Queue.Dequeue<UpgraderEvent>, never, Scope.Scope>
 }>() {}
 

@@ -253,7 +253,7 @@ export class Workers extends Context.Tag("effect-tableflip/Workers")<Workers, {
     index: number
   ) => Effect.Effect<void, InvalidOptionError | NotReadyError | ReplaceError | TerminatingError>
   readonly status: Effect.Effect<ReadonlyArray<ProcessStatus>>
-  /** What happens from the moment of subscription on. */
+  /** What happens from the moment of subscription on. Of what is not taken, the newest 1024 are kept. */
   readonly events: Effect.Effect<Queue.Dequeue<PoolEvent>, never, Scope.Scope>
 }>() {}
 

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Mailbox from "effect/Mailbox"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Decision from "effect/ScheduleDecision"
@@ -75,7 +76,13 @@ export interface Broadcast<A> {
   readonly events: Effect.Effect<Queue.Dequeue<A>, never, Scope.Scope>
 }
 
-/** Everybody who has subscribed hears everything from then on. */
+/** What is kept for a subscriber who does not take it. Of more, the oldest is lost. */
+const maxUntaken = 1024
+
+const isOverfull = (queue: Queue.Dequeue<unknown>): boolean =>
+  Option.exists(queue.unsafeSize(), (size) => size > maxUntaken)
+
+/** Everybody who has subscribed hears everything from then on, as long as he takes it. */
 export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -83,7 +90,14 @@ export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> 
       (queues) => Effect.forEach(queues, Queue.shutdown, { discard: true })
     ),
     (queues) => ({
-      publish: (event) => Effect.sync(() => queues.forEach((queue) => queue.unsafeOffer(event))),
+      publish: (event) =>
+        Effect.suspend(() => {
+          queues.forEach((queue) => queue.unsafeOffer(event))
+          // One that is given up at this moment has nobody to lose anything.
+          return Effect.forEach([...queues].filter(isOverfull), (queue) => Effect.exit(Queue.takeUpTo(queue, 1)), {
+            discard: true
+          })
+        }),
       events: Effect.acquireRelease(
         Effect.tap(Queue.unbounded<A>(), (queue) => Effect.sync(() => queues.add(queue))),
         (queue) => Effect.zipRight(Effect.sync(() => queues.delete(queue)), Queue.shutdown(queue))

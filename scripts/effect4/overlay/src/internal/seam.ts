@@ -99,6 +99,9 @@ export interface Broadcast<A> {
   readonly events: Effect.Effect<Queue.Dequeue<A>, never, Scope.Scope>
 }
 
+/** What is kept for a subscriber who does not take it. Of more, the oldest is lost. */
+const maxUntaken = 1024
+
 export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -108,7 +111,7 @@ export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> 
     (queues) => ({
       publish: (event) => Effect.sync(() => queues.forEach((queue) => Queue.offerUnsafe(queue, event as any))),
       events: Effect.acquireRelease(
-        Effect.tap(Queue.unbounded<A>(), (queue) => Effect.sync(() => queues.add(queue))),
+        Effect.tap(Queue.sliding<A>(maxUntaken), (queue) => Effect.sync(() => queues.add(queue))),
         (queue) => Effect.andThen(Effect.sync(() => queues.delete(queue)), Queue.shutdown(queue))
       )
     })
