@@ -13,14 +13,15 @@ import { Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import * as PidFile from "../../PidFile.ts"
 import type { BuildError } from "../../TableflipError.ts"
-import { NotSupportedError, ProtocolError, UpgraderExistsError } from "../../TableflipError.ts"
+import { NotSupportedError, ProtocolError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
 import type { UpgraderEvent } from "../../UpgraderEvent.ts"
 import { broadcast, fromResult } from "../seam.ts"
 import * as control from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
-import type { Ancestry } from "./ancestry.ts"
 import * as parent from "./ancestry.ts"
+import type { Begun } from "./begin.ts"
+import { begin } from "./begin.ts"
 import type { Draining } from "./drainAll.ts"
 import { make as makeDraining } from "./drainAll.ts"
 import { drainProcess } from "./drainOnce.ts"
@@ -37,34 +38,6 @@ import * as upgradeSignals from "./upgradeSignals.ts"
 
 /** After SIGKILL only the kernel can keep a process; a stop does not wait for that for ever. */
 const killDelay = Duration.seconds(15)
-
-const claim = Effect.fnUntraced(function*(env: Env["Type"], settings: Settings) {
-  const now = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString()
-  const pidFile = settings.pidFile === undefined ? "without a PID file" : `with the PID file ${settings.pidFile}`
-  const first = yield* env.claim(`at ${now} ${pidFile}`)
-  if (Option.isSome(first)) return yield* new UpgraderExistsError({ first: first.value })
-})
-
-/** A process that knows where it comes from, and not yet what it is to be. */
-export interface Begun {
-  readonly env: Env["Type"]
-  readonly settings: Settings
-  readonly ancestry: Ancestry
-}
-
-/** Takes what the older process has left. Nothing else of this library can do so any more. */
-export const begin: (options: Options) => Effect.Effect<Begun, BuildError, Env | Scope.Scope> = Effect.fnUntraced(
-  function*(options) {
-    const env = yield* Env
-    const settings = yield* fromResult(upgraderOptions.decode(options))
-    if (Option.isSome(env.unsupported)) {
-      return yield* new NotSupportedError({ reason: `${env.unsupported.value}. Upgrader.layerStub runs without them` })
-    }
-    yield* claim(env, settings)
-    yield* env.holdStopSignals
-    return { env, settings, ancestry: yield* parent.receive(env) }
-  }
-)
 
 /** What a process has to be upgraded with. */
 export interface Services {
