@@ -1,20 +1,21 @@
 /**
  * Makes the project for Effect 4 out of this one:
  *
- *     npm run effect4:generate
+ *     npm run effect4:generate [-- --agree]
  *
  * It is written to build/effect4: the sources rewritten, over them what is written by hand for Effect 4
- * (scripts/effect4/overlay), and what it is installed and tested by.
+ * (scripts/effect4/overlay), and what it is installed and tested by. It fails on what has no rule, and where the source of
+ * a file by hand has changed since both were said to agree.
  */
+import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import ts from "typescript5"
 import { root } from "../../test/kit/paths.ts"
 import type { ExportsOf } from "./codemod.ts"
 import { modulesOf, port, Unported } from "./codemod.ts"
+import { here, install, out } from "./project.ts"
 
-const here = path.join(root, "scripts/effect4")
-const out = path.join(root, "build/effect4")
 const overlay = path.join(here, "overlay")
 
 const filesBelow = (folder: string): ReadonlyArray<string> =>
@@ -84,6 +85,8 @@ const write = (file: string, text: string) => {
   fs.writeFileSync(path.join(out, file), text)
 }
 
+install()
+
 const byHand = new Set(filesBelow(overlay).map((file) => path.relative(overlay, file)))
 for (const folder of ["src", "test", "examples", "scripts", "bench"]) {
   fs.rmSync(path.join(out, folder), { recursive: true, force: true })
@@ -125,27 +128,25 @@ for (
 }
 for (const file of byHand) write(file, fs.readFileSync(path.join(overlay, file), "utf8"))
 
-const own = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
-write(
-  "package.json",
-  `${
-    JSON.stringify(
-      {
-        ...own,
-        version: own.version.replace(/^3\\./, "4."),
-        scripts: Object.fromEntries(
-          Object.entries(own.scripts).filter(([name]) => !/^(check:|effect4|test:effect4)/.test(name))
-        ),
-        ...JSON.parse(fs.readFileSync(path.join(here, "manifest.json"), "utf8"))
-      },
-      undefined,
-      2
-    )
-  }\n`
+/** What each file by hand was written against: it must be looked at again when that changes. */
+const agreedFile = path.join(here, "agreed.json")
+const counterparts = Object.fromEntries(
+  Array.from(byHand).flatMap((file) => {
+    const source = path.join(root, file)
+    return fs.existsSync(source)
+      ? [[file, crypto.createHash("sha256").update(fs.readFileSync(source)).digest("hex")] as const]
+      : []
+  })
 )
+if (process.argv.includes("--agree")) fs.writeFileSync(agreedFile, `${JSON.stringify(counterparts, undefined, 2)}\n`)
+const agreed: Record<string, string> = JSON.parse(fs.readFileSync(agreedFile, "utf8"))
+for (const [file, digest] of Object.entries(counterparts)) {
+  if (agreed[file] === digest) continue
+  wrong.push(`${file} has changed: change ${path.relative(root, path.join(overlay, file))} alike, then say --agree`)
+}
 
 console.log(`${count} files rewritten, ${same} of them the same as before, ${byHand.size} by hand`)
 if (wrong.length > 0) {
-  console.error(`No rule for Effect 4:\n${wrong.join("\n")}`)
+  console.error(`Not ready for Effect 4:\n${wrong.join("\n")}`)
   process.exitCode = 1
 }

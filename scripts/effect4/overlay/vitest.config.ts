@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config"
 
+/** Of the source for Effect 3, and of the pages that are written for it. */
+const notHere = ["test/docs/**", "test/house/**", "test/process/docs.test.ts", "test/process/package.test.ts"]
+
 export default defineConfig({
   test: {
     projects: [
@@ -7,7 +10,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/*/*.test.ts", "test/*.test.ts"],
-          exclude: ["test/process/**"],
+          exclude: ["test/process/**", ...notHere],
           setupFiles: ["test/kit/setup.ts"],
           sequence: { concurrent: true },
           testTimeout: 30_000
@@ -17,6 +20,7 @@ export default defineConfig({
         test: {
           name: "process",
           include: ["test/process/*.test.ts"],
+          exclude: notHere,
           globalSetup: ["test/kit/buildOnce.ts"],
           setupFiles: ["test/kit/setup.ts"],
           testTimeout: 120_000,

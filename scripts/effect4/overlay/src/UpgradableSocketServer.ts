@@ -47,9 +47,17 @@ export const make: (
   function*(options) {
     const fds = yield* Fds
     const failed = yield* Deferred.make<never, SocketServer.SocketServerError>()
-    const waiting: Array<net.Socket> = []
-    let onConnection = (connection: net.Socket): void => void waiting.push(connection)
-    const server = net.createServer(options, (connection) => onConnection(connection))
+    const waiting = new Set<net.Socket>()
+    const wait = (connection: net.Socket): void => {
+      waiting.add(connection)
+      connection.once("close", () => waiting.delete(connection))
+    }
+    let onConnection = wait
+    const server = net.createServer(options, (connection) => {
+      // It can break before anybody reads it, and an error that nobody hears would end the process.
+      connection.on("error", () => {})
+      onConnection(connection)
+    })
     server.on(
       "error",
       (cause) =>
@@ -69,7 +77,9 @@ export const make: (
         yield* Effect.acquireRelease(
           Effect.sync(() => {
             onConnection = (connection) => void runFork(serve(connection, handler))
-            waiting.splice(0).forEach(onConnection)
+            const connections = [...waiting]
+            waiting.clear()
+            connections.forEach(onConnection)
           }),
           () =>
             Effect.sync(() => {
@@ -87,7 +97,7 @@ const serve = <R, E, _>(
   connection: net.Socket,
   handler: (socket: Socket.Socket) => Effect.Effect<_, E, R>
 ): Effect.Effect<void, never, R> => {
-  let broken: Error | undefined
+  let broken: Error | undefined = connection.errored ?? undefined
   connection.on("error", (cause) => {
     broken = cause
   })
