@@ -174,19 +174,24 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       if (isOvertime) force((connection) => isOverdue(connection, now))
     }).pipe(Effect.zipRight(reportOdd))
 
-    /** A request that came late, on a connection that was held for it, has as much time as those that were there. */
+    /**
+     * A request that came late, on a connection that was held for it, has as much time as those that were there. Its
+     * response is the last one: a connection that is no longer in flight after that is about to be closed by its server.
+     */
     const isOverdue = (connection: Connection, now: number) =>
-      connection.lingering || connection.admittedAt === undefined || stateOf(connection) !== "inFlight" ||
-      now - connection.admittedAt >= drainMillis
+      connection.lingering || connection.admittedAt === undefined || now - connection.admittedAt >= drainMillis
+
+    /** It has had all that it asked for: only the client's side of the connection is missing. */
+    const isOver = (connection: Connection) => {
+      const session = connections.session(connection)
+      return connection.lingering || session?.destroyed === true ||
+        connection.told && stateOf(connection) !== "inFlight"
+    }
 
     const force = (isDue: (connection: Connection) => boolean) =>
       connections.forEach((connection) => {
         if (!isDue(connection)) return
-        // these have had all that they asked for: only the client's side of the connection is missing
-        const session = connections.session(connection)
-        const over = connection.lingering ||
-          session !== undefined && (session.destroyed || connection.told && http2.state(session) !== "inFlight")
-        connections.destroy(connection, over ? connection.ending ?? "sentAway" : "forced")
+        connections.destroy(connection, isOver(connection) ? connection.ending ?? "sentAway" : "forced")
       })
 
     const runHook = hook === undefined
