@@ -328,20 +328,34 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       if (size !== from) yield* publish(PoolEvent.Resized({ from, to: size }))
     })
 
+    const retireCurrent = (why: Retirement) =>
+      Effect.suspend(() =>
+        Effect.forEach(slots().flatMap(({ current }) => current ?? []), (running) => startRetiring(running, why))
+      )
+
     const stopAll = Effect.fnUntraced(function*(why: Retirement) {
       yield* Deferred.succeed(stopping, void 0)
-      const before = yield* Effect.forEach(
-        slots().flatMap(({ current }) => current ?? []),
-        (running) => startRetiring(running, why)
-      )
+      const before = yield* retireCurrent(why)
       yield* Effect.forEach(slots(), stopKeeping, { concurrency: "unbounded", discard: true })
-      // The command that was going on has undone what it had begun.
+      // The command that was going on has undone what it had begun, or given what came up its place.
       yield* turn.withPermits(1)(Effect.void)
-      const killed = yield* Fiber.joinAll(new Set([...before, ...retiring.values()]))
+      const after = yield* retireCurrent(why)
+      const killed = yield* Fiber.joinAll(new Set([...before, ...after, ...retiring.values()]))
       const report = { killed: killed.filter(Boolean).length }
       yield* publish(PoolEvent.Stopped(report))
       return report
     })
+
+    // Nothing that is going on may start a process in a scope that is closing.
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => {
+        isStopping = true
+        return Deferred.succeed(stopping, void 0)
+      }).pipe(
+        Effect.zipRight(turn.withPermits(1)(Effect.void)),
+        Effect.zipRight(Effect.suspend(() => Effect.forEach(slots(), stopKeeping, { discard: true })))
+      )
+    )
 
     const all = () => [...slots().flatMap(({ current }) => current ?? []), ...retiring.keys()]
 
