@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
@@ -51,19 +52,21 @@ export interface Driver<In> {
   readonly reset: Effect.Effect<void>
 }
 
-/** Asked with the time in milliseconds, says what to remember and how long to wait, in milliseconds, or nothing: the end. */
+/** From some moment on; nobody can set it. */
+export const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+
+/** Asked with the time in milliseconds, by a monotonic clock, says what to remember and how long to wait, in milliseconds, or nothing: the end. */
 export const scheduleOf = <S>(
   initial: S,
   step: (now: number, state: S) => readonly [state: S, pause: number] | undefined
 ): Schedule.Schedule<unknown, unknown> =>
-  Schedule.makeWithState(initial, (now, _, state: S) => {
-    const next = step(now, state)
-    return Effect.succeed(
-      next === undefined
+  Schedule.makeWithState(initial, (wall, _, state: S) =>
+    Effect.map(monotonicMillis, (now) => {
+      const next = step(now, state)
+      return next === undefined
         ? [state, undefined, Decision.done] as const
-        : [next[0], undefined, Decision.continueWith(Interval.after(now + next[1]))] as const
-    )
-  })
+        : [next[0], undefined, Decision.continueWith(Interval.after(wall + next[1]))] as const
+    }))
 
 export const driver = <In>(schedule: Schedule.Schedule<unknown, In>): Effect.Effect<Driver<In>> =>
   Effect.map(

@@ -17,7 +17,7 @@ import type { StartFailure } from "../../PoolError.ts"
 import { ProcessStartError, ReadyTimeoutError } from "../../PoolError.ts"
 import type { ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
-import { type Driver, forkHereIn } from "../seam.ts"
+import { type Driver, forkHereIn, monotonicMillis } from "../seam.ts"
 import type { Answer, Retirement } from "../wire/control.ts"
 import * as heartbeat from "./heartbeat.ts"
 
@@ -79,6 +79,8 @@ export interface Running {
   readonly member: Member
   readonly generation: number
   readonly since: number
+  /** Milliseconds by a monotonic clock. */
+  readonly begunAt: number
   readonly scope: Scope.CloseableScope
   /** Milliseconds since the epoch at which it was told to finish. */
   retiredAt: number | undefined
@@ -143,7 +145,17 @@ export const launch = (
         Effect.mapError((cause) => new ProcessStartError({ process: describe(slot.spec), cause }))
       )
       const since = yield* Clock.currentTimeMillis
-      const running: Running = { slot, member, generation, since, scope, retiredAt: undefined, status: undefined }
+      const begunAt = yield* monotonicMillis
+      const running: Running = {
+        slot,
+        member,
+        generation,
+        since,
+        begunAt,
+        scope,
+        retiredAt: undefined,
+        status: undefined
+      }
       yield* options.publish(PoolEvent.Ready(nameOf(running)))
       yield* onReady(running)
       yield* Effect.forkIn(Effect.interruptible(attend(options, running)), scope)

@@ -24,7 +24,7 @@ import type { ProcessStartError } from "../../PoolError.ts"
 import { ProcessEndedError, ReplaceError, RestartsExhaustedError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { NotReadyError, TerminatingError } from "../../TableflipError.ts"
-import { driver } from "../seam.ts"
+import { driver, monotonicMillis } from "../seam.ts"
 import type { Retirement } from "../wire/control.ts"
 import { Word } from "../wire/control.ts"
 import type { MemberOptions, Running, Slot, SlotSpec, SlotState } from "./member.ts"
@@ -150,7 +150,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         if (running.retiredAt !== undefined || isStopping || slot.current !== running) return
         slot.current = undefined
         if (isStartedAgain(slot.spec, status)) {
-          const lived = Duration.millis((yield* Clock.currentTimeMillis) - running.since)
+          const lived = Duration.millis((yield* monotonicMillis) - running.begunAt)
           if (hasMadeRoom(slot.spec, status, lived)) return yield* keepUp(slot, status, "at once")
           yield* Effect.logWarning(
             `The ${describe(slot.spec)} (process ${running.member.pid}) ${

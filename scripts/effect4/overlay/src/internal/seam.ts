@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -68,19 +69,23 @@ export interface Driver<In> {
   readonly reset: Effect.Effect<void>
 }
 
-/** Asked with the time in milliseconds, says what to remember and how long to wait, in milliseconds, or nothing: the end. */
+/** From some moment on; nobody can set it. */
+export const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+
+/** Asked with the time in milliseconds, by a monotonic clock, says what to remember and how long to wait, in milliseconds, or nothing: the end. */
 export const scheduleOf = <S>(
   initial: S,
   step: (now: number, state: S) => readonly [state: S, pause: number] | undefined
 ): Schedule.Schedule<unknown, unknown> =>
   Schedule.fromStep(Effect.sync(() => {
     let state = initial
-    return (now: number) => {
-      const next = step(now, state)
-      if (next === undefined) return Cause.done(undefined)
-      state = next[0]
-      return Effect.succeed<[unknown, Duration.Duration]>([undefined, Duration.millis(next[1])])
-    }
+    return () =>
+      Effect.flatMap(monotonicMillis, (now) => {
+        const next = step(now, state)
+        if (next === undefined) return Cause.done(undefined)
+        state = next[0]
+        return Effect.succeed<[unknown, Duration.Duration]>([undefined, Duration.millis(next[1])])
+      })
   }))
 
 export const driver = <In>(schedule: Schedule.Schedule<unknown, In>): Effect.Effect<Driver<In>> =>
