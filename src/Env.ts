@@ -211,6 +211,19 @@ export interface BoundPacket {
 }
 
 /**
+ * A file that is written and has not got its name yet.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PreparedFile {
+  /** Gives it its name, in the place of what had it. */
+  readonly commit: Effect.Effect<void, unknown>
+  /** Removes it, unless it has its name. */
+  readonly discard: Effect.Effect<void>
+}
+
+/**
  * Files, as far as a PID file needs them.
  *
  * @since 0.1.0
@@ -221,8 +234,11 @@ export interface Files {
   readonly read: (path: string) => Effect.Effect<Option.Option<string>, unknown>
   /** The content of a file of any size, wherever links lead to it. Fails with what the system said. */
   readonly readWhole: (path: string) => Effect.Effect<string, unknown>
-  /** Replaces the content in one step: readers see the old or the new, also after a crash of the machine. */
-  readonly writeAtomic: (path: string, content: string) => Effect.Effect<void, unknown>
+  /**
+   * Does all that can fail for want of space or rights before the content is replaced, which takes one step: readers see
+   * the old or the new, also after a crash of the machine.
+   */
+  readonly prepare: (path: string, content: string) => Effect.Effect<PreparedFile, unknown>
   readonly remove: (path: string) => Effect.Effect<void, unknown>
 }
 

@@ -21,6 +21,11 @@ export interface PidFile {
   readonly path: string
   /** Makes the file name this process. */
   readonly write: Effect.Effect<void, PidFileError>
+  /**
+   * The same once `use` has succeeded, and fails before it where the file cannot be written. Who finds the file finds what
+   * `use` has made.
+   */
+  readonly writeAfter: <A, E, R>(use: Effect.Effect<A, E, R>) => Effect.Effect<A, E | PidFileError, R>
   /** The same, unless it names this process already. For after a failed upgrade that had written it. */
   readonly restore: Effect.Effect<void, PidFileError>
   /** Removes the file if it still names this process. */
@@ -41,11 +46,18 @@ export const make: (file: string) => Effect.Effect<PidFile, never, Env> = Effect
   const namesThisProcess = env.files.read(absolute).pipe(
     Effect.map(Option.exists((text) => text.trim() === String(env.pid)))
   )
-  const write = env.files.writeAtomic(absolute, content)
+  const writeAfter: PidFile["writeAfter"] = (use) =>
+    Effect.acquireUseRelease(
+      mapError(env.files.prepare(absolute, content)),
+      ({ commit }) => Effect.tap(use, () => mapError(commit)),
+      ({ discard }) => discard
+    )
+  const write = writeAfter(Effect.void)
   return {
     path: absolute,
-    write: mapError(write),
-    restore: mapError(Effect.unlessEffect(write, namesThisProcess)),
+    write,
+    writeAfter,
+    restore: Effect.asVoid(Effect.unlessEffect(write, mapError(namesThisProcess))),
     remove: mapError(Effect.whenEffect(env.files.remove(absolute), namesThisProcess))
   }
 })

@@ -108,7 +108,7 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
   /** 1 for a process that was started plainly; each upgrade counts one up. */
   readonly generation: number
   /**
-   * Says that this process can serve: writes the PID file, starts accepting on every socket, tells the parent, and
+   * Says that this process can serve: starts accepting on every socket, writes the PID file, tells the parent, and
    * closes what was inherited and not claimed. Doing it again does nothing. When it has completed, the next `upgrade`
    * is accepted.
    */

@@ -180,8 +180,6 @@ describe("the lines that install the package", () => {
           seen: first.dump,
           within: "1 minute"
         })
-        // The PID file is there just before the socket accepts.
-        yield* first.waitFor(/is ready as generation 1/)
         assert.strictEqual((yield* ask(port)).body, "hello")
         yield* signal(first.pid, "SIGHUP")
         const next = yield* eventually("the next process", () => pidIn(file) !== first.pid && pidIn(file), {

@@ -58,14 +58,21 @@ export const files: Files = {
   read: (file) => Effect.catchIf(attempt(() => readSmall(file)), isNoFile, () => Effect.succeed(Option.none())),
   readWhole: (file) => attempt(() => fs.readFile(file, "utf8")),
   // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
-  writeAtomic: (file, content) =>
+  prepare: (file, content) =>
     Effect.suspend(() => {
       const temporary = path.join(path.dirname(file), uniqueName())
-      return attempt(async () => {
-        await writeTemporary(temporary, content)
-        await fs.rename(temporary, file)
-      }).pipe(
-        Effect.tapError(() => Effect.ignore(attempt(() => fs.unlink(temporary)))),
+      let isThere = true
+      const discard = Effect.suspend(() => {
+        if (!isThere) return Effect.void
+        isThere = false
+        return Effect.ignore(attempt(() => fs.unlink(temporary)))
+      })
+      const commit = Effect.map(attempt(() => fs.rename(temporary, file)), () => {
+        isThere = false
+      })
+      return attempt(() => writeTemporary(temporary, content)).pipe(
+        Effect.tapError(() => discard),
+        Effect.as({ commit: Effect.uninterruptible(commit), discard }),
         Effect.uninterruptible
       )
     }),

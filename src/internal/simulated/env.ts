@@ -326,7 +326,11 @@ export const make = (
           const content = kernel.files.get(path)
           return content === undefined ? Effect.fail(`there is no ${path}` as unknown) : Effect.succeed(content)
         }),
-      writeAtomic: (path, content) => changeFile(() => kernel.files.set(path, content)),
+      prepare: (path, content) =>
+        Effect.as(changeFile(() => {}), {
+          commit: changeFile(() => kernel.files.set(path, content)),
+          discard: Effect.void
+        }),
       remove: (path) => changeFile(() => kernel.files.delete(path))
     }
   }

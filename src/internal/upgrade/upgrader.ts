@@ -113,8 +113,8 @@ export const assemble = Effect.fnUntraced(
     yield* remindOfReady(registry, Effect.sync(() => isReady))
 
     const becomeReady = Effect.gen(function*() {
-      yield* pidFile?.write ?? Effect.void
-      yield* Effect.onError(registry.activate, () => logFailure(pidFile?.remove ?? Effect.void))
+      // Whoever waits for the file connects next.
+      yield* pidFile?.writeAfter(registry.activate) ?? registry.activate
       isReady = true
       const taken = yield* ancestry.notifyReady
       if (ancestry.hasParent && !taken) {
