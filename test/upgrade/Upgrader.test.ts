@@ -12,6 +12,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import * as net from "node:net"
 import * as os from "node:os"
+import { Env } from "../../src/Env.ts"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import * as Fds from "../../src/Fds.ts"
 import * as logger from "../../src/internal/cli/logger.ts"
@@ -25,6 +26,12 @@ const machine = (options?: Upgrader.Options) =>
   Upgrader.layerWithoutEnv(options).pipe(Layer.provideMerge(TestEnv.layer))
 
 const address = { port: 8080, host: "127.0.0.1" }
+
+/** A machine on which the other end of a connection takes nothing. */
+const neverFlushed = Upgrader.layerWithoutEnv().pipe(
+  Layer.provide(Layer.effect(Env, Effect.map(Env, (env) => ({ ...env, flushed: () => Effect.never })))),
+  Layer.provideMerge(TestEnv.layer)
+)
 
 /** The upgrade has begun and its new process is there. */
 const startUpgrade = Effect.gen(function*() {
@@ -55,6 +62,20 @@ describe("Upgrader", () => {
         assert.deepStrictEqual(yield* upgrader.exit, ExitReason.Upgraded(successor))
         assert.strictEqual(yield* processes, 2)
       }).pipe(Effect.provide(machine())))
+
+    it.effect("waits for the other end of a connection for drainTimeout at most", () =>
+      Effect.gen(function*() {
+        const upgrader = yield* Upgrader.Upgrader
+        const { nextChild, processes } = yield* TestEnv
+        yield* Fds.addConnection("peer", new net.Socket())
+        yield* upgrader.ready
+        const upgrade = yield* Effect.fork(upgrader.upgrade)
+        yield* TestClock.adjust("29 seconds")
+        assert.strictEqual(yield* processes, 1)
+        yield* TestClock.adjust("1 second")
+        yield* (yield* nextChild).notifyReady
+        yield* Fiber.join(upgrade)
+      }).pipe(Effect.scoped, Effect.provide(neverFlushed)))
 
     it.effect("is accepted as soon as ready has completed", () =>
       Effect.gen(function*() {
@@ -343,6 +364,19 @@ describe("Upgrader", () => {
         assert.deepStrictEqual(yield* upgrader.exit, ExitReason.Stopped())
         assert.strictEqual(yield* processes, 1)
       }).pipe(Effect.provide(machine())))
+
+    it.effect("ends an upgrade that waits for the other end of a connection", () =>
+      Effect.gen(function*() {
+        const upgrader = yield* Upgrader.Upgrader
+        const { processes } = yield* TestEnv
+        yield* Fds.addConnection("peer", new net.Socket())
+        yield* upgrader.ready
+        const upgrade = yield* Effect.fork(upgrader.upgrade)
+        yield* Effect.yieldNow()
+        yield* upgrader.stop
+        assert.strictEqual(yield* failureTag(Fiber.join(upgrade)), "TerminatingError")
+        assert.strictEqual(yield* processes, 1)
+      }).pipe(Effect.scoped, Effect.provide(neverFlushed)))
 
     it.effect("in the same tick as an upgrade leaves neither hanging", () =>
       Effect.gen(function*() {

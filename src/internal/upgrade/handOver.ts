@@ -38,7 +38,7 @@ export const handOver = (
     const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
     yield* registry.shareWithChild
     // Before the new process writes to them too.
-    yield* registry.flushConnections(settings.drainTimeout)
+    yield* Effect.interruptible(registry.flushConnections(settings.drainTimeout))
     const descriptors = yield* registry.descriptors
     const pid = yield* attempt({
       settings,
