@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
+import * as net from "node:net"
 import * as path from "node:path"
 import * as tls from "node:tls"
 import { certificate } from "../kit/certificate.ts"
@@ -72,6 +73,17 @@ const status = (primary: { readonly port: number }) =>
 const pids = (all: ReadonlyArray<{ readonly pid: number }>) => all.map(({ pid }) => pid)
 
 const released = (program: Handle, pid: number) => program.lines().filter((line) => line.startsWith(`RELEASED ${pid} `))
+
+/** A client whose connection the system has made, whether anybody accepts it or not. */
+const knock = (port: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => net.connect({ port, host: "127.0.0.1" })),
+    (socket) => Effect.sync(() => socket.destroy())
+  ).pipe(
+    Effect.tap((socket) =>
+      eventually("a connection", () => !socket.connecting && !socket.destroyed, { within: "10 seconds" })
+    )
+  )
 
 describe.runIf(isLinux)("a pool", () => {
   it.scopedLive("told to stop, resets none of those who have been connected", () =>
@@ -210,6 +222,23 @@ describe.runIf(isLinux)("a pool", () => {
       assert.strictEqual(newest.length, 2)
       assert.includeMembers(pids(yield* status(primary)), pids(newest))
       for (const { pid } of workers) assert.deepStrictEqual(released(program, pid), [`RELEASED ${pid} worker -`])
+    }))
+
+  it.scopedLive("that has replaced its workers has connections wait as before", () =>
+    Effect.gen(function*() {
+      const { port, primary, program, workers } = yield* startPool()
+      assert.strictEqual(yield* command(primary, "/replace"), "replaced")
+      const newest = workersOf(program).filter(({ generation }) => generation === 2)
+      yield* onlyAlive(program, [program.pid, ...pids(newest)])
+      assert.strictEqual(newest.length, workers.length)
+      for (const { pid } of newest) yield* signal(pid, "SIGSTOP")
+      const waiting = yield* Effect.fork(
+        Effect.forEach(Array(20).keys(), () => knock(port), { concurrency: "unbounded" })
+      )
+      yield* Effect.ensuring(
+        Fiber.join(waiting),
+        Effect.forEach(newest, ({ pid }) => signal(pid, "SIGCONT"))
+      )
     }))
 
   it.scopedLive("keeps its workers when the new ones do not come up", () =>

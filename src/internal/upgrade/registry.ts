@@ -176,8 +176,9 @@ export const make: (options: {
       letGoOfConnections: Effect.sync(() => handedOver.forEach(({ connection }) => connection?.destroy())),
       stopAccepting: (reason) =>
         Effect.suspend(() => {
+          // A process of a pool is replaced without having handed over anything by itself.
           const isShared = (entry: Entry) =>
-            reason._tag === "Upgraded" ? handedOver.has(entry) : inheritedIsShared() && entry.inherited === true
+            reason._tag === "Upgraded" && handedOver.has(entry) || inheritedIsShared() && entry.inherited === true
           const accepting = table.entries().filter(({ listener, server }) => listener && server)
           const shared = accepting.filter(isShared)
           const own = accepting.filter((entry) => !isShared(entry))
