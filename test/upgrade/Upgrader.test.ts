@@ -447,6 +447,25 @@ describe("Upgrader", () => {
         yield* self.kill("SIGHUP")
         assert.deepStrictEqual(yield* self.status, ExitStatus.Killed({ signal: "SIGHUP" }))
       }).pipe(Effect.provide(machine({ signals: false }))))
+
+    it.effect("look after the terminal only if SIGHUP is one of them", () =>
+      Effect.gen(function*() {
+        const looks = (signals: ReadonlyArray<NodeJS.Signals>) => {
+          let count = 0
+          const terminalOf = () => Effect.sync(() => ++count > 0 ? "foreground" as const : "none")
+          return Upgrader.layerWithoutEnv({ signals }).pipe(
+            Layer.provide(Layer.effect(Env, Effect.map(Env, (env) => ({ ...env, terminalOf })))),
+            Layer.provide(TestEnv.layer),
+            Layer.build,
+            Effect.zipRight(TestClock.adjust("5 seconds")),
+            Effect.scoped,
+            Effect.map(() => count)
+          )
+        }
+        assert.strictEqual(yield* looks([]), 0)
+        assert.strictEqual(yield* looks(["SIGUSR2"]), 0)
+        assert.isAbove(yield* looks(["SIGHUP"]), 1)
+      }))
   })
 
   describe("the PID file", () => {

@@ -52,10 +52,11 @@ export const listen = Effect.fnUntraced(function*(
   machine: Machine,
   logFailed: ReturnType<typeof failures>
 ) {
-  const { hasHungUp } = yield* terminal.watch(env)
-  yield* Effect.forEach(
-    signals,
-    (signal) =>
-      upgradeOn(env, signal, logFailed, signal === "SIGHUP" ? unlessHungUp(hasHungUp, machine) : machine.upgrade)
-  )
+  yield* Effect.forEach(signals, (signal) =>
+    Effect.flatMap(
+      signal === "SIGHUP"
+        ? Effect.map(terminal.watch(env), ({ hasHungUp }) => unlessHungUp(hasHungUp, machine))
+        : Effect.succeed(machine.upgrade),
+      (upgrade) => upgradeOn(env, signal, logFailed, upgrade)
+    ))
 })
