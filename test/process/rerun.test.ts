@@ -5,7 +5,7 @@ import * as path from "node:path"
 import { ask } from "../kit/clients.ts"
 import { ours } from "../kit/descriptors.ts"
 import { deploy, directory, goodVersion } from "../kit/files.ts"
-import { fixture } from "../kit/paths.ts"
+import { fixture, root } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
 import type { Handle } from "../kit/processes.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
@@ -156,6 +156,25 @@ describe.runIf(isLinux)("starting again", () => {
         assert.deepStrictEqual(told(handle).map(({ name }) => name), ["1", "2"])
       }))
   }
+
+  it.scopedLive("needs nothing more of the release that runs, which may be gone by then", () =>
+    Effect.gen(function*() {
+      const { dir, switchTo } = yield* releases
+      for (const name of ["1", "2"]) {
+        const release = path.join(dir, "releases", name)
+        for (const part of ["package.json", "dist", "test/fixtures"]) {
+          fs.cpSync(path.join(root, part), path.join(release, part), { recursive: true })
+        }
+        fs.symlinkSync(path.join(root, "node_modules"), path.join(release, "node_modules"))
+      }
+      const handle = yield* start("current/test/fixtures/app.mjs", { cwd: dir, app: {} })
+      yield* handle.up(1)
+      yield* switchTo("2")
+      fs.rmSync(path.join(dir, "releases/1"), { recursive: true })
+      const next = yield* upgrade(handle, 2)
+      yield* onlyAlive(handle, [next.pid])
+      assert.strictEqual(handle.count(new RegExp(`^LOG .*Process ${next.pid} has taken over as generation 2`)), 1)
+    }))
 
   it.scopedLive("follows a working directory that is a link", () =>
     Effect.gen(function*() {

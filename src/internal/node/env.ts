@@ -19,6 +19,7 @@ import { files } from "./files.ts"
 import { guardSockets } from "./guard.ts"
 import { endsWithThis } from "./init.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
+import { listensBesides } from "./listening.ts"
 import * as packets from "./packets.ts"
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
@@ -147,12 +148,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
       )
       : Option.none(),
     fileIdentity: streams.fileIdentity,
-    // Loaded when there is an upgrade.
-    listensBesides: (descriptors) =>
-      Effect.flatMap(
-        Effect.promise(() => import("./listening.ts")),
-        (module) => module.listensBesides(descriptors)
-      ),
+    listensBesides,
     addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
     terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),
     isSocket: (file) =>
