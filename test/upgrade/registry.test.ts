@@ -226,6 +226,25 @@ describe.runIf(isLinux)("a connection", () => {
       }).pipe(Effect.provide(layerEnv)))
   }
 
+  it.scopedLive("that comes while an upgrade waits for others is read by nobody from its start on, if it goes too", () =>
+    Effect.gen(function*() {
+      const registry = yield* makeRegistry()
+      const { client, socket } = yield* connected
+      let taken = ""
+      socket.on("data", (chunk) => {
+        taken += chunk.toString()
+      })
+      yield* registry.shareWithChild
+      yield* registry.service.addConnection("peer", socket)
+      assert.strictEqual((yield* registry.descriptors).length, 1)
+      yield* Effect.async<void>((resume) => void client.write("meanwhile ", () => resume(Effect.void)))
+      yield* Effect.sleep("50 millis")
+      assert.strictEqual(socket.bytesRead, 0)
+      yield* registry.takeBackFromChild
+      client.write("after")
+      yield* eventually("the rest", () => taken === "meanwhile after", { seen: () => taken })
+    }).pipe(Effect.provide(layerEnv)))
+
   it.scopedLive("that the app has paused stays so", () =>
     Effect.gen(function*() {
       const registry = yield* makeRegistry()

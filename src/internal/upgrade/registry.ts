@@ -21,7 +21,7 @@ import * as tlsTickets from "./tlsTickets.ts"
 
 export interface Registry {
   readonly service: Fds["Type"]
-  /** What a child that is started now inherits. */
+  /** What a child that is started now inherits. Of connections nothing more is read. */
   readonly descriptors: Effect.Effect<ReadonlyArray<NamedDescriptor>>
   /** What that child should know. */
   readonly state: Effect.Effect<ReadonlyMap<string, Uint8Array>>
@@ -79,6 +79,8 @@ export const make: (options: {
 
     const connections = () => table.entries().flatMap(({ connection }) => connection ?? [])
 
+    const stopReading = Effect.suspend(() => Effect.forEach(connections(), env.stopReading, { discard: true }))
+
     const listeners = () => table.entries().flatMap((entry) => entry.listener && entry.server ? [entry.listener] : [])
 
     /** Listeners without a server, which other processes accept on. */
@@ -131,15 +133,17 @@ export const make: (options: {
 
     return {
       service,
-      descriptors: Effect.sync(() => {
+      descriptors: Effect.suspend(() => {
         const entries = table.entries()
         handedOver = new Set(entries)
-        return entries.flatMap((entry) =>
+        const descriptors = entries.flatMap((entry) =>
           Option.match(entry.descriptor(), {
             onNone: () => [],
             onSome: (descriptor) => [{ name: entry.name, descriptor }]
           })
         )
+        // Some may have come since the others were left to the child.
+        return Effect.as(stopReading, descriptors)
       }),
       state: Effect.sync(() => tlsTickets.collect(table.entries())),
       activate: Effect.suspend(() =>
@@ -158,7 +162,7 @@ export const make: (options: {
       }),
       shareWithChild: Effect.suspend(() => {
         childShares = true
-        return Effect.forEach(connections(), env.stopReading, { discard: true })
+        return stopReading
       }),
       takeBackFromChild: Effect.suspend(() => {
         childShares = false
