@@ -3,6 +3,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import dns from "node:dns"
@@ -16,6 +18,7 @@ import { setImmediate as nextTurn } from "node:timers/promises"
 import { vi } from "vitest"
 import type { NamedDescriptor } from "../../src/ChildProcess.ts"
 import { Env, layer as layerEnv } from "../../src/Env.ts"
+import { fileIdentity } from "../../src/internal/node/streams.ts"
 import type { Draining } from "../../src/internal/upgrade/drainAll.ts"
 import * as registryOf from "../../src/internal/upgrade/registry.ts"
 import * as fdName from "../../src/internal/wire/fdName.ts"
@@ -278,6 +281,25 @@ describe.runIf(isLinux)("a connection", () => {
 
 describe.runIf(isLinux)("a file", () => {
   const openFile = (file: string) => Effect.sync(() => fs.openSync(file, "w"))
+
+  it.scopedLive("that nothing asked for is closed, and the next one too, whatever a logger does", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const descriptors = [yield* openFile(path.join(dir, "one")), yield* openFile(path.join(dir, "other"))]
+      const identity = (descriptor: number) => Option.getOrUndefined(fileIdentity(descriptor))
+      const identities = descriptors.map(identity)
+      const registry = yield* makeRegistry(
+        descriptors.map((descriptor) => ({ descriptor, name: fdName.file(String(descriptor)) }))
+      )
+      const broken = Logger.make(() => {
+        throw new Error("no disk")
+      })
+      yield* registry.closeUnclaimed.pipe(
+        Effect.provide(Logger.add(broken)),
+        Logger.withMinimumLogLevel(LogLevel.Debug)
+      )
+      descriptors.forEach((descriptor, index) => assert.notStrictEqual(identity(descriptor), identities[index]))
+    }).pipe(Effect.provide(layerEnv)))
 
   it.scopedLive("that was closed is not handed over, nor is what has come to its number", () =>
     Effect.gen(function*() {

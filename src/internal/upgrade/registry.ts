@@ -16,6 +16,7 @@ import * as claims from "./claims.ts"
 import type { Entry } from "./descriptorTable.ts"
 import * as descriptorTable from "./descriptorTable.ts"
 import type { Draining } from "./drainAll.ts"
+import * as log from "./log.ts"
 import * as openingOf from "./opening.ts"
 import * as tlsTickets from "./tlsTickets.ts"
 
@@ -123,7 +124,9 @@ export const make: (options: {
       } else if (!isUnixListener) {
         yield* env.closeDescriptor(descriptor)
       }
-      yield* Effect.logDebug(`Closed the inherited ${name.kind} ${name.address}, which nothing asked for`)
+      yield* log.afterTheFact(
+        Effect.logDebug(`Closed the inherited ${name.kind} ${name.address}, which nothing asked for`)
+      )
     })
 
     const closeUnclaimed = Effect.suspend(() =>
