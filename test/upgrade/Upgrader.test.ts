@@ -699,6 +699,24 @@ describe("Upgrader", () => {
         )
       }).pipe(Effect.scoped, Effect.provide(machine())))
 
+    it.effect("goes on when a hook fails and a logger too", () => {
+      let words = 0
+      const broken = Logger.make(({ message }) => {
+        if (!String(message).startsWith("An onDrain hook failed")) return
+        words++
+        throw new Error("no disk")
+      })
+      return Effect.gen(function*() {
+        const { drain, onDrain, ready, stop } = yield* Upgrader.Upgrader
+        yield* Fds.listen(net.createServer(), address)
+        yield* onDrain(() => Effect.fail("no registry"))
+        yield* ready
+        yield* stop
+        assert.strictEqual((yield* drain).servers.length, 1)
+        assert.strictEqual(words, 1)
+      }).pipe(Effect.scoped, Effect.provide(machine()), Effect.provide(Logger.add(broken)))
+    })
+
     it.effect("stops before the hooks when a newer process has taken over", () =>
       Effect.gen(function*() {
         const upgrader = yield* Upgrader.Upgrader
