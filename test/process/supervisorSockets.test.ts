@@ -25,7 +25,7 @@ def stop(*_):
     print("BROKEN", os.getpid(), flush=True)
     os._exit(0)
 signal.signal(signal.SIGTERM, stop)
-print("UP", os.getpid(), flush=True)
+print("UP", os.getpid(), "at", listener.getsockname(), flush=True)
 while True:
     try:
         connection, _ = listener.accept()
@@ -53,6 +53,23 @@ describe.runIf(isLinux)("a socket", () => {
         yield* app.waitForCount(/was shut down by a process .*; it listens again/, generation - 1)
         assert.strictEqual((yield* ask(port)).pid, pid)
       }
+    }))
+
+  it.scopedLive("that a generation shuts down as it stops has lost the port that the system chose", () =>
+    Effect.gen(function*() {
+      const app = yield* run({
+        options: ["--listen", "127.0.0.1:0", ...soon],
+        command: breaking("listener.shutdown(socket.SHUT_RDWR)")
+      })
+      const [, port] = yield* app.waitFor(/^UP .* (\d+)\)$/)
+      yield* ready(app, 1)
+      yield* signal(app.pid, "SIGHUP")
+      yield* ready(app, 2)
+      const [line, address, other] = yield* app.waitFor(
+        /socket (\S+) was shut down by a process .*, and nobody can connect: .* now at port (\d+)\. Restart tableflip/
+      )
+      assert.strictEqual(address, `127.0.0.1:${port}`)
+      assert.notStrictEqual(other, port, line)
     }))
 
   it.scopedLive("whose path a generation removes as it stops is there again", () =>

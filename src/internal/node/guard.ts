@@ -9,8 +9,8 @@ import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import type { Address } from "../../Address.ts"
-import { format, isFile } from "../../Address.ts"
+import type { Address, PortAddress } from "../../Address.ts"
+import { format, isFile, isPath } from "../../Address.ts"
 import type { SharedSocket, SocketDamage } from "../../Env.ts"
 import * as nodeProc from "./proc.ts"
 import { listenAgain } from "./queue.ts"
@@ -76,14 +76,22 @@ const lookAtPath = Effect.fnUntraced(
   }
 )
 
-const lookAtPort = Effect.fnUntraced(function*({ address, descriptor }: SharedSocket) {
+const lookAtPort = Effect.fnUntraced(function*(address: PortAddress, descriptor: number) {
   if (nodeProc.isListening(descriptor)) return []
   const problem = yield* Effect.match(listenAgain(address, descriptor), {
-    onSuccess: () => undefined,
+    onSuccess: () => lostPort(address, descriptor),
     onFailure: (error) => error.detail
   })
   return [damage(address, "ShutDown", problem)]
 })
+
+/** A socket keeps only a port that was asked for; instead of one that the system chose, it chooses another. */
+const lostPort = ({ port }: PortAddress, descriptor: number): string | undefined => {
+  const now = nodeProc.addressOf(descriptor)
+  return now === undefined || isPath(now) || now.port === port
+    ? undefined
+    : `the system, which had chosen this port, has it now at port ${now.port}`
+}
 
 export const guardSockets = (
   sockets: ReadonlyArray<SharedSocket>
@@ -93,12 +101,11 @@ export const guardSockets = (
   Scope.Scope
 > =>
   Effect.map(
-    Effect.forEach(sockets, (socket) => {
-      const { address } = socket
+    Effect.forEach(sockets, ({ address, descriptor }) => {
       if (!isFile(address)) {
         // One of which nothing is known here is left alone.
-        const isKnown = nodeProc.isListening(socket.descriptor)
-        return Effect.succeed(() => isKnown ? lookAtPort(socket) : Effect.succeed([]))
+        const isKnown = nodeProc.isListening(descriptor)
+        return Effect.succeed(() => isKnown ? lookAtPort(address, descriptor) : Effect.succeed([]))
       }
       return Effect.map(
         Effect.acquireRelease(Effect.sync(() => keep(address.path)), ({ release }) => release),

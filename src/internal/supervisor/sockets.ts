@@ -42,6 +42,15 @@ const unique = (sockets: ReadonlyArray<Socket>): ReadonlyArray<Socket> => {
 const nameAddress = ({ address, name }: Listen): Address =>
   name === undefined || addressModule.isPath(address) ? address : { ...address, name }
 
+/** With the port that the system has chosen, where it was to choose one. */
+const boundAddress = (env: Env["Type"], address: Address, descriptor: number): Effect.Effect<Address> =>
+  addressModule.isPath(address) || address.port !== 0
+    ? Effect.succeed(address)
+    : Effect.map(env.addressOf(descriptor), (found) => ({ ...address, ...portOf(Option.getOrUndefined(found)) }))
+
+const portOf = (address: Address | undefined) =>
+  address === undefined || addressModule.isPath(address) ? {} : { port: address.port }
+
 const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: boolean) {
   const environment = yield* env.variables
   const decoded = isWanted ? socketActivation.decode(environment, env.pid) : undefined
@@ -89,19 +98,17 @@ export const open: (
         (listener) => ({ ...listen, listener })
       ))
     yield* env.queueConnections(bound)
-    return unique([
-      ...activated,
-      ...bound.flatMap((listen): ReadonlyArray<Socket> =>
-        Option.match(listen.listener.descriptor(), {
-          onNone: () => [],
-          onSome: (descriptor) => [{
+    const opened = yield* Effect.forEach(bound, (listen) =>
+      Option.match(listen.listener.descriptor(), {
+        onNone: () => Effect.succeed<ReadonlyArray<Socket>>([]),
+        onSome: (descriptor) =>
+          Effect.map(boundAddress(env, listen.address, descriptor), (address) => [{
             descriptor,
-            address: listen.address,
+            address,
             name: listen.name ?? socketActivation.unnamed,
             aliases: socketActivation.aliases(nameAddress(listen))
-          }]
-        })
-      )
-    ])
+          }])
+      }))
+    return unique([...activated, ...opened.flat()])
   }
 )
