@@ -567,6 +567,24 @@ describe("Workers", () => {
         yield* noOneElse
       }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
 
+    it.effect("that is cut short by a stop has told each of the last ones to finish", () =>
+      Effect.gen(function*() {
+        const { children, pool, workers } = yield* upAndRunning({ size: 3, stop: { timeout: "10 seconds" } })
+        yield* children[1]!.exit(1)
+        yield* TestClock.adjust("1 second")
+        const [again] = yield* nextChildren(1)
+        yield* again!.silent
+        const shrinking = yield* Effect.fork(Effect.exit(workers.resize(1)))
+        yield* settle
+        const stopping = yield* Effect.fork(Fiber.interrupt(pool))
+        assert.strictEqual(yield* finishWhenTold(children[2]!), "Stopped SIGTERM")
+        yield* finishWhenTold(children[0]!)
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(stopping)
+        assert.isTrue(yield* isDone(shrinking))
+        yield* noOneElse
+      }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
+
     it.effect("that fails leaves the size as it was", () =>
       Effect.gen(function*() {
         const { children, pool, workers } = yield* upAndRunning({ size: 1 })

@@ -143,6 +143,18 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     const stopKeeping = (slot: Slot): Effect.Effect<void> =>
       slot.keeper === undefined ? Effect.void : Effect.asVoid(Fiber.interrupt(slot.keeper))
 
+    const retireCurrent = (all: ReadonlyArray<Slot>, why: Retirement) =>
+      Effect.suspend(() =>
+        Effect.forEach(all.flatMap(({ current }) => current ?? []), (running) => startRetiring(running, why))
+      )
+
+    /** Nothing comes up in these slots any more, and what is in one has been told to finish. */
+    const vacate = Effect.fnUntraced(function*(all: ReadonlyArray<Slot>, why: Retirement) {
+      const before = yield* retireCurrent(all, why)
+      yield* Effect.forEach(all, stopKeeping, { concurrency: "unbounded", discard: true })
+      return [...before, ...yield* retireCurrent(all, why)]
+    })
+
     const onExit = (running: Running, status: ExitStatus.ExitStatus): Effect.Effect<void> =>
       Effect.gen(function*() {
         const { slot } = running
@@ -321,25 +333,18 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         const added = yield* Effect.forEach(Arr.makeBy(size - from, (n) => options.worker(from + n)), makeSlot)
         yield* Effect.asVoid(launchAll(added, generation, () => void workers.push(...added)))
       } else {
-        const removed = workers.splice(size)
-        yield* Effect.forEach(removed, stopKeeping, { concurrency: "unbounded", discard: true })
-        yield* retireAll(removed.flatMap(({ current }) => current ?? []), resized)
+        const removed = Effect.suspend(() => vacate(workers.splice(size), resized))
+        yield* Effect.flatMap(Effect.uninterruptible(removed), Fiber.joinAll)
       }
       if (size !== from) yield* publish(PoolEvent.Resized({ from, to: size }))
     })
 
-    const retireCurrent = (why: Retirement) =>
-      Effect.suspend(() =>
-        Effect.forEach(slots().flatMap(({ current }) => current ?? []), (running) => startRetiring(running, why))
-      )
-
     const stopAll = Effect.fnUntraced(function*(why: Retirement) {
       yield* Deferred.succeed(stopping, void 0)
-      const before = yield* retireCurrent(why)
-      yield* Effect.forEach(slots(), stopKeeping, { concurrency: "unbounded", discard: true })
+      const before = yield* vacate(slots(), why)
       // The command that was going on has undone what it had begun, or given what came up its place.
       yield* turn.withPermits(1)(Effect.void)
-      const after = yield* retireCurrent(why)
+      const after = yield* retireCurrent(slots(), why)
       const killed = yield* Fiber.joinAll(new Set([...before, ...after, ...retiring.values()]))
       const report = { killed: killed.filter(Boolean).length }
       yield* publish(PoolEvent.Stopped(report))
