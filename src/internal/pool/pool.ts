@@ -80,6 +80,9 @@ const resized: Retirement = Word.Stopped({ signal: "SIGTERM" })
 export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Scope> = Effect.fnUntraced(
   function*(options) {
     const { publish } = options
+    const stopped = yield* Deferred.make<{ readonly killed: number }>()
+    // Whoever stops the pool later than that has nothing to wait for.
+    yield* Effect.addFinalizer(() => Deferred.succeed(stopped, { killed: 0 }))
     // What is started later belongs in here, so that it is not released before what was made after the pool.
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     const hastened = yield* Deferred.make<void>()
@@ -87,7 +90,6 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     const turn = yield* Effect.makeSemaphore(1)
     const done = yield* Deferred.make<void, PoolError>()
     const stopping = yield* Deferred.make<void>()
-    const stopped = yield* Deferred.make<{ readonly killed: number }>()
     /** Those that were told to finish and have not ended, with what tells whether they had to be killed. */
     const retiring = new Map<Running, Fiber.RuntimeFiber<boolean>>()
     let workers: Array<Slot> = []

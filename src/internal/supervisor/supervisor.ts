@@ -168,6 +168,9 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
 
     const started = yield* Deferred.make<void, ReloadError>()
     const stopping = yield* Deferred.make<void>()
+    const closed = yield* Deferred.make<never, TerminatingError>()
+    // What is begun in a scope that is closed never ends.
+    yield* Effect.addFinalizer(() => Deferred.fail(closed, new TerminatingError()))
     const stopped = yield* Deferred.make<ExitStatus.ExitStatus>()
 
     const stopAll = Effect.gen(function*() {
@@ -193,7 +196,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       reload: oneBehind(
         Effect.zipRight(Deferred.await(started), Effect.suspend(() => processes.replace)),
         scope
-      ),
+      ).pipe(Effect.raceFirst(Deferred.await(closed))),
       status: processes.status,
       // One that has only just been started may not have set a handler yet, and would be ended by it.
       signal: (signal) =>
