@@ -267,6 +267,13 @@ export class DescriptorError extends Data.TaggedError("DescriptorError")<{
   }
 }
 
+/** What the system says, but not of which file: that has a temporary name, which nobody has heard of. */
+const withoutFile = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return String(cause)
+  const { message, syscall } = cause as NodeJS.ErrnoException
+  return message.split(`, ${syscall}`, 1).join()
+}
+
 /**
  * The PID file could not be written.
  *
@@ -278,7 +285,7 @@ export class PidFileError extends Data.TaggedError("PidFileError")<{
   readonly cause: unknown
 }> {
   override get message(): string {
-    return `Could not write the PID file ${this.path}: ${String(this.cause)}`
+    return `Could not write the PID file ${this.path}: ${withoutFile(this.cause)}`
   }
 }
 

@@ -34,18 +34,24 @@ const reasonOf = (code: string): ListenError["reason"] => {
   }
 }
 
+const advice: Readonly<Record<string, (address: Address) => string | undefined>> = {
+  EADDRINUSE: () => "another process listens there (EADDRINUSE); stop it, or start this program by an upgrade of it",
+  EADDRNOTAVAIL: () => "this machine has no such address (EADDRNOTAVAIL)",
+  EACCES: (address) =>
+    isPath(address) ? undefined : "this user may not (EACCES); a low port takes root or CAP_NET_BIND_SERVICE"
+}
+
 /** Turns a failed system call (an error number, or what Node made of one) into an error that names the address. */
 export const listenError = (address: Address, cause: unknown): ListenError => {
   const code = typeof cause === "number"
     ? util.getSystemErrorName(cause)
     : String((cause as NodeJS.ErrnoException).code)
-  const detail = code === "EADDRINUSE"
-    ? "another process listens there (EADDRINUSE); stop it, or start this program by an upgrade of it"
-    : typeof cause === "number"
+  const said = typeof cause === "number"
     ? `the system says ${code}`
     : cause instanceof Error
     ? cause.message
     : String(cause)
+  const detail = advice[code]?.(address) ?? said
   return new ListenError({ reason: reasonOf(code), address: format(address), detail, cause })
 }
 
