@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as http from "node:http"
 import * as net from "node:net"
@@ -64,6 +65,17 @@ describe("Drain.server", () => {
       assert.strictEqual((yield* client.response).status, 200)
       assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
     }))
+
+  it.scopedLive("a drain goes on although the hook fails and the logger throws", () =>
+    Effect.gen(function*() {
+      const server = http.createServer()
+      const drainable = yield* Drain.server(server, { onDrain: () => Effect.die("no registry") })
+      yield* listen(server)
+      assert.deepInclude(yield* drainable.drain, { open: 0, forced: 0 })
+      assert.isFalse(server.listening)
+    }).pipe(Effect.provide(Logger.add(Logger.make(() => {
+      throw new Error("the disk of the log is full")
+    })))))
 
   it.scopedLive("a request that comes late is forced in its turn", () =>
     Effect.gen(function*() {

@@ -114,7 +114,9 @@ describe("Upgrader", () => {
       }).pipe(
         Effect.provide(machine()),
         Effect.provide(Logger.add(Logger.make(({ message }) => {
-          if (/is ready|taken over/.test(String(message))) throw new Error("the disk of the log is full")
+          if (/is ready|taken over|Started process/.test(String(message))) {
+            throw new Error("the disk of the log is full")
+          }
         })))
       ))
 

@@ -44,7 +44,12 @@ const settle = (options: Options | undefined) => {
 /** Steps of the wall clock must not close what is held. */
 const monotonicMillis = Effect.sync(() => performance.now())
 
-const log = Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" })
+/** A logger of the app that throws must not keep a drain from its end. */
+const log = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchAllCause(
+    Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Drain" }),
+    () => Effect.void
+  )
 
 const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(Effect.logWarning(message, cause))
 

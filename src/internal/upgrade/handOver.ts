@@ -49,7 +49,7 @@ export const handOver = (
       onStart: (pid) => {
         hasStarted = true
         return Effect.zipRight(
-          Effect.logInfo(`Started process ${pid} as generation ${generation}`),
+          log.afterTheFact(Effect.logInfo(`Started process ${pid} as generation ${generation}`)),
           options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
         )
       }
