@@ -25,6 +25,7 @@ import type * as Scope from "effect/Scope"
 import type * as http from "node:http"
 import type { Address } from "./Address.ts"
 import { Fds } from "./Fds.ts"
+import { logWarning } from "./internal/logging.ts"
 import type { ListenError } from "./TableflipError.ts"
 
 type Service = Context.Tag.Service<typeof HttpServer.HttpServer>
@@ -75,7 +76,7 @@ const makeCount = (timeout: Duration.DurationInput) => {
       Effect.flatMap((ended) =>
         Option.isSome(ended)
           ? Effect.void
-          : Effect.logWarning(
+          : logWarning(
             `${running} handler(s) still ran after ${Duration.format(Duration.decode(timeout))}; going on`
           )
       ),

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Env } from "../Env.ts"
+import { logInfo } from "./logging.ts"
 
 /**
  * Whether a SIGHUP that has just come says that the terminal of this process is gone. The system sends it at that moment:
@@ -27,7 +28,7 @@ export const watch: (env: Pick<Env["Type"], "pid" | "terminalOf">) => Effect.Eff
       Effect.zipRight(Effect.sync(() => {
         had = false
       })),
-      Effect.zipRight(Effect.logInfo("The terminal is gone; SIGHUP is a request from now on")),
+      Effect.zipRight(logInfo("The terminal is gone; SIGHUP is a request from now on")),
       Effect.interruptible,
       Effect.forkScoped
     )

@@ -93,6 +93,16 @@ describe("Node's internals", () => {
   })
 })
 
+describe("the loggers of the app", () => {
+  it("are called by internal/logging alone, which outlives one that throws, and by the command, whose logger is its own", () => {
+    const logs = ({ text }: Module) => Array.from(text.matchAll(/\bEffect\.log\w*/g), ([use]) => use)
+    const outside = modules.filter((module) =>
+      !isIn("logging.ts", "cli/")(module) && module.file !== "src/UpgradableSocketServer.ts"
+    )
+    assert.deepStrictEqual(found(logs, outside), [])
+  })
+})
+
 // The command is a program, which has a terminal and arguments of its own.
 describe("the system", () => {
   // What these give is known without asking the system, or is a type.

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -190,6 +191,23 @@ describe("Workers", () => {
   })
 
   describe("a worker that crashes", () => {
+    it.effect("is started again although the logger throws", () =>
+      Effect.gen(function*() {
+        const { children, pool } = yield* upAndRunning({ size: 1 })
+        yield* children[0]!.exit(1)
+        yield* settle
+        yield* TestClock.adjust("1 minute")
+        const again = yield* nextChildren(1)
+        yield* Effect.forEach(again, ({ notifyReady }) => notifyReady)
+        yield* stopPool(pool, again)
+      }).pipe(
+        Effect.provide(Logger.add(Logger.make(({ message }) => {
+          if (/starting it again/.test(String(message))) throw new Error("the disk of the log is full")
+        }))),
+        Effect.scoped,
+        Effect.provide(TestEnv.layer)
+      ))
+
     it.effect("is started again by the schedule, while the others serve", () =>
       Effect.gen(function*() {
         const { children, events, pool, workers } = yield* upAndRunning()

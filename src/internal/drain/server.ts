@@ -12,6 +12,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { Drainable, Options, ServerReport } from "../../Drain.ts"
+import { logDebug, logWarning } from "../logging.ts"
 import * as Node from "../node/internals.ts"
 import { disconnect, forkApart } from "../seam.ts"
 import * as acceptQueue from "./acceptQueue.ts"
@@ -44,14 +45,9 @@ const settle = (options: Options | undefined) => {
 /** Steps of the wall clock must not close what is held. */
 const monotonicMillis = Effect.sync(() => performance.now())
 
-/** A logger of the app that throws must not keep a drain from its end. */
-const log = (effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.catchAllCause(
-    Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Drain" }),
-    () => Effect.void
-  )
+const log = Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" })
 
-const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(Effect.logWarning(message, cause))
+const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(logWarning(message, cause))
 
 const notDrained = warn("A connection could not be drained")
 
@@ -207,7 +203,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
         Effect.timeoutTo({
           duration: settings.hookTimeout,
           onSuccess: () => Effect.void,
-          onTimeout: () => log(Effect.logWarning("The onDrain hook was cut short by hookTimeout"))
+          onTimeout: () => log(logWarning("The onDrain hook was cut short by hookTimeout"))
         }),
         Effect.flatten,
         Effect.catchAllCause(warn("The onDrain hook failed")),
@@ -241,7 +237,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
         droppedRequests: http1.dropped(),
         duration: Duration.millis(Math.round(endedAt - startedAt))
       }
-      yield* log(Effect.logDebug("Drained a server", result))
+      yield* log(logDebug("Drained a server", result))
       return result
     }).pipe(Effect.interruptible)
 

@@ -12,6 +12,7 @@ import * as path from "node:path"
 import type * as stream from "node:stream"
 import { StringDecoder } from "node:string_decoder"
 import { promisify } from "node:util"
+import { logWarning } from "../logging.ts"
 import * as writer from "./writer.ts"
 
 const keptLines = 20
@@ -142,6 +143,6 @@ export const captured: Effect.Effect<Output> = Effect.tryPromise(makePipes).pipe
     }
   }),
   Effect.catchAll((error) =>
-    Effect.as(Effect.logWarning(`The output is not captured, no pipe could be made: ${String(error.cause)}`), inherited)
+    Effect.as(logWarning(`The output is not captured, no pipe could be made: ${String(error.cause)}`), inherited)
   )
 )

@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as childProcess from "node:child_process"
+import { logWarning } from "../logging.ts"
 import { findProgram } from "./program.ts"
 
 /** Milliseconds; far more than it takes. */
@@ -15,7 +16,7 @@ const run = (program: string, state: ReadonlyArray<string>): Effect.Effect<void>
   Effect.async((resume) => {
     childProcess.execFile(program, [...state], { timeout, killSignal: "SIGKILL" }, (error, _, said) => {
       const detail = said.trim() === "" ? error?.message : said.trim()
-      resume(error === null ? Effect.void : Effect.logWarning(`The service manager could not be told: ${detail}`))
+      resume(error === null ? Effect.void : logWarning(`The service manager could not be told: ${detail}`))
     })
   })
 
@@ -28,7 +29,7 @@ export const tellServiceManager = (state: ReadonlyArray<string>): Effect.Effect<
     return Effect.matchEffect(findProgram({ name: "systemd-notify", directory: "/", searchPath: PATH }), {
       onFailure: () => {
         isMissing = true
-        return Effect.logWarning(
+        return logWarning(
           "NOTIFY_SOCKET is set, but there is no program systemd-notify to tell it that the command is ready; " +
             "use Type=exec, or install it"
         )

@@ -17,6 +17,7 @@ import type { StartFailure } from "../../PoolError.ts"
 import { ProcessStartError, ReadyTimeoutError } from "../../PoolError.ts"
 import type { ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
+import { logError, logWarning } from "../logging.ts"
 import { type Driver, forkHereIn, monotonicMillis } from "../seam.ts"
 import type { Answer, Retirement } from "../wire/control.ts"
 import * as heartbeat from "./heartbeat.ts"
@@ -184,7 +185,7 @@ const attend = (options: MemberOptions, running: Running): Effect.Effect<void> =
     // Whoever retires it waits no longer than it should.
     if (running.retiredAt !== undefined) return
     yield* options.publish(PoolEvent.Unresponsive(nameOf(running)))
-    yield* Effect.logError(
+    yield* logError(
       `The event loop of the ${describe(spec)} (process ${member.pid}) has stood still for ${
         Duration.format(timeout.value)
       }; the process is killed`
@@ -215,7 +216,7 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
     ).pipe(Effect.interruptible)
     if (Option.isNone(over)) return false
     yield* options.publish(PoolEvent.Killed(nameOf(running)))
-    yield* Effect.logWarning(
+    yield* logWarning(
       `The ${describe(running.slot.spec)} (process ${member.pid}) has not ended within ${
         Duration.format(over.value)
       } and is killed`

@@ -24,6 +24,7 @@ import type { ProcessStartError } from "../../PoolError.ts"
 import { ProcessEndedError, ReplaceError, RestartsExhaustedError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { NotReadyError, TerminatingError } from "../../TableflipError.ts"
+import { logError, logWarning } from "../logging.ts"
 import { driver, monotonicMillis } from "../seam.ts"
 import type { Retirement } from "../wire/control.ts"
 import { Word } from "../wire/control.ts"
@@ -166,7 +167,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         if (isStartedAgain(slot.spec, status)) {
           const lived = Duration.millis((yield* monotonicMillis) - running.begunAt)
           if (hasMadeRoom(slot.spec, status, lived)) return yield* keepUp(slot, status, "at once")
-          yield* Effect.logWarning(
+          yield* logWarning(
             `The ${describe(slot.spec)} (process ${running.member.pid}) ${
               ExitStatus.describe(status)
             }; starting it again`
@@ -178,7 +179,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         yield* giveUp(slot, failed ? new ProcessEndedError({ process: describe(slot.spec), status }) : undefined)
         const left = workers.filter(({ state }) => state !== "done").length
         if (slot.spec.revives !== true || failed || left === 0) return
-        yield* Effect.logWarning(
+        yield* logWarning(
           `The ${describe(slot.spec)} (process ${running.member.pid}) ${
             ExitStatus.describe(status)
           } and is not started again; ${left} process(es) go on`
@@ -192,7 +193,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         if (error !== undefined && slot.spec.fatal) {
           yield* Deferred.fail(done, error)
         } else {
-          if (error !== undefined) yield* Effect.logError(error.message)
+          if (error !== undefined) yield* logError(error.message)
           if (workers.every(({ state }) => state === "done")) yield* Deferred.succeed(done, void 0)
         }
       })
@@ -208,7 +209,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         return Effect.catchAll(
           launchInto(slot, { generation, predecessor: Effect.void, onReady: takeSlot }),
           (error) =>
-            Effect.logWarning(error.message).pipe(
+            logWarning(error.message).pipe(
               Effect.zipRight(publish(PoolEvent.StartFailed({ ...slot.spec, error }))),
               Effect.zipRight(again(statusOf(error)))
             )

@@ -11,6 +11,7 @@ import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import type { ChildProcess } from "../../ChildProcess.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
+import { logError, logWarning } from "../logging.ts"
 
 export interface Family {
   readonly add: (child: ChildProcess, generation: number) => Effect.Effect<void>
@@ -61,7 +62,7 @@ const sweep = Effect.fnUntraced(
     if (isKilled()) {
       yield* untilGone(killDelay, () => false)
     } else {
-      yield* Effect.logWarning(
+      yield* logWarning(
         `Process ${child.pid} of generation ${generation} has ended and left ${describe(left)}, told to stop with ` +
           options.stopSignal
       )
@@ -69,10 +70,10 @@ const sweep = Effect.fnUntraced(
     }
     const late = yield* child.signalLeft("SIGKILL")
     if (late.length === 0) return
-    yield* Effect.logWarning(`What process ${child.pid} has left gets SIGKILL: ${describe(late)}`)
+    yield* logWarning(`What process ${child.pid} has left gets SIGKILL: ${describe(late)}`)
     yield* untilGone(killDelay, () => false)
     const last = yield* child.signalLeft(0)
-    if (last.length > 0) yield* Effect.logError(`SIGKILL has not ended what was left: ${describe(last)}`)
+    if (last.length > 0) yield* logError(`SIGKILL has not ended what was left: ${describe(last)}`)
   }
 )
 

@@ -11,6 +11,7 @@ import { Env } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolError, ProcessStartError } from "../../PoolError.ts"
 import type { Supervisor } from "../../Supervisor.ts"
+import { logDebug, logError, logInfo, logWarning } from "../logging.ts"
 import { samePress } from "../signals.ts"
 import * as terminal from "../terminal.ts"
 import * as serviceManager from "./serviceManager.ts"
@@ -52,7 +53,7 @@ export const launch = (
     const manager = yield* serviceManager.make(env)
     let stoppedAt: number | undefined
 
-    const leave = Effect.logWarning("Leaving the command running").pipe(
+    const leave = logWarning("Leaving the command running").pipe(
       Effect.zipRight(supervisor.leave),
       Effect.as(ExitStatus.Exited({ code: 0 }))
     )
@@ -65,13 +66,13 @@ export const launch = (
         const byTerminal = signal === "SIGINT" && (yield* inForeground)
         if (stoppedAt === undefined) {
           stoppedAt = now
-          yield* Effect.logInfo(`${signal}: stopping`)
+          yield* logInfo(`${signal}: stopping`)
           // It need not know before the command does, but must not learn it too late.
           const told = Effect.timeoutOption(Effect.interruptible(manager.stopping), "1 second")
           const stopped = Effect.map(Effect.all([stop(byTerminal), told], { concurrency: 2 }), ([status]) => status)
           yield* Effect.forkIn(Effect.intoDeferred(stopped, end), scope)
         } else if (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress)) {
-          yield* Effect.logWarning(`${signal} again: what has not ended gets SIGKILL`)
+          yield* logWarning(`${signal} again: what has not ended gets SIGKILL`)
           yield* supervisor.hasten
         }
       })
@@ -79,11 +80,11 @@ export const launch = (
     const onReload = Effect.gen(function*() {
       if (stoppedAt !== undefined) return
       if (yield* hasHungUp) return yield* onStop("SIGHUP")
-      yield* Effect.logInfo("SIGHUP: reloading")
+      yield* logInfo("SIGHUP: reloading")
       yield* Effect.forkIn(manager.reloading, scope)
       yield* Effect.forkIn(
         Effect.catchAll(supervisor.reload, (error) =>
-          error._tag === "TerminatingError" ? Effect.void : Effect.logError(`The reload has failed. ${error.message}`))
+          error._tag === "TerminatingError" ? Effect.void : logError(`The reload has failed. ${error.message}`))
           .pipe(Effect.zipRight(Effect.suspend(() =>
             stoppedAt === undefined ? manager.ready : Effect.void
           ))),
@@ -96,7 +97,7 @@ export const launch = (
         if (fromTerminal.includes(signal) && (yield* inForeground)) {
           return
         }
-        yield* Effect.logDebug(`${signal}: passing it on`)
+        yield* logDebug(`${signal}: passing it on`)
         yield* supervisor.signal(signal)
       })
 

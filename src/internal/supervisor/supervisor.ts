@@ -17,6 +17,7 @@ import type { ProcessStartError, ReplaceError } from "../../PoolError.ts"
 import { RestartsExhaustedError } from "../../PoolError.ts"
 import type { BuildError, Options, Supervisor } from "../../Supervisor.ts"
 import { InvalidOptionError, NotReadyError, NotSupportedError, TerminatingError } from "../../TableflipError.ts"
+import { logError, logWarning } from "../logging.ts"
 import * as poolEvents from "../pool/events.ts"
 import { hasFailed, statusOf } from "../pool/policy.ts"
 import type { Pool } from "../pool/pool.ts"
@@ -91,7 +92,7 @@ const startUntilReady = Effect.fnUntraced(function*(
         onFailure: () => new RestartsExhaustedError({ process: name, restarts, status }),
         onSuccess: () => {
           restarts += 1
-          return Effect.zipRight(Effect.logWarning(`${error.message}; starting it again`), attempt)
+          return Effect.zipRight(logWarning(`${error.message}; starting it again`), attempt)
         }
       })
     }
@@ -214,7 +215,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       exit: processes.done.pipe(
         Effect.tapError(() =>
           children.isUnready()
-            ? Effect.logError(
+            ? logError(
               "It speaks the protocol of effect-tableflip and has never said that it is ready, which the warm-up was too " +
                 "short for; wait for its word with --ready-wire"
             )

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { Env, SocketDamage } from "../../Env.ts"
+import { logError, logWarning } from "../logging.ts"
 import type { Socket } from "./sockets.ts"
 
 /** How often the sockets are looked at while a process stops. */
@@ -28,8 +29,8 @@ const repairs: Record<SocketDamage["what"], string> = {
 const say = ({ address, problem, what }: SocketDamage) => {
   const fact = `The socket ${address} ${facts[what]} by a process of the command that was to leave it to the next one`
   return problem === undefined
-    ? Effect.logWarning(`${fact}; ${repairs[what]}. Connections that came meanwhile were refused`)
-    : Effect.logError(`${fact}, and nobody can connect: ${problem}. Restart tableflip to have a new one`)
+    ? logWarning(`${fact}; ${repairs[what]}. Connections that came meanwhile were refused`)
+    : logError(`${fact}, and nobody can connect: ${problem}. Restart tableflip to have a new one`)
 }
 
 export interface Watch {

@@ -14,6 +14,7 @@ import type { FdName } from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { ByteReader, Env } from "../../Env.ts"
 import { ProtocolError } from "../../TableflipError.ts"
+import { logWarning } from "../logging.ts"
 import { fromResult } from "../seam.ts"
 import { greeting } from "../wire/control.ts"
 import * as protocol from "../wire/handOff.ts"
@@ -99,7 +100,7 @@ const receiveState = (
     }),
     Effect.tap((state) =>
       Option.isNone(state)
-        ? Effect.logWarning("The state that the older process sent did not arrive whole; going on without it")
+        ? logWarning("The state that the older process sent did not arrive whole; going on without it")
         : Effect.void
     ),
     Effect.scoped
@@ -177,7 +178,7 @@ const checkStreams = (env: Env["Type"], { control, lifelines, names, ready, stat
 
 /** Programs that stand in between, as npm does, pass on the variables of a supervisor and not its descriptors. */
 const lostOnTheWay = Effect.as(
-  Effect.logWarning(
+  logWarning(
     "A supervisor has started this program through another one, which has not passed on what the supervisor handed over; " +
       "starting as without a supervisor. Have it run the program itself"
   ),
@@ -212,7 +213,7 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
 
   const received = yield* receiveNames(reader)
   if (Option.isNone(received)) {
-    yield* Effect.logWarning("The process that started this one is gone before it had handed over; starting afresh")
+    yield* logWarning("The process that started this one is gone before it had handed over; starting afresh")
     told = true
     yield* Effect.forEach([ready, ...descriptors], env.closeDescriptor, { discard: true })
     return { ...none, generation, lifelines: older, control, supervisor }

@@ -14,9 +14,9 @@ import type { Env } from "../../Env.ts"
 import type { DrainHook, DrainReport, ExitReason } from "../../UpgraderEvent.ts"
 import * as drainPacket from "../drain/packet.ts"
 import * as drainServer from "../drain/server.ts"
+import { logWarning } from "../logging.ts"
 import { disconnect, drain as clear } from "../seam.ts"
 import { samePress } from "../signals.ts"
-import * as log from "./log.ts"
 import type { Settings } from "./options.ts"
 
 export interface Draining {
@@ -51,10 +51,10 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
     })
 
   const hasten = Effect.zipRight(
-    log.afterTheFact(Effect.logWarning(
+    logWarning(
       "Told to stop again; closing what is left. If nobody has: a library that handles signals may raise them anew when it " +
         "has cleaned up (signal-exit and others do); have it leave them alone"
-    )),
+    ),
     Effect.forEach(servers, ({ drainable }) => drainable.hasten, { concurrency: "unbounded", discard: true })
   )
 
@@ -112,9 +112,8 @@ const runHook = (hook: DrainHook, reason: ExitReason, timeout: Duration.Duration
     Effect.timeoutTo({
       duration: timeout,
       onSuccess: () => Effect.void,
-      onTimeout: () => Effect.logWarning(`An onDrain hook took longer than ${Duration.format(timeout)}; going on`)
+      onTimeout: () => logWarning(`An onDrain hook took longer than ${Duration.format(timeout)}; going on`)
     }),
     Effect.flatten,
-    Effect.catchAllCause((cause) => Effect.logWarning("An onDrain hook failed; going on", cause)),
-    log.afterTheFact
+    Effect.catchAllCause((cause) => logWarning("An onDrain hook failed; going on", cause))
   )

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type { Env } from "../../Env.ts"
 import type { DrainReport } from "../../UpgraderEvent.ts"
 import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
+import { logWarning } from "../logging.ts"
 import { forkApart } from "../seam.ts"
 import type { Draining } from "./drainAll.ts"
 import * as log from "./log.ts"
@@ -51,7 +52,7 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
       draining.drain(reason, registry.stopAccepting(reason)),
       reason._tag === "Upgraded" ? letGo(registry, settings) : Effect.void
     ], { concurrency: "unbounded" })
-    yield* log.afterTheFact(log.drained(report))
+    yield* log.drained(report)
     if (settings.forcedExitCode !== 0 && report.servers.some(({ forced }) => forced > 0)) {
       yield* env.setExitCode(settings.forcedExitCode)
     }
@@ -67,7 +68,7 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
 const letGo = (registry: DrainProcessOptions["registry"], { drainTimeout }: Settings) =>
   registry.flushConnections(drainTimeout).pipe(
     Effect.tap((left) =>
-      left === 0 ? Effect.void : Effect.logWarning(
+      left === 0 ? Effect.void : logWarning(
         `${left} connection(s) went to the new process without all that this one had written: ` +
           `the other end has not taken it within ${Duration.format(drainTimeout)}`
       )

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
+import { logInfo } from "../logging.ts"
 import type { Ancestry } from "./ancestry.ts"
 import { attempt } from "./attempt.ts"
 import * as log from "./log.ts"
@@ -49,14 +50,14 @@ export const handOver = (
       onStart: (pid) => {
         hasStarted = true
         return Effect.zipRight(
-          log.afterTheFact(Effect.logInfo(`Started process ${pid} as generation ${generation}`)),
+          logInfo(`Started process ${pid} as generation ${generation}`),
           options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
         )
       }
     })
     yield* log.afterTheFact(Effect.zipRight(
       log.notHandedOver(env, descriptors),
-      Effect.logInfo(`Process ${pid} has taken over as generation ${generation}`)
+      logInfo(`Process ${pid} has taken over as generation ${generation}`)
     ))
     return { pid, generation }
   }).pipe(

@@ -11,12 +11,13 @@ import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import type { DrainReport, ExitReason } from "../../UpgraderEvent.ts"
+import { logError, logInfo, logWarning } from "../logging.ts"
 import type { Settings } from "./options.ts"
 
 export const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number): Effect.Effect<A, E, R> =>
   Effect.annotateLogs(effect, { package: "effect-tableflip", module: "Upgrader", generation })
 
-/** What has happened has happened: a logger of the app that throws must not make a hand-over look like a failure. */
+/** What has happened has happened: what is looked up to tell of it must not make a hand-over look like a failure. */
 export const afterTheFact = (effect: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.catchAllCause(effect, () => Effect.void)
 
@@ -36,18 +37,18 @@ export const failures = (): (what: string, error: UpgradeError) => Effect.Effect
     Effect.suspend(() => {
       if (told.has(error)) return Effect.void
       told.add(error)
-      return Effect.annotateLogs(Effect.logError(`${what}: ${error.message}`), fieldsOf(error))
+      return Effect.annotateLogs(logError(`${what}: ${error.message}`), fieldsOf(error))
     })
 }
 
 export const ready = (pid: number, generation: number, addresses: ReadonlyArray<string>): Effect.Effect<void> =>
-  Effect.logInfo(
+  logInfo(
     `Process ${pid} is ready as generation ${generation}${addresses.length === 0 ? "" : ` on ${addresses.join(", ")}`}`
   )
 
 /** An app that is left under `Layer.launch` is built, looks as if it served, and accepts nobody. */
 export const notReady = (addresses: ReadonlyArray<string>): Effect.Effect<void> =>
-  Effect.logWarning(
+  logWarning(
     `This process has not said for 10 seconds that it is ready${
       addresses.length === 0 ? "" : `: ${addresses.join(", ")} accepts nothing until then`
     }. Upgrader.launch says it when the app is built (Layer.launch does not); an app that runs in another way calls ready`
@@ -56,8 +57,7 @@ export const notReady = (addresses: ReadonlyArray<string>): Effect.Effect<void> 
 export const notUpgradable = ({ signals }: Settings, refusal: Option.Option<string>): Effect.Effect<void> =>
   Option.match(refusal, {
     onNone: () => Effect.void,
-    onSome: (reason) =>
-      (signals.length === 0 ? Effect.logInfo : Effect.logWarning)(`This process cannot be upgraded: ${reason}`)
+    onSome: (reason) => (signals.length === 0 ? logInfo : logWarning)(`This process cannot be upgraded: ${reason}`)
   })
 
 /** What a library has opened by itself, such as the port of an exporter, would be gone without a word. */
@@ -65,7 +65,7 @@ export const notHandedOver = (env: Env["Type"], descriptors: ReadonlyArray<Named
   Effect.flatMap(
     env.listensBesides(descriptors.map(({ descriptor }) => descriptor)),
     Effect.forEach((at) =>
-      Effect.logWarning(
+      logWarning(
         `${
           address.format(at)
         } was not handed over, and the new process does not listen there: something has opened it ` +
@@ -78,7 +78,7 @@ export const draining = (
   addresses: ReadonlyArray<string>,
   { drainTimeout }: Settings
 ): Effect.Effect<void> =>
-  Effect.logInfo(
+  logInfo(
     `Draining${addresses.length === 0 ? "" : ` ${addresses.join(", ")}`} for ${
       Duration.format(drainTimeout)
     } at most: ` +
@@ -87,10 +87,10 @@ export const draining = (
 
 export const drained = ({ servers }: DrainReport): Effect.Effect<void> =>
   Effect.forEach(servers, ({ duration, ...server }) =>
-    Effect.logInfo(
+    logInfo(
       `Drained ${server.address} in ${Duration.format(duration)}: ${server.open} connection(s), ` +
         `${server.sentAway} sent away, ${server.finished} finished, ${server.timedOut} timed out, ` +
         `${server.forced} forced`
     ).pipe(Effect.annotateLogs({ ...server, millis: Duration.toMillis(duration) })), { discard: true })
 
-export const olderGone: Effect.Effect<void> = Effect.logInfo("Every older process has ended")
+export const olderGone: Effect.Effect<void> = logInfo("Every older process has ended")

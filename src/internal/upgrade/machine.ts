@@ -22,6 +22,7 @@ import {
   UpgradeInProgressError
 } from "../../TableflipError.ts"
 import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
+import { logError } from "../logging.ts"
 import { forkToTheEnd } from "../seam.ts"
 
 /** What a successful upgrade tells. */
@@ -125,7 +126,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
               ? options.publish(
                 UpgraderEvent.UpgradeFailed({ error: failed.value, generation: options.generation + 1 })
               )
-              : Effect.logError("An upgrade ended by a defect; this process goes on serving", cause)
+              : logError("An upgrade ended by a defect; this process goes on serving", cause)
           )
         )
       })
@@ -222,7 +223,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
     const answer = (message: Message) =>
       Effect.catchAllCause(handle(message), (cause) =>
         Effect.zipRight(
-          Effect.logError("The upgrader failed to answer a message", cause),
+          logError("The upgrader failed to answer a message", cause),
           message._tag === "Ready"
             ? Deferred.die(message.reply, cause)
             : message._tag === "Upgrade"

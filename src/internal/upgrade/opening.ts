@@ -10,6 +10,7 @@ import * as address from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
 import { ListenError } from "../../TableflipError.ts"
+import { logDebug, logInfo, logWarning } from "../logging.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { DescriptorTable, Restore } from "./descriptorTable.ts"
 
@@ -31,7 +32,7 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
 
   const adopt = Effect.fnUntraced(function*(at: Address, descriptor: number) {
     if (keepsPaths && address.isFile(at) && !(yield* env.isSocket(at.path))) {
-      yield* Effect.logWarning(`The inherited socket is no longer at ${at.path}; listening there anew`)
+      yield* logWarning(`The inherited socket is no longer at ${at.path}; listening there anew`)
       yield* env.closeDescriptor(descriptor)
       return yield* env.bind(at)
     }
@@ -72,7 +73,7 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
 
   const take = (at: Address, held: NamedDescriptor) =>
     Effect.as(
-      Effect.logInfo(`${address.format(at)} is the socket that was inherited as ${held.name.address}`),
+      logInfo(`${address.format(at)} is the socket that was inherited as ${held.name.address}`),
       table.takeInherited(held.name)
     )
 
@@ -125,5 +126,5 @@ const logUnchangeable = (at: Address): Effect.Effect<void> => {
   const asked = address.isPath(at) ? at.mode : at.ipv6Only
   return asked === undefined
     ? Effect.void
-    : Effect.logDebug(`${address.format(at)} was inherited, so ${option} stays as it was when it was first bound`)
+    : logDebug(`${address.format(at)} was inherited, so ${option} stays as it was when it was first bound`)
 }

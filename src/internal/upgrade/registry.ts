@@ -12,11 +12,11 @@ import type { BoundListener, Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import { ListenError } from "../../TableflipError.ts"
 import type { ExitReason } from "../../UpgraderEvent.ts"
+import { logDebug } from "../logging.ts"
 import * as claims from "./claims.ts"
 import type { Entry } from "./descriptorTable.ts"
 import * as descriptorTable from "./descriptorTable.ts"
 import type { Draining } from "./drainAll.ts"
-import * as log from "./log.ts"
 import * as openingOf from "./opening.ts"
 import * as tlsTickets from "./tlsTickets.ts"
 
@@ -124,9 +124,7 @@ export const make: (options: {
       } else if (!isUnixListener) {
         yield* env.closeDescriptor(descriptor)
       }
-      yield* log.afterTheFact(
-        Effect.logDebug(`Closed the inherited ${name.kind} ${name.address}, which nothing asked for`)
-      )
+      yield* logDebug(`Closed the inherited ${name.kind} ${name.address}, which nothing asked for`)
     })
 
     const closeUnclaimed = Effect.suspend(() =>

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
+import { logInfo } from "../logging.ts"
 import * as terminal from "../terminal.ts"
 import type { failures } from "./log.ts"
 import type { Machine } from "./machine.ts"
@@ -21,7 +22,7 @@ export const leaveToOthers = Effect.fnUntraced(
 
 const unlessHungUp = (hasHungUp: Effect.Effect<boolean>, { stop, upgrade }: Machine) =>
   Effect.if(hasHungUp, {
-    onTrue: () => Effect.zipRight(Effect.logInfo("SIGHUP: the terminal is gone; stopping"), stop),
+    onTrue: () => Effect.zipRight(logInfo("SIGHUP: the terminal is gone; stopping"), stop),
     onFalse: () => upgrade
   })
 

@@ -16,6 +16,7 @@ import type { BuildError } from "../../TableflipError.ts"
 import { NotSupportedError, ProtocolError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
 import type { UpgraderEvent } from "../../UpgraderEvent.ts"
+import { logError, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
 import * as control from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
@@ -54,7 +55,7 @@ export const makeUpgradable = Effect.fnUntraced(
       yield* Effect.forEach(
         asked.signals,
         (signal) =>
-          upgradeSignals.leaveToOthers(env, signal, Effect.logInfo(`${signal} is left alone: ${roles.underTableflip}`))
+          upgradeSignals.leaveToOthers(env, signal, logInfo(`${signal} is left alone: ${roles.underTableflip}`))
       )
     }
     // One that an upgrade has started shows by itself that a successor can live here.
@@ -105,7 +106,7 @@ export const assemble = Effect.fnUntraced(
     const pidFile = settings.pidFile === undefined
       ? undefined
       : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
-    const logFailure = Effect.catchAll((error: Error) => Effect.logError(error.message))
+    const logFailure = Effect.catchAll((error: Error) => logError(error.message))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
 
     const logReady = Effect.flatMap(registry.addresses, (addresses) => log.ready(env.pid, generation, addresses))
@@ -118,9 +119,7 @@ export const assemble = Effect.fnUntraced(
       isReady = true
       const taken = yield* ancestry.notifyReady
       if (ancestry.hasParent && !taken) {
-        yield* log.afterTheFact(
-          Effect.logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
-        )
+        yield* logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
       }
       yield* log.afterTheFact(Effect.zipRight(
         registry.closeUnclaimed,
@@ -151,13 +150,13 @@ export const assemble = Effect.fnUntraced(
       publish: (event) => {
         isDone ||= role.isFinal(event)
         const logged = event._tag === "UpgradeFailed"
-          ? log.afterTheFact(logFailed("No upgrade", event.error))
+          ? logFailed("No upgrade", event.error)
           : Effect.void
         return Effect.zipRight(logged, publish(event))
       },
       endTimeout: Duration.sum(settings.stopTimeout, killDelay),
       onOlderGone: registry.parentExited.pipe(
-        Effect.zipRight(log.afterTheFact(log.olderGone)),
+        Effect.zipRight(log.olderGone),
         Effect.zipRight(Deferred.succeed(olderGone, void 0))
       )
     })
@@ -219,7 +218,7 @@ const remindOfReady = (registry: Registry, isReady: Effect.Effect<boolean>) =>
 
 const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
   env.endWithin(exitTimeout, (open) =>
-    Effect.logWarning(
+    logWarning(
       `This process is done and does not end by itself, so it is ended. What was open: ${open.join(", ")}`
     ))
 

@@ -22,6 +22,7 @@ import { InvalidOptionError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process, Workers } from "../../Workers.ts"
+import { logError, logInfo, logWarning } from "../logging.ts"
 import { decodeCount } from "../options.ts"
 import type { Member, SlotSpec } from "../pool/member.ts"
 import { statusOf } from "../pool/policy.ts"
@@ -124,11 +125,11 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
 const logOf = (event: PoolEvent): Effect.Effect<void> => {
   switch (event._tag) {
     case "Replaced":
-      return Effect.logInfo(`Generation ${event.generation} has taken the place of every older process`)
+      return logInfo(`Generation ${event.generation} has taken the place of every older process`)
     case "ReplaceFailed":
-      return Effect.logError(event.error.message)
+      return logError(event.error.message)
     case "Resized":
-      return Effect.logInfo(`Resized the pool from ${event.from} to ${event.to}`)
+      return logInfo(`Resized the pool from ${event.from} to ${event.to}`)
     default:
       return Effect.void
   }
@@ -242,7 +243,7 @@ const finish = Effect.fnUntraced(function*(
   if (reason._tag === "Stopped") yield* close
   yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })
   const [{ killed }] = yield* Effect.all([workers.stop(why), upgrader.drain], { concurrency: "unbounded" })
-  if (killed > 0) yield* Effect.logWarning(`${killed} process(es) had to be killed`)
+  if (killed > 0) yield* logWarning(`${killed} process(es) had to be killed`)
 }, Effect.scoped)
 
 /** Who tells the primary to stop once more, means the workers too. */

@@ -15,6 +15,7 @@ import type { BuildError } from "../../TableflipError.ts"
 import { ListenError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { WorkerInfo } from "../../WorkerInfo.ts"
+import { logWarning } from "../logging.ts"
 import { interval } from "../pool/heartbeat.ts"
 import * as stopSignals from "../signals.ts"
 import type { Begun } from "../upgrade/begin.ts"
@@ -125,7 +126,7 @@ export const make: (
       ({ read }) => Effect.repeat(read, { until: Option.isNone })
     )
     yield* primaryGone.pipe(
-      Effect.zipRight(Effect.logWarning("The primary of this pool is gone; finishing")),
+      Effect.zipRight(logWarning("The primary of this pool is gone; finishing")),
       Effect.zipRight(machine.stop),
       Effect.interruptible,
       Effect.forkScoped

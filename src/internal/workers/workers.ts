@@ -13,6 +13,7 @@ import { InvalidOptionError } from "../../TableflipError.ts"
 import { launch as launchAlone, Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process, ProcessExit, RunOptions, Workers } from "../../Workers.ts"
+import { logWarning } from "../logging.ts"
 import * as poolEvents from "../pool/events.ts"
 import { runUntil } from "../runUntil.ts"
 import { fromResult } from "../seam.ts"
@@ -86,7 +87,7 @@ export const run = (tag: typeof Workers, work: Work<any, any>, given: RunOptions
   }).pipe(Effect.scoped)
 
 const gone = Effect.as(
-  Effect.logWarning("The primary that started this worker is gone before it had handed over; ending"),
+  logWarning("The primary that started this worker is gone before it had handed over; ending"),
   ExitReason.Stopped()
 )
 
