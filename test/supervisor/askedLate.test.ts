@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
+import { forkApart } from "../../src/internal/seam.ts"
 import * as Readiness from "../../src/Readiness.ts"
 import * as Supervisor from "../../src/Supervisor.ts"
 import { TestEnv } from "../../src/Testing.ts"
@@ -26,8 +27,8 @@ it.scoped.each(["after", "while"])(
       yield* Fiber.join(start)
       const close = yield* Effect.fork(Scope.close(scope, Exit.void))
       if (when === "after") yield* Fiber.join(close)
-      const reload = yield* Effect.forkDaemon(Effect.flip(supervisor.reload))
-      const stop = yield* Effect.forkDaemon(supervisor.stop())
+      const reload = yield* forkApart(Effect.flip(supervisor.reload))
+      const stop = yield* forkApart(supervisor.stop())
       yield* Fiber.join(close)
       yield* Effect.repeat(TestClock.adjust("1 second"), { times: 60 })
       assert.isTrue(Option.isSome(yield* Fiber.poll(stop)), "stop")

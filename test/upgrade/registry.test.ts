@@ -3,8 +3,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import dns from "node:dns"
@@ -18,6 +16,7 @@ import { setImmediate as nextTurn } from "node:timers/promises"
 import { vi } from "vitest"
 import type { NamedDescriptor } from "../../src/ChildProcess.ts"
 import { Env, layer as layerEnv } from "../../src/Env.ts"
+import * as logger from "../../src/internal/cli/logger.ts"
 import { fileIdentity } from "../../src/internal/node/streams.ts"
 import type { Draining } from "../../src/internal/upgrade/drainAll.ts"
 import * as registryOf from "../../src/internal/upgrade/registry.ts"
@@ -291,13 +290,10 @@ describe.runIf(isLinux)("a file", () => {
       const registry = yield* makeRegistry(
         descriptors.map((descriptor) => ({ descriptor, name: fdName.file(String(descriptor)) }))
       )
-      const broken = Logger.make(() => {
+      const broken = logger.layer("Debug", () => {
         throw new Error("no disk")
       })
-      yield* registry.closeUnclaimed.pipe(
-        Effect.provide(Logger.add(broken)),
-        Logger.withMinimumLogLevel(LogLevel.Debug)
-      )
+      yield* Effect.provide(registry.closeUnclaimed, broken)
       descriptors.forEach((descriptor, index) => assert.notStrictEqual(identity(descriptor), identities[index]))
     }).pipe(Effect.provide(layerEnv)))
 
