@@ -70,7 +70,10 @@ export interface Driver<In> {
 }
 
 /** From some moment on; nobody can set it. */
-export const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+export const monotonicMillis: Effect.Effect<number> = Effect.map(
+  Clock.monotonicTimeNanos,
+  (nanos) => Number(nanos) / 1e6
+)
 
 /** Asked with the time in milliseconds, by a monotonic clock, says what to remember and how long to wait, in milliseconds, or nothing: the end. */
 export const scheduleOf = <S>(
