@@ -227,7 +227,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         return Option.isSome(status)
           ? yield* Effect.fail(exited(status.value))
           : yield* fromResult(protocol.decodeReady(chunk))
-      })
+      }).pipe(Effect.ensuring(process.ready.discard))
       const outcome = yield* Deferred.make<void, ChildExitedError | ProtocolError>()
       yield* Effect.raceFirst(word, Effect.flatMap(process.exit, exited)).pipe(
         Effect.intoDeferred(outcome),
@@ -239,8 +239,10 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const isSupervised = options.control === "supervised"
       yield* Effect.transposeMapOption(
         isSupervised ? process.answers : Option.none(),
-        ({ read }) =>
-          Effect.flatMap(read, (chunk) => Option.isSome(chunk) ? Deferred.succeed(greeting, void 0) : Effect.void)
+        ({ discard, read }) =>
+          Effect.flatMap(read, (chunk) => Option.isSome(chunk) ? Deferred.succeed(greeting, void 0) : Effect.void).pipe(
+            Effect.zipRight(discard)
+          )
       ).pipe(
         Effect.interruptible,
         Effect.forkScoped

@@ -8,7 +8,7 @@ import { ask, load } from "../kit/clients.ts"
 import { directory } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
-import { isLinux } from "../kit/proc.ts"
+import { isLinux, megabytes } from "../kit/proc.ts"
 import { onlyAlive, signal } from "../kit/processes.ts"
 import { commands, ready, run, server, soon } from "../kit/tableflip.ts"
 
@@ -32,6 +32,14 @@ describe.runIf(isLinux)("a command is ready", () => {
         yield* signal(app.pid, "SIGTERM")
         yield* app.exit
       }
+    }))
+
+  it.scopedLive("and may write on: it neither waits for us nor dies of it, and we keep nothing of that", () =>
+    Effect.gen(function*() {
+      const script = "echo >&3; head -c 200000000 /dev/zero >&3; echo WRITTEN; exec sleep 60"
+      const app = yield* run({ options: ["--ready-fd", "3"], command: ["sh", "-c", script] })
+      yield* app.waitFor(/^WRITTEN/, "60 seconds")
+      assert.isBelow(megabytes(app.pid), 200)
     }))
 
   it.scopedLive("not with another one: it is killed, and the old one stays", () =>

@@ -11,7 +11,11 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import type { ByteReader } from "../../Env.ts"
 import { DescriptorError } from "../../TableflipError.ts"
+import { drain } from "../seam.ts"
 import { connectionDescriptor } from "./internals.ts"
+
+/** What is kept for a reader who does not take it. The other side waits, once the system keeps no more for it either. */
+const maxKept = 64 * 1024
 
 /**
  * Reads a socket until it ends or breaks. A process that dies with unread bytes on a socket pair shows as ECONNRESET
@@ -20,18 +24,38 @@ import { connectionDescriptor } from "./internals.ts"
 export const readerOf = (socket: net.Socket): Effect.Effect<ByteReader> =>
   Effect.map(Queue.unbounded<Option.Option<Uint8Array>>(), (chunks) => {
     let ended = false
+    let discarding = false
+    let kept = 0
     const end = () => void chunks.unsafeOffer(Option.none())
-    socket.on("data", (chunk: Buffer) => void chunks.unsafeOffer(Option.some(chunk)))
+    const keep = (chunk: Buffer) => {
+      if (discarding) return
+      kept += chunk.length
+      chunks.unsafeOffer(Option.some(chunk))
+      if (kept >= maxKept) socket.pause()
+    }
+    const take = (chunk: Uint8Array) => {
+      kept -= chunk.length
+      if (kept < maxKept) socket.resume()
+    }
+    socket.on("data", keep)
     socket.on("end", end)
     socket.on("error", end)
     socket.on("close", end)
     return {
       read: Effect.suspend(() => ended ? Effect.succeedNone : Queue.take(chunks)).pipe(
         Effect.tap((chunk) => {
-          ended = Option.isNone(chunk)
+          if (Option.isSome(chunk)) take(chunk.value)
+          else ended = true
           return Effect.void
         })
       ),
+      discard: Effect.suspend(() => {
+        discarding = true
+        socket.resume()
+        return drain(chunks)
+      }).pipe(Effect.map((chunks) => {
+        if (chunks.some(Option.isNone)) ended = true
+      })),
       descriptor: Effect.sync(() => connectionDescriptor(socket))
     }
   })

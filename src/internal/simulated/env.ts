@@ -81,6 +81,7 @@ const packetOf = (kernel: Kernel, process: SimulatedProcess, descriptor: number)
 
 const readerOf = (process: SimulatedProcess, descriptor: number, pipe: kernelOf.Pipe): ByteReader => ({
   read: Effect.option(take(pipe.bytes)),
+  discard: Effect.void,
   descriptor: Effect.sync(() => process.descriptors.has(descriptor) ? Option.some(descriptor) : Option.none())
 })
 

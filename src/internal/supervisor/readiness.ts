@@ -106,6 +106,7 @@ export const waitUntilReady = (
             waitedFor: `${Readiness.describe(readiness)}${seen === "" ? "" : ` (${seen})`}`
           })
       }),
-      Effect.catchTag("ChildExitedError", withOutput(child))
+      Effect.catchTag("ChildExitedError", withOutput(child)),
+      Effect.ensuring(Option.match(child.notification, { onNone: () => Effect.void, onSome: ({ discard }) => discard }))
     )
   })

@@ -33,6 +33,7 @@ import type { Role } from "./role.ts"
 /** The older copies of a worker, as one of the streams that end with older generations. */
 const olderCopies = (gone: Effect.Effect<void>): ByteReader => ({
   read: Effect.as(gone, Option.none()),
+  discard: Effect.void,
   descriptor: Effect.succeedNone
 })
 
