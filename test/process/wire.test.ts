@@ -326,4 +326,28 @@ describe.runIf(isLinux && hasPython)(`a peer in Python${hasPython ? "" : " (pyth
         body: `${pid} 0 python`
       })
     }))
+
+  it.scopedLive("stands between two processes of ours and passes on what it does not know", () =>
+    Effect.gen(function*() {
+      const gate = path.join(yield* directory, "gate")
+      const app = yield* start(fixture("app.mjs"), {
+        app: {
+          upgrader: {
+            command: {
+              executable: "python3",
+              args: [fixture("peer.py"), "between", gate, process.execPath, fixture("app.mjs")]
+            }
+          }
+        }
+      })
+      const up = yield* app.up(1)
+      yield* signal(up.pid, "SIGHUP")
+      yield* app.waitFor(/^BETWEEN \d+ .*TABLEFLIP_GENERATION.*TABLEFLIP_STATE/)
+      fs.writeFileSync(gate, "")
+      const third = yield* app.up(3)
+      yield* app.waitFor(/^READY \[42\]/)
+      yield* app.waitFor(new RegExp(`^ALONE ${third.pid}`))
+      assert.strictEqual(third.port, up.port)
+      assert.strictEqual((yield* ask(third.port)).pid, third.pid)
+    }))
 })

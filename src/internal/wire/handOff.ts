@@ -42,6 +42,8 @@ const lifelinesVariable = "TABLEFLIP_LIFELINES"
 const stateVariable = "TABLEFLIP_STATE"
 const controlVariable = "TABLEFLIP_CONTROL"
 const supervisorVariable = "TABLEFLIP_SUPERVISOR"
+/** To which hand-off the extensions belong. */
+const extensionsOfVariable = "TABLEFLIP_EXTENSIONS_OF"
 
 /** Every variable that this library gives to a child. */
 export const variables = [
@@ -51,21 +53,43 @@ export const variables = [
   lifelinesVariable,
   stateVariable,
   controlVariable,
-  supervisorVariable
+  supervisorVariable,
+  extensionsOfVariable
 ]
 
-export const encodeHandOff = (handOff: HandOff): Record<string, string | undefined> => ({
-  [hasParentVariable]: "yes",
-  [fdsVariable]: [handOff.ready, handOff.names, ...handOff.descriptors].join(","),
-  [generationVariable]: String(handOff.generation),
-  [lifelinesVariable]: handOff.lifelines.length > 0 ? handOff.lifelines.join(",") : undefined,
-  [stateVariable]: Option.getOrUndefined(Option.map(handOff.state, String)),
-  [controlVariable]: Option.getOrUndefined(Option.map(handOff.control, String)),
-  [supervisorVariable]: Option.getOrUndefined(Option.map(handOff.supervisor, String))
-})
+const extensionsOf = (generation = "", fds = ""): string => `${generation}:${fds}`
+
+export const encodeHandOff = (handOff: HandOff): Record<string, string | undefined> => {
+  const fds = [handOff.ready, handOff.names, ...handOff.descriptors].join(",")
+  const generation = String(handOff.generation)
+  return {
+    [hasParentVariable]: "yes",
+    [fdsVariable]: fds,
+    [generationVariable]: generation,
+    [extensionsOfVariable]: extensionsOf(generation, fds),
+    [lifelinesVariable]: handOff.lifelines.length > 0 ? handOff.lifelines.join(",") : undefined,
+    [stateVariable]: Option.getOrUndefined(Option.map(handOff.state, String)),
+    [controlVariable]: Option.getOrUndefined(Option.map(handOff.control, String)),
+    [supervisorVariable]: Option.getOrUndefined(Option.map(handOff.supervisor, String))
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * A parent that knows nothing of extensions passes on those that it has got itself: they name descriptors that are something
+ * else by now. It does not count the generation either, by which it shows.
+ */
+const withoutStale = (environment: Environment, fds: string): Environment => {
+  const generation = environment[generationVariable]
+  const of = environment[extensionsOfVariable]
+  const isStale = of !== undefined && of !== extensionsOf(generation, fds) &&
+    of.startsWith(extensionsOf(generation))
+  return isStale ? { [generationVariable]: String(Number(generation) + 1) } : environment
+}
 
 export const decodeHandOff = (
-  environment: Readonly<Record<string, string | undefined>>
+  environment: Environment
 ): Either.Either<Option.Option<HandOff>, ProtocolError> =>
   Either.gen(function*() {
     const hasParent = environment[hasParentVariable]
@@ -85,15 +109,16 @@ export const decodeHandOff = (
     if (ready === undefined || names === undefined) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it must name two descriptors or more`)
     }
-    const lifelines = yield* decodeOptional(lifelinesVariable, environment)
-    const state = yield* decodeSingle(stateVariable, environment)
-    const control = yield* decodeSingle(controlVariable, environment)
-    const supervisor = yield* decodeSingle(supervisorVariable, environment)
+    const extensions = withoutStale(environment, fds)
+    const lifelines = yield* decodeOptional(lifelinesVariable, extensions)
+    const state = yield* decodeSingle(stateVariable, extensions)
+    const control = yield* decodeSingle(controlVariable, extensions)
+    const supervisor = yield* decodeSingle(supervisorVariable, extensions)
     const all = [...numbers, ...lifelines, ...[state, control, supervisor].flatMap(Option.toArray)]
     if (new Set(all).size !== all.length) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it names a descriptor twice`)
     }
-    const generation = yield* decodeGeneration(environment[generationVariable])
+    const generation = yield* decodeGeneration(extensions[generationVariable])
     return Option.some({ ready, names, descriptors, generation, lifelines, state, control, supervisor })
   })
 
@@ -105,12 +130,12 @@ const decodeGeneration = (text: string | undefined): Either.Either<number, Proto
     ? Either.right(Number(text))
     : invalid(generationVariable, `is ${quote(text)}; it must be a positive whole number`)
 
-const decodeOptional = (variable: string, environment: Readonly<Record<string, string | undefined>>) => {
+const decodeOptional = (variable: string, environment: Environment) => {
   const text = environment[variable]
   return text === undefined ? Either.right([]) : decodeNumbers(variable, text)
 }
 
-const decodeSingle = (variable: string, environment: Readonly<Record<string, string | undefined>>) =>
+const decodeSingle = (variable: string, environment: Environment) =>
   Either.flatMap(
     decodeOptional(variable, environment),
     (numbers) =>
