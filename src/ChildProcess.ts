@@ -13,6 +13,7 @@ import type { ByteReader, Command, Leading } from "./Env.ts"
 import { Env } from "./Env.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
 import { fromResult } from "./internal/seam.ts"
+import * as exchange from "./internal/wire/exchange.ts"
 import * as protocol from "./internal/wire/handOff.ts"
 import { layoutOf } from "./internal/wire/layout.ts"
 import type { ProtocolError, SpawnError } from "./TableflipError.ts"
@@ -67,9 +68,10 @@ export interface Options {
   readonly state?: ReadonlyMap<string, Uint8Array> | undefined
   /**
    * Whether it has a stream on which it can be told things; not by default. One that is `"supervised"` may be any
-   * program, and says on that stream whether it speaks this protocol.
+   * program, and says on that stream whether it speaks this protocol. A `"successor"` learns of it by its state alone, so
+   * that to a program that does not speak of it nothing is different.
    */
-  readonly control?: boolean | "supervised" | undefined
+  readonly control?: boolean | "supervised" | "successor" | undefined
   /** What a child that is ended with the scope gets first; SIGTERM by default. */
   readonly stopSignal?: NodeJS.Signals | undefined
   /** How long it may take to end after that before it gets SIGKILL; 5 seconds by default. */
@@ -154,17 +156,18 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const command = options.command ?? (yield* env.start)
       const descriptors = options.descriptors ?? []
       const lifelines = options.lifelines ?? []
-      const state = options.state !== undefined && options.state.size > 0
-        ? Option.some(protocol.encodeState(options.state))
-        : Option.none()
+      const isSuccessor = options.control === "successor"
+      const hasState = isSuccessor || (options.state !== undefined && options.state.size > 0)
       const control = options.control !== undefined && options.control !== false
       const leading = options.leading ?? []
       const layout = layoutOf({
         leading: leading.length,
         inherit: descriptors.length + lifelines.length,
-        state: Option.isSome(state),
+        state: hasState,
         control
       })
+      const state = new Map(options.state)
+      if (isSuccessor) state.set(exchange.stateName, exchange.encodeDescriptor(layout.control!))
       const named = leading.flatMap(({ name }, index) =>
         name === undefined ? [] : [{ name, number: layout.leading[index]! }]
       )
@@ -194,7 +197,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           command,
           environment,
           names: protocol.encodeNames([...named, ...descriptors].map(({ name }) => name)),
-          state,
+          state: hasState ? Option.some(protocol.encodeState(state)) : Option.none(),
           control,
           leading: leading.map(({ descriptor }) => descriptor),
           capture: options.capture,

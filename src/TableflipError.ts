@@ -290,6 +290,26 @@ export class PidFileError extends Data.TaggedError("PidFileError")<{
 }
 
 /**
+ * State could not go along with an upgrade.
+ *
+ * - `WrongKey`: a key that cannot be; `InUse`: one that is given already; `NotHere`: a process that hands no state over
+ * - `Failure`, `Timeout`, `TooLarge`, `Encode`: the older process could not give the value
+ * - `Decode`: this process does not understand it
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class HandOverError extends Data.TaggedError("HandOverError")<{
+  readonly key: string
+  readonly reason: "WrongKey" | "InUse" | "NotHere" | "Failure" | "Timeout" | "TooLarge" | "Encode" | "Decode"
+  readonly detail: string
+}> {
+  override get message(): string {
+    return `The state ${JSON.stringify(this.key)} cannot go along with an upgrade: ${this.detail}`
+  }
+}
+
+/**
  * Why an upgrade did not happen.
  *
  * @since 0.1.0

@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
 import type * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type * as Drain from "./Drain.ts"
@@ -20,7 +21,7 @@ import { Fds } from "./Fds.ts"
 import { runUntil } from "./internal/runUntil.ts"
 import { endWell } from "./internal/seam.ts"
 import * as internal from "./internal/upgrade/upgrader.ts"
-import type { BuildError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
+import type { BuildError, HandOverError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
 import type { DrainHook, DrainReport, ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
 
 /**
@@ -97,6 +98,19 @@ export interface Options {
 }
 
 /**
+ * State that this process gives to the one that takes over. Each value has 16 MiB at most and may take 5 seconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface GivenState<E, R> {
+  /** Run when the new process asks, before it is ready: this one still serves, and what comes after is not in it. */
+  readonly now: Effect.Effect<Uint8Array, E, R>
+  /** Run when this process has drained, and so exact. Nothing is sent last if it is not given. */
+  readonly last?: Effect.Effect<Uint8Array, E, R> | undefined
+}
+
+/**
  * The upgrader of this process.
  *
  * @since 0.1.0
@@ -139,6 +153,19 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
    * fails or takes longer than `drain.hookTimeout` is logged and left.
    */
   readonly onDrain: (hook: DrainHook) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * State that goes along with an upgrade, as bytes under a key: `HandOver` makes typed values of them. `take` asks the
+   * older process for what it gives `now`, at the longest for 10 seconds; `takeLast` waits until the older process has
+   * drained. None in a first process, if the older one gives nothing under that key, and if it is gone.
+   */
+  readonly state: {
+    readonly give: <E, R>(
+      key: string,
+      what: GivenState<E, R>
+    ) => Effect.Effect<void, HandOverError, R | Scope.Scope>
+    readonly take: (key: string) => Effect.Effect<Option.Option<Uint8Array>, HandOverError>
+    readonly takeLast: (key: string) => Effect.Effect<Option.Option<Uint8Array>, HandOverError>
+  }
   /** What happens from the moment of subscription on. Of what is not taken, the newest 1024 are kept. */
   readonly events: Effect.Effect<Queue.Dequeue<UpgraderEvent>, never, Scope.Scope>
 }>() {}

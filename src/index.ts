@@ -16,6 +16,8 @@ export * as Env from "./Env.ts"
 export * as ExitStatus from "./ExitStatus.ts"
 /** The sockets and files that pass from one generation to the next. @since 0.1.0 */
 export * as Fds from "./Fds.ts"
+/** Typed state that goes along with an upgrade. @since 0.1.0 */
+export * as HandOver from "./HandOver.ts"
 /** The file that tells a supervisor which process to signal. @since 0.1.0 */
 export * as PidFile from "./PidFile.ts"
 /** Everything that can go wrong in a pool of processes. @since 0.1.0 */

@@ -17,6 +17,7 @@ import { ProtocolError } from "../../TableflipError.ts"
 import { logWarning } from "../logging.ts"
 import { fromResult } from "../seam.ts"
 import { greeting } from "../wire/control.ts"
+import * as exchange from "../wire/exchange.ts"
 import * as protocol from "../wire/handOff.ts"
 
 /** The older generations, as this process sees them. */
@@ -37,6 +38,8 @@ export interface Ancestry {
   readonly control: Option.Option<ByteReader>
   /** What the supervisor that this process is the command of tells it. */
   readonly supervisor: Option.Option<ByteReader>
+  /** What the parent answers when it is asked for state that goes along. */
+  readonly exchange: Option.Option<ByteReader>
 }
 
 export const none: Ancestry = {
@@ -48,7 +51,8 @@ export const none: Ancestry = {
   lifelines: [],
   parentSilence: Effect.void,
   control: Option.none(),
-  supervisor: Option.none()
+  supervisor: Option.none(),
+  exchange: Option.none()
 }
 
 /** A parent writes the names in the moment in which it starts the child. */
@@ -104,6 +108,15 @@ const receiveState = (
         : Effect.void
     ),
     Effect.scoped
+  )
+
+const openExchange = (env: Env["Type"], state: protocol.State) =>
+  Effect.map(
+    Effect.transposeMapOption(
+      Option.flatMap(Option.fromNullable(state.get(exchange.stateName)), exchange.decodeDescriptor),
+      (descriptor) => Effect.option(env.reader(descriptor))
+    ),
+    Option.flatten
   )
 
 /** Up to the end, or none if that is further away than anything that is sent in earnest. */
@@ -219,7 +232,10 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     return { ...none, generation, lifelines: older, control, supervisor }
   }
   const inherited = yield* pair(received.value.names, descriptors)
-  const state = yield* Effect.transposeMapOption(handOff.state, (descriptor) => receiveState(env, descriptor))
+  const state = Option.getOrElse(
+    Option.flatten(yield* Effect.transposeMapOption(handOff.state, (descriptor) => receiveState(env, descriptor))),
+    () => none.state
+  )
 
   const silence = yield* Deferred.make<void, ProtocolError>()
   if (received.value.rest.length > 0) yield* Deferred.fail(silence, tooMuch)
@@ -235,7 +251,7 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     hasParent: true,
     generation,
     inherited,
-    state: Option.getOrElse(Option.flatten(state), () => none.state),
+    state,
     notifyReady: Effect.suspend(() => {
       if (told) return Effect.succeed(false)
       told = true
@@ -244,7 +260,8 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     lifelines: [watched, ...older],
     parentSilence: Deferred.await(silence),
     control,
-    supervisor
+    supervisor,
+    exchange: yield* openExchange(env, state)
   }
   return ancestry
 })

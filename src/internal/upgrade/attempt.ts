@@ -19,7 +19,7 @@ export interface AttemptOptions {
   readonly descriptors: ReadonlyArray<NamedDescriptor>
   readonly lifelines: ReadonlyArray<number>
   readonly state: ReadonlyMap<string, Uint8Array>
-  readonly onStart: (pid: number) => Effect.Effect<void>
+  readonly onStart: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
 }
 
 export const resolveCommand = Effect.fnUntraced(function*(options: Settings["command"]) {
@@ -44,9 +44,10 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
       generation: options.generation,
       lifelines: options.lifelines,
       state: options.state,
+      control: "successor",
       stopTimeout: settings.stopTimeout
     })
-    yield* options.onStart(child.pid)
+    yield* options.onStart(child)
     yield* Effect.interruptible(Effect.zipRight(readyInTime(child, settings), onProbation(child, settings)))
     yield* child.release
     return child.pid

@@ -24,6 +24,8 @@ interface DrainProcessOptions {
   readonly generation: number
   readonly exit: Effect.Effect<ExitReason>
   readonly registry: Pick<Registry, "addresses" | "stopAccepting" | "flushConnections" | "letGoOfConnections">
+  /** Has the successor get the last of the state that goes along. */
+  readonly giveLast: (pid: number) => Effect.Effect<void>
   readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
 }
 
@@ -39,7 +41,7 @@ export const drainProcess = (options: DrainProcessOptions): Effect.Effect<Effect
     return Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(result))))
   })
 
-const run = ({ draining, env, exit, generation, publish, registry, settings }: DrainProcessOptions) =>
+const run = ({ draining, env, exit, generation, giveLast, publish, registry, settings }: DrainProcessOptions) =>
   Effect.gen(function*() {
     // If nothing has been decided, nobody has taken over: it is like a stop.
     const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
@@ -52,6 +54,7 @@ const run = ({ draining, env, exit, generation, publish, registry, settings }: D
       draining.drain(reason, registry.stopAccepting(reason)),
       reason._tag === "Upgraded" ? letGo(registry, settings) : Effect.void
     ], { concurrency: "unbounded" })
+    if (reason._tag === "Upgraded") yield* giveLast(reason.pid)
     yield* log.drained(report)
     if (settings.forcedExitCode !== 0 && report.servers.some(({ forced }) => forced > 0)) {
       yield* env.setExitCode(settings.forcedExitCode)

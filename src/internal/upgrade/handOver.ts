@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { ChildProcess } from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
@@ -29,6 +30,7 @@ export const handOver = (
   options: {
     readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
     readonly restore: Effect.Effect<void>
+    readonly serveState: (child: ChildProcess) => Effect.Effect<void>
   }
 ): Effect.Effect<Successor, UpgradeError> => {
   // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
@@ -47,11 +49,12 @@ export const handOver = (
       descriptors,
       lifelines: lifelines.flatMap(Option.toArray),
       state: yield* registry.state,
-      onStart: (pid) => {
+      onStart: (child) => {
         hasStarted = true
-        return Effect.zipRight(
-          logInfo(`Started process ${pid} as generation ${generation}`),
-          options.publish(UpgraderEvent.UpgradeStarted({ pid, generation }))
+        const { pid } = child
+        return options.serveState(child).pipe(
+          Effect.zipRight(logInfo(`Started process ${pid} as generation ${generation}`)),
+          Effect.zipRight(options.publish(UpgraderEvent.UpgradeStarted({ pid, generation })))
         )
       }
     })

@@ -12,6 +12,8 @@ export interface Role {
   readonly refusal: Option.Option<string>
   /** Whether it is for this process to say so when it is ready: nobody else is there who upgrades it. */
   readonly tellsRefusal: boolean
+  /** Why no state can go along from and to this process, if it cannot. */
+  readonly stateRefusal: Option.Option<string>
   /** What holds of what the app has asked for. */
   readonly settle: (asked: Settings) => Settings
   /** After which event this process has nothing more to do but to drain, and must not live on. */
@@ -27,6 +29,7 @@ const leaveToAnother = (asked: Settings): Settings => ({ ...asked, signals: [], 
 export const alone = (fatal: Option.Option<string>): Role => ({
   refusal: Option.map(fatal, (reason) => `${reason}; ${runInstead}`),
   tellsRefusal: true,
+  stateRefusal: Option.none(),
   settle: (asked) => asked,
   isFinal: isUpgraded
 })
@@ -38,6 +41,7 @@ export const underTableflip = "this process runs under tableflip, which starts t
 export const supervised: Role = {
   refusal: Option.some(underTableflip),
   tellsRefusal: false,
+  stateRefusal: Option.none(),
   settle: leaveToAnother,
   isFinal: isUpgraded
 }
@@ -45,6 +49,9 @@ export const supervised: Role = {
 export const worker: Role = {
   refusal: Option.some("this is a process of a pool, whose primary is upgraded"),
   tellsRefusal: false,
+  stateRefusal: Option.some(
+    "this is a process of a pool, and state goes along with an upgrade of its primary; give and take it in `main`"
+  ),
   settle: (asked) => ({ ...leaveToAnother(asked), pidFile: undefined }),
   isFinal: ({ _tag }) => _tag === "Upgraded" || _tag === "Stopped"
 }
@@ -53,6 +60,7 @@ export const worker: Role = {
 export const stub: Role = {
   refusal: Option.some("this is the stub"),
   tellsRefusal: false,
+  stateRefusal: Option.none(),
   settle: (asked) => asked,
   isFinal: () => false
 }

@@ -35,6 +35,8 @@ import type { Registry } from "./registry.ts"
 import * as fds from "./registry.ts"
 import type { Role } from "./role.ts"
 import * as roles from "./role.ts"
+import * as giver from "./stateGiver.ts"
+import * as taker from "./stateTaker.ts"
 import * as upgradeSignals from "./upgradeSignals.ts"
 
 /** After SIGKILL only the kernel can keep a process; a stop does not wait for that for ever. */
@@ -109,6 +111,9 @@ export const assemble = Effect.fnUntraced(
     const logFailure = Effect.catchAll((error: Error) => logError(error.message))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
 
+    const stateGiver = yield* giver.make(role.stateRefusal)
+    const stateTaker = yield* taker.make(env, ancestry.exchange, role.stateRefusal)
+
     const logReady = Effect.flatMap(registry.addresses, (addresses) => log.ready(env.pid, generation, addresses))
     let isReady = false
     yield* remindOfReady(registry, Effect.sync(() => isReady))
@@ -143,7 +148,8 @@ export const assemble = Effect.fnUntraced(
         onNone: () =>
           handOver({ env, settings, ancestry, registry }, {
             publish,
-            restore: logFailure(pidFile?.restore ?? Effect.void)
+            restore: logFailure(pidFile?.restore ?? Effect.void),
+            serveState: stateGiver.serve
           }),
         onSome: (reason) => Effect.fail(new NotSupportedError({ reason }))
       }),
@@ -198,9 +204,11 @@ export const assemble = Effect.fnUntraced(
         generation,
         exit: machine.exit,
         registry,
+        giveLast: stateGiver.giveLast,
         publish
       }),
       onDrain: draining.onDrain,
+      state: { give: stateGiver.give, ...stateTaker },
       events
     }
     return { machine, upgrader, fds: registry.service }
