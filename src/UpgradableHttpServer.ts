@@ -21,11 +21,12 @@ import * as FiberId from "effect/FiberId"
 import type { LazyArg } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type * as http from "node:http"
 import type { Address } from "./Address.ts"
 import { Fds } from "./Fds.ts"
 import { logWarning } from "./internal/logging.ts"
+import { disconnect } from "./internal/seam.ts"
 import type { ListenError } from "./TableflipError.ts"
 
 type Service = Context.Tag.Service<typeof HttpServer.HttpServer>
@@ -70,18 +71,21 @@ const makeCount = (timeout: Duration.DurationInput) => {
     /** In the scope of the request, whose finalizers are a part of it: the first to come is the last to go. */
     count: <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Scope.Scope> =>
       Effect.zipRight(Effect.acquireRelease(enter, () => leave), handler),
-    wait: Effect.suspend(() => running === 0 ? Effect.void : Deferred.await(over)).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(timeout),
-      Effect.flatMap((ended) =>
-        Option.isSome(ended)
-          ? Effect.void
-          : logWarning(
-            `${running} handler(s) still ran after ${Duration.format(Duration.decode(timeout))}; going on`
-          )
-      ),
-      Effect.interruptible
-    )
+    /** Until nothing runs any more, and `release` has ended too. */
+    wait: (release: Effect.Effect<void>) =>
+      disconnect(Effect.zipRight(release, Effect.suspend(() => running === 0 ? Effect.void : Deferred.await(over))))
+        .pipe(
+          Effect.interruptible,
+          Effect.timeoutOption(timeout),
+          Effect.flatMap((ended) =>
+            Option.isSome(ended)
+              ? Effect.void
+              : logWarning(
+                `${running} handler(s) still ran after ${Duration.format(Duration.decode(timeout))}; going on`
+              )
+          ),
+          Effect.interruptible
+        )
   }
 }
 
@@ -90,9 +94,10 @@ const waitForHandlers = (server: Service, options: Options | undefined): Service
     Effect.suspend(() => {
       const { count, wait } = makeCount(options?.handlerTimeout ?? "10 seconds")
       const counted = (app: HttpApp.Default<any, any>) => count(middleware === undefined ? app : middleware(app))
-      return Effect.zipRight(
-        Effect.addFinalizer(() => wait),
-        server.serve(httpApp, counted as HttpMiddleware.HttpMiddleware)
+      return Effect.flatMap(
+        // To release what serves can take as long as a handler does.
+        Effect.acquireRelease(Scope.make(), (scope, exit) => wait(Scope.close(scope, exit))),
+        (scope) => Scope.extend(server.serve(httpApp, counted as HttpMiddleware.HttpMiddleware), scope)
       )
     })
   return { ...server, serve } as Service

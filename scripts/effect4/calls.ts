@@ -207,8 +207,16 @@ const literal = (name: string, args: ReadonlyArray<ts.Node>, site: Site): string
 /** Every test has a scope there. */
 export const tests: Readonly<Record<string, string>> = {
   "it.scoped": "it.effect",
-  "it.scopedLive": "it.live",
-  "describe.sequential": "describe"
+  "it.scopedLive": "it.live"
+}
+
+/** Tests of a suite one by one: an option there. */
+export const sequential = (call: ts.CallExpression, { port }: Site): string | undefined => {
+  const match = /^describe\.sequential(?=$|\.each\()/.exec(call.expression.getText())
+  const [name, ...rest] = call.arguments
+  if (match === null || name === undefined || rest.length === 0) return undefined
+  const suite = `describe${call.expression.getText().slice(match[0].length)}`
+  return `${suite}(${[port(name), "{ concurrent: false }", ...rest.map(port)].join(", ")})`
 }
 
 const queue = /^(Queue\.|Mailbox\.)?(Queue|Dequeue|Mailbox|ReadonlyMailbox)</

@@ -3,7 +3,7 @@
  * queue from a set, and it has no answer for what it has no rule for: that is an error with file and line.
  */
 import ts from "typescript5"
-import { calls, methods, properties, tests } from "./calls.ts"
+import { calls, methods, properties, sequential, tests } from "./calls.ts"
 import { members, modules, traps } from "./rules.ts"
 
 /** Where something stands that has no rule. */
@@ -113,6 +113,8 @@ export const port = (file: ts.SourceFile, checker: ts.TypeChecker, exportsOf: Ex
   const visit = (node: ts.Node): string => {
     if (ts.isImportDeclaration(node)) return portImport(node)
     if (ts.isCallExpression(node)) {
+      const suite = sequential(node, site)
+      if (suite !== undefined) return suite
       const member = memberOf(node.expression)
       const rule = member && calls[`${member[0].module}.${member[1]}`]
       const text = rule?.(node.arguments, site)

@@ -26,6 +26,7 @@ import * as http from "node:http"
 import type * as net from "node:net"
 import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
+import { isEffect4 } from "../kit/effect.ts"
 
 const address = { port: 0, host: "127.0.0.1" }
 
@@ -201,28 +202,32 @@ describe("a server that is released", () => {
   it.scopedLive("does not wait for ever for a handler that does not end", () =>
     Effect.map(outlived(() => Effect.never, "200 millis"), (ended) => assert.strictEqual(ended._tag, "Stopped")))
 
-  it.scopedLive("hangs on plain NodeHttpServer for a request that comes while it closes", () =>
-    Effect.gen(function*() {
-      const started = yield* Deferred.make<void>()
-      const scope = yield* Scope.make()
-      const context = yield* Layer.buildWithScope(
-        HttpServer.serve(slow(Deferred.succeed(started, void 0))).pipe(
-          Layer.provide(database),
-          Layer.provideMerge(NodeHttpServer.layerServer(() => http.createServer(), address))
-        ),
-        scope
-      )
-      const port = yield* Effect.provide(portOf, context)
-      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-      yield* Effect.addFinalizer(() => Effect.sync(() => agent.destroy()))
-      const inFlight = yield* Effect.fork(ask(port, { agent }))
-      yield* Deferred.await(started)
-      const closed = yield* Effect.fork(Scope.close(scope, Exit.void))
-      yield* inFlight
-      assert.isTrue(yield* hangs(ask(port, { agent })))
-      agent.destroy()
-      yield* Fiber.join(closed)
-    }))
+  // That of Effect 4 keeps its routes until its connections are closed.
+  it.scopedLive.skipIf(isEffect4)(
+    "hangs on plain NodeHttpServer for a request that comes while it closes",
+    () =>
+      Effect.gen(function*() {
+        const started = yield* Deferred.make<void>()
+        const scope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(
+          HttpServer.serve(slow(Deferred.succeed(started, void 0))).pipe(
+            Layer.provide(database),
+            Layer.provideMerge(NodeHttpServer.layerServer(() => http.createServer(), address))
+          ),
+          scope
+        )
+        const port = yield* Effect.provide(portOf, context)
+        const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+        yield* Effect.addFinalizer(() => Effect.sync(() => agent.destroy()))
+        const inFlight = yield* Effect.fork(ask(port, { agent }))
+        yield* Deferred.await(started)
+        const closed = yield* Effect.fork(Scope.close(scope, Exit.void))
+        yield* inFlight
+        assert.isTrue(yield* hangs(ask(port, { agent })))
+        agent.destroy()
+        yield* Fiber.join(closed)
+      })
+  )
 })
 
 describe("UpgradableHttpServer", () => {

@@ -141,7 +141,9 @@ describe("a supervisor", () => {
       assert.strictEqual(yield* child.signalled.take, "SIGKILL")
       yield* Fiber.join(reload)
       yield* settle
-      assert.deepStrictEqual(yield* tagsOf(events), ["Ready", "Retired", "Killed", "Replaced", "Exited"])
+      const told = yield* tagsOf(events)
+      assert.deepStrictEqual(told.slice(0, 3), ["Ready", "Retired", "Killed"])
+      assert.sameMembers(told.slice(3), ["Replaced", "Exited"])
       assert.deepStrictEqual(
         (yield* supervisor.status).map(({ generation, pid, state }) => [generation, pid, state]),
         [[2, second.pid, "serving"]]

@@ -991,10 +991,9 @@ describe("Workers", () => {
           Effect.map(withWorker(Layer.empty, {}, { database: { port: 1.5 } }), () => "it has started")
         ).pipe(Effect.map((error) => ({ primary: error })))
         assert.strictEqual((primary as { _tag: string })._tag, "MainContextError")
-        assert.strictEqual(
+        assert.match(
           (primary as Error).message,
-          "The value Settings of the main context could not be encoded, because of its field database.port: " +
-            "Expected an integer, actual 1.5"
+          /^The value Settings of the main context could not be encoded, because of its field database.port: Expected an integer/
         )
         yield* noOneElse
       }).pipe(Effect.provide(TestEnv.layer)))
