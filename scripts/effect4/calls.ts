@@ -166,6 +166,8 @@ export const calls: Readonly<Record<string, Rule>> = {
     site.needs("Effect")
     return args && `Effect.runSyncExitWith(${site.port(args[0]!)})` + (args[1] ? `(${site.port(args[1])})` : "")
   },
+  "effect/Effect.repeatN": (args, site) =>
+    args && `Effect.repeat(${[...list(args.slice(0, -1), site), `{ times: ${site.port(args.at(-1)!)} }`].join(", ")})`,
   "effect/Effect.zipLeft": (args, site) =>
     args && `Effect.tap(${[...list(args.slice(0, -1), site), `() => ${site.port(args.at(-1)!)}`].join(", ")})`,
   "effect/Effect.yieldNow": () => "Effect.yieldNow",
