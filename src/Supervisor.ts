@@ -123,11 +123,15 @@ export type BuildError = NotSupportedError | InvalidOptionError | ListenError | 
  * @category tags
  */
 export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Supervisor, {
-  /** Starts the command and completes when it is ready. One that crashes before is started again, as `restart.policy` says. */
+  /**
+   * Starts the command and completes when it is ready. One that crashes before is started again, as `restart.policy` says.
+   * Once it has succeeded it does nothing more.
+   */
   readonly start: Effect.Effect<void, ProcessStartError | RestartsExhaustedError | TerminatingError>
   /**
    * Replaces the command by a new generation of itself and completes when the old one has ended. While a reload is going
-   * on, one more is kept for after it; whoever asks for yet another waits for that one.
+   * on, one more is kept for after it; whoever asks for yet another waits for that one. While the command is being started
+   * for the first time, it waits for that; before, it fails with `NotReadyError`.
    */
   readonly reload: Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>
   readonly status: Effect.Effect<ReadonlyArray<ProcessStatus>>
@@ -144,7 +148,10 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
   readonly leave: Effect.Effect<void>
   /** Whether the command is left alone when the scope is closed, and when `launch` is told to stop. */
   readonly leaveRunning: boolean
-  /** Completes with its status when the command has ended and is not started again; fails when it is given up. */
+  /**
+   * Completes with its status when the command has ended and is not started again, or has been stopped, and with status 0
+   * when it has been left running; fails when it is given up.
+   */
   readonly exit: Effect.Effect<ExitStatus, PoolError>
   /** What happens from the moment of subscription on. Of what is not taken, the newest 1024 are kept. */
   readonly events: Effect.Effect<Queue.Dequeue<PoolEvent>, never, Scope.Scope>

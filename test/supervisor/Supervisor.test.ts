@@ -317,7 +317,7 @@ describe("a supervisor", () => {
       assert.deepStrictEqual(yield* starting.stop(), ExitStatus.Killed({ signal: "SIGTERM" }))
       assert.deepStrictEqual(yield* unready.status, ExitStatus.Killed({ signal: "SIGTERM" }))
       assert.strictEqual(describeFailure(yield* Fiber.join(start)), "TerminatingError")
-      assert.strictEqual(describeFailure(yield* Effect.exit(starting.reload)), "NotReadyError")
+      assert.strictEqual(describeFailure(yield* Effect.exit(starting.reload)), "TerminatingError")
     }).pipe(Effect.provide(TestEnv.layer)))
 
   it.scoped("passes signals on to those that serve, and not to one that has just been started", () =>

@@ -287,16 +287,23 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
 
     /** Whoever asked may be interrupted; what has been begun goes on. */
     const command = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TerminatingError> =>
-      turn.withPermits(1)(Effect.suspend(() =>
-        isStopping ? Effect.fail(new TerminatingError()) : Effect.raceFirst(
+      unlessStopping(
+        turn.withPermits(1)(unlessStopping(Effect.raceFirst(
           effect,
           Effect.zipRight(Deferred.await(stopping), Effect.fail(new TerminatingError()))
-        )
-      )).pipe(Effect.interruptible, Effect.forkIn(scope), Effect.flatMap(Fiber.join))
+        ))).pipe(Effect.interruptible, Effect.forkIn(scope), Effect.flatMap(Fiber.join))
+      )
+
+    const unlessStopping = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TerminatingError> =>
+      Effect.suspend((): Effect.Effect<A, E | TerminatingError> =>
+        isStopping ? Effect.fail(new TerminatingError()) : effect
+      )
 
     const whenStarted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
-      Effect.suspend((): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
-        isStarted ? command(effect) : Effect.fail(new NotReadyError())
+      unlessStopping(
+        Effect.suspend((): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
+          isStarted ? command(effect) : Effect.fail(new NotReadyError())
+        )
       )
 
     const start = Effect.gen(function*() {

@@ -6,17 +6,17 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as path from "node:path"
+import type { ChildProcess } from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
-import type * as ExitStatus from "../../ExitStatus.ts"
+import * as ExitStatus from "../../ExitStatus.ts"
 import * as PidFile from "../../PidFile.ts"
-import type { ProcessStartError, ReplaceError } from "../../PoolError.ts"
+import type { ProcessStartError } from "../../PoolError.ts"
 import { RestartsExhaustedError } from "../../PoolError.ts"
 import type { BuildError, Options, Supervisor } from "../../Supervisor.ts"
-import { InvalidOptionError, NotReadyError, NotSupportedError, TerminatingError } from "../../TableflipError.ts"
+import { InvalidOptionError, NotSupportedError, TerminatingError } from "../../TableflipError.ts"
 import { logError, logWarning } from "../logging.ts"
 import * as poolEvents from "../pool/events.ts"
 import { hasFailed, statusOf } from "../pool/policy.ts"
@@ -40,7 +40,8 @@ const afterReadyTimeout = Duration.seconds(5)
 const worst = (statuses: ReadonlyArray<ExitStatus.ExitStatus>): Option.Option<ExitStatus.ExitStatus> =>
   Option.fromNullable(statuses.find(hasFailed) ?? statuses[0])
 
-type ReloadError = NotReadyError | ReplaceError | TerminatingError
+/** What a command is said to have ended with that goes on by itself. */
+const leftRunning = ExitStatus.Exited({ code: 0 })
 
 /** While one runs, one more waits for its turn, and whoever asks for yet another gets that one. */
 const oneBehind = <E>(run: Effect.Effect<void, E>, scope: Scope.Scope): Effect.Effect<void, E> => {
@@ -120,6 +121,18 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     const { events, publish } = yield* poolEvents.make
     const name = settings.workers === 1 ? path.basename(settings.command.name) : "worker"
     const children = yield* family.make(settings)
+    const stopped = yield* Deferred.make<ExitStatus.ExitStatus>()
+    const endedWith = (processes: ReadonlyArray<ChildProcess>) =>
+      Effect.map(
+        Effect.timeoutOption(Effect.interruptible(Effect.forEach(processes, ({ exit }) => exit)), exitDelay),
+        (statuses) => Option.getOrElse(Option.flatMap(statuses, worst), children.lastStatus)
+      )
+    yield* Effect.addFinalizer(() =>
+      Effect.flatMap(
+        isLeft ? Effect.succeed(leftRunning) : endedWith(children.all()),
+        (status) => Deferred.succeed(stopped, status)
+      )
+    )
     const watch = yield* supervisorWatch.make(env, sockets, () => isStopping || isLeft)
 
     const commandOptions: supervisedCommand.CommandOptions = {
@@ -167,37 +180,39 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     })
     if (settings.leaveRunning) yield* Effect.addFinalizer(() => isStopping ? Effect.void : leave)
 
-    const started = yield* Deferred.make<void, ReloadError>()
-    const stopping = yield* Deferred.make<void>()
-    const closed = yield* Deferred.make<never, TerminatingError>()
+    const ending = yield* Deferred.make<never, TerminatingError>()
+    const end = Deferred.fail(ending, new TerminatingError())
+    const unlessEnding = <A, E>(effect: Effect.Effect<A, E>) => Effect.raceFirst(Deferred.await(ending), effect)
     // What is begun in a scope that is closed never ends.
-    yield* Effect.addFinalizer(() => Deferred.fail(closed, new TerminatingError()))
-    const stopped = yield* Deferred.make<ExitStatus.ExitStatus>()
+    yield* Effect.addFinalizer(() => end)
+    const starting = yield* Effect.makeSemaphore(1)
+    let isStarted = false
 
     const stopAll = Effect.gen(function*() {
       const serving = yield* inState("serving")
       // Those that serve now; where none does, what comes up, or what it was that ended last.
       const current = serving.length > 0 ? serving : children.all()
-      yield* Deferred.succeed(stopping, void 0)
+      yield* end
       yield* processes.stop(Word.Stopped({ signal: settings.stopSignal }))
       yield* children.flush
-      const statuses = yield* Effect.timeoutOption(
-        Effect.interruptible(Effect.forEach(current, ({ exit }) => exit)),
-        exitDelay
-      )
-      return Option.getOrUndefined(Option.flatMap(statuses, worst)) ?? children.lastStatus()
+      return yield* endedWith(current)
     })
 
     return {
-      start: startUntilReady(processes.start, settings, name).pipe(
-        Effect.raceFirst(Effect.zipRight(Deferred.await(stopping), new TerminatingError())),
-        Effect.onExit((exit) => Deferred.done(started, Exit.mapError(exit, () => new NotReadyError()))),
+      start: Effect.suspend(() => isStarted ? Effect.void : startUntilReady(processes.start, settings, name)).pipe(
+        Effect.tap(() => {
+          isStarted = true
+          return Effect.void
+        }),
+        starting.withPermits(1),
+        unlessEnding,
         Effect.interruptible
       ),
-      reload: oneBehind(
-        Effect.zipRight(Deferred.await(started), Effect.suspend(() => processes.replace)),
+      // One that comes while the command is being started is for after that.
+      reload: unlessEnding(oneBehind(
+        Effect.zipRight(starting.withPermits(1)(Effect.void), Effect.suspend(() => processes.replace)),
         scope
-      ).pipe(Effect.raceFirst(Deferred.await(closed))),
+      )),
       status: processes.status,
       // One that has only just been started may not have set a handler yet, and would be ended by it.
       signal: (signal) =>
@@ -222,7 +237,8 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
             : Effect.void
         ),
         Effect.ensuring(children.flush),
-        Effect.map(children.lastStatus)
+        Effect.map(children.lastStatus),
+        Effect.raceFirst(Deferred.await(stopped))
       ),
       events
     }
