@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { FdName } from "./Address.ts"
-import type { ByteReader, Command, Leading } from "./Env.ts"
+import type { ByteReader, Channel, Command, Leading } from "./Env.ts"
 import { Env } from "./Env.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
 import { fromResult } from "./internal/seam.ts"
@@ -72,6 +72,8 @@ export interface Options {
    * that to a program that does not speak of it nothing is different.
    */
   readonly control?: boolean | "supervised" | "successor" | undefined
+  /** Whether connections can go to it later, if it is Node; not by default. */
+  readonly channel?: boolean | undefined
   /** What a child that is ended with the scope gets first; SIGTERM by default. */
   readonly stopSignal?: NodeJS.Signals | undefined
   /** How long it may take to end after that before it gets SIGKILL; 5 seconds by default. */
@@ -117,6 +119,8 @@ export interface ChildProcess {
   readonly greeting: Effect.Effect<void>
   /** What a child that has a control stream and is not `"supervised"` says on it. */
   readonly answers: Option.Option<ByteReader>
+  /** On which connections can go to it, if that was asked for. */
+  readonly channel: Option.Option<Channel>
   /** Tells the child something on its control stream; false if it has none or nobody is there to read it. */
   readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
   /** Asks the child to end, and after the timeout makes it. Completes when it has ended. */
@@ -159,12 +163,14 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const isSuccessor = options.control === "successor"
       const hasState = isSuccessor || (options.state !== undefined && options.state.size > 0)
       const control = options.control !== undefined && options.control !== false
+      const channel = options.channel === true
       const leading = options.leading ?? []
       const layout = layoutOf({
         leading: leading.length,
         inherit: descriptors.length + lifelines.length,
         state: hasState,
-        control
+        control,
+        channel
       })
       const state = new Map(options.state)
       if (isSuccessor) state.set(exchange.stateName, exchange.encodeDescriptor(layout.control!))
@@ -181,7 +187,8 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         lifelines: layout.inherit.slice(descriptors.length),
         state: Option.fromNullable(layout.state),
         control: controlFor(true),
-        supervisor: controlFor("supervised")
+        supervisor: controlFor("supervised"),
+        channel: Option.fromNullable(layout.channel)
       })
       const base = options.baseEnvironment === "start" ? env.startVariables : env.variables
       const environment = childEnvironment(yield* base, {
@@ -199,6 +206,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           names: protocol.encodeNames([...named, ...descriptors].map(({ name }) => name)),
           state: hasState ? Option.some(protocol.encodeState(state)) : Option.none(),
           control,
+          channel,
           leading: leading.map(({ descriptor }) => descriptor),
           capture: options.capture,
           tree: options.tree,
@@ -262,6 +270,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         signalLeft: process.signalLeft,
         greeting: Deferred.await(greeting),
         answers: isSupervised ? Option.none() : process.answers,
+        channel: process.channel,
         tell: process.tell,
         kill,
         release: Effect.suspend(() => {

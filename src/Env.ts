@@ -85,6 +85,11 @@ export interface SpawnRequest {
   /** Whether one more stream follows, on which this process goes on to tell things. */
   readonly control: boolean
   /**
+   * Whether a channel follows, on which connections can go to the child as long as both live. Only for a child that is
+   * Node, which takes it for its own at its start.
+   */
+  readonly channel?: boolean | undefined
+  /**
    * Descriptors of this process. In the child the ready stream is descriptor 3, the stream of names is 4, and these
    * follow from 5 without a gap: Node closes inherited descriptors to its own children only up to the first gap.
    */
@@ -98,6 +103,47 @@ export interface SpawnRequest {
    * `"own"`, a signal to the group of this process does not reach the tree, and what the child leaves behind can be found.
    */
   readonly tree?: "own" | "shared" | undefined
+}
+
+/**
+ * A connection that has come from another process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PassedConnection {
+  /** Gives it to a server as if that had accepted it; nothing if that takes no more, and then it is still to be closed. */
+  readonly accept: (server: net.Server) => Option.Option<net.Socket>
+  /** Closes this side of it. */
+  readonly close: () => void
+}
+
+/**
+ * Who hears what comes on a channel.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChannelListener {
+  /** Words that are JSON, and the connection that came along, if it did. */
+  readonly onWords: (words: unknown, connection: Option.Option<PassedConnection>) => void
+  /** Nobody is there any more. */
+  readonly onEnd: () => void
+}
+
+/**
+ * What a process and one that it has started can tell each other, in words that are JSON, with a connection each. It keeps
+ * neither of them alive. All of it is synchronous: a connection must not be read between the look at it and its departure.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Channel {
+  /** Sends words, and if one is given the descriptor of a connection, which stays open here; false if that cannot be. */
+  readonly send: (words: object, connection?: net.Socket) => boolean
+  /** Who hears from now on, and what has come before. One listener. */
+  readonly listen: (listener: ChannelListener) => void
+  readonly close: () => void
 }
 
 /**
@@ -122,6 +168,8 @@ export interface Process {
   readonly tell: (bytes: Uint8Array) => Effect.Effect<boolean>
   /** What it says on the stream that was asked for in `leading`. */
   readonly notification: Option.Option<ByteReader>
+  /** On which connections can go to it, if that was asked for. */
+  readonly channel: Option.Option<Channel>
   /** The last lines that it printed, if they were captured. */
   readonly lastLines: Effect.Effect<ReadonlyArray<string>>
   /**
@@ -321,6 +369,11 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   /** Tells a service manager of the kind of systemd how this process does (`READY=1`); nothing where there is none. */
   readonly tellServiceManager: (state: ReadonlyArray<string>) => Effect.Effect<void>
   readonly spawn: (request: SpawnRequest) => Effect.Effect<Process, SpawnError>
+  /**
+   * Takes the channel to the process that has started this one, which Node has opened under this number, so that the app
+   * does not find it as `process.send`; none if there is no such channel.
+   */
+  readonly takeChannel: (descriptor: number) => Effect.Effect<Option.Option<Channel>>
   /** Opens an inherited stream for reading. It does not keep this process alive. */
   readonly reader: (descriptor: number) => Effect.Effect<ByteReader, DescriptorError, Scope.Scope>
   /** Writes to an inherited stream and closes it. Tells whether the other side was there to take it. */

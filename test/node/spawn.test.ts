@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SpawnRequest } from "../../src/Env.ts"
@@ -32,6 +33,26 @@ describe("a process that is started", () => {
       const said = yield* child.ready.read
       assert.strictEqual(new TextDecoder().decode(Option.getOrThrow(said)), "names state word")
       assert.deepStrictEqual(yield* child.exit, ExitStatus.Exited({ code: 0 }))
+    }))
+
+  it.scopedLive("has a channel behind them, on which it hears nothing that keeps it alive and says what is heard", () =>
+    Effect.gen(function*() {
+      const heard: Array<unknown> = []
+      const ended = yield* Deferred.make<void>()
+      const said = `if (process.channel.fd !== 5) process.exit(1); process.send({ _tag: "Hello" })`
+      const child = yield* started({
+        ...script(""),
+        command: { executable: process.execPath, args: ["-e", said], directory: "/" },
+        channel: true
+      })
+      Option.getOrThrow(child.channel).listen({
+        onWords: (words) => void heard.push(words),
+        onEnd: () => Deferred.unsafeDone(ended, Effect.void)
+      })
+      assert.deepStrictEqual(yield* child.exit, ExitStatus.Exited({ code: 0 }))
+      yield* Deferred.await(ended)
+      assert.deepStrictEqual(heard, [{ _tag: "Hello" }])
+      assert.isFalse(Option.getOrThrow(child.channel).send({}))
     }))
 
   it.scopedLive("tells its status, and the signal that has ended it", () =>

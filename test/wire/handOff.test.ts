@@ -150,6 +150,7 @@ describe("the ready stream", () => {
 })
 
 describe("the variables", () => {
+  const yes = { TABLEFLIP_HAS_PARENT_7DIU3: "yes" }
   const handOffArbitrary = FastCheck.record({
     numbers: FastCheck.uniqueArray(FastCheck.integer({ min: 3, max: 5000 }), { minLength: 2, maxLength: 60 }),
     lifelineCount: FastCheck.nat(3),
@@ -162,8 +163,9 @@ describe("the variables", () => {
     const state = generation % 2 === 0 ? Option.none() : Option.some(6000)
     const control = generation % 3 === 0 ? Option.none() : Option.some(6001)
     const supervisor = generation % 5 === 0 ? Option.some(6002) : Option.none()
+    const channel = generation % 7 === 0 ? Option.some(6003) : Option.none()
     const descriptors = rest.slice(lifelineCount)
-    const handOff = { ready, names, descriptors, generation, lifelines, state, control, supervisor }
+    const handOff = { ready, names, descriptors, generation, lifelines, state, control, supervisor, channel }
     assert.deepStrictEqual(
       protocol.decodeHandOff(protocol.encodeHandOff(handOff)),
       Either.right(Option.some(handOff))
@@ -183,10 +185,18 @@ describe("the variables", () => {
           lifelines: [],
           state: Option.none(),
           control: Option.none(),
-          supervisor: Option.none()
+          supervisor: Option.none(),
+          channel: Option.none()
         })
       )
     )
+  })
+
+  it("are no error for a channel that is nonsense, which an older release may have passed on", () => {
+    for (const channel of ["", "x", "5,6", "1"]) {
+      const decoded = protocol.decodeHandOff({ ...yes, TABLEFLIP_FDS: "3,4", TABLEFLIP_CHANNEL: channel })
+      assert.isTrue(Option.isNone(Option.getOrThrow(Either.getOrThrow(decoded)).channel))
+    }
   })
 
   it("mean a plain start when there are none", () => {
@@ -195,7 +205,6 @@ describe("the variables", () => {
     assert.deepStrictEqual(protocol.decodeHandOff({ TABLEFLIP_GENERATION: "3" }), Either.right(Option.none()))
   })
 
-  const yes = { TABLEFLIP_HAS_PARENT_7DIU3: "yes" }
   const wrong: ReadonlyArray<readonly [string, Record<string, string>]> = [
     ["TABLEFLIP_HAS_PARENT_7DIU3", { TABLEFLIP_HAS_PARENT_7DIU3: "no", TABLEFLIP_FDS: "3,4" }],
     ["TABLEFLIP_HAS_PARENT_7DIU3", { TABLEFLIP_HAS_PARENT_7DIU3: "", TABLEFLIP_FDS: "3,4" }],

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { layoutOf } from "../../src/internal/wire/layout.ts"
 
-const nothing = { leading: 0, inherit: 0, state: false, control: false }
+const nothing = { leading: 0, inherit: 0, state: false, control: false, channel: false }
 
 describe("the layout of descriptors", () => {
   it("is that of the Python package where nothing else is asked for: 3, 4, 5 and so on", () => {
@@ -10,7 +10,7 @@ describe("the layout of descriptors", () => {
   })
 
   it("has the descriptors of other protocols first and the streams of its own last", () => {
-    assert.deepStrictEqual(layoutOf({ leading: 2, inherit: 2, state: true, control: true }), {
+    assert.deepStrictEqual(layoutOf({ leading: 2, inherit: 2, state: true, control: true, channel: true }), {
       slots: [
         { what: "leading", index: 0 },
         { what: "leading", index: 1 },
@@ -19,14 +19,16 @@ describe("the layout of descriptors", () => {
         { what: "inherit", index: 0 },
         { what: "inherit", index: 1 },
         { what: "state" },
-        { what: "control" }
+        { what: "control" },
+        { what: "channel" }
       ],
       leading: [3, 4],
       ready: 5,
       names: 6,
       inherit: [7, 8],
       state: 9,
-      control: 10
+      control: 10,
+      channel: 11
     })
   })
 
@@ -39,13 +41,14 @@ describe("the layout of descriptors", () => {
   it("has no gap and gives no number twice, whatever is asked for", () => {
     for (let leading = 0; leading < 3; leading++) {
       for (let inherit = 0; inherit < 3; inherit++) {
-        for (const [state, control] of [[false, false], [false, true], [true, false], [true, true]] as const) {
-          const { slots, ...numbers } = layoutOf({ leading, inherit, state, control })
+        for (let more = 0; more < 8; more++) {
+          const [state, control, channel] = [(more & 1) > 0, (more & 2) > 0, (more & 4) > 0] as const
+          const { slots, ...numbers } = layoutOf({ leading, inherit, state, control, channel })
           const given = Object.values(numbers).flat().filter((number) => number !== undefined)
           assert.deepStrictEqual(
             new Set(given),
             new Set(slots.map((_, index) => 3 + index)),
-            JSON.stringify({ leading, inherit, state, control })
+            JSON.stringify({ leading, inherit, state, control, channel })
           )
           assert.strictEqual(given.length, slots.length)
         }

@@ -14,6 +14,7 @@ import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
 import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
+import { fromParent } from "./channel.ts"
 import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
 import { guardSockets } from "./guard.ts"
@@ -122,6 +123,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     deathSignalPrefix,
     tellServiceManager,
     spawn,
+    takeChannel: (descriptor) => Effect.sync(() => fromParent(descriptor)),
     reader: streams.openReader,
     writeAndClose: (descriptor, bytes) => Effect.sync(() => streams.writeAndClose(descriptor, bytes)),
     write: (descriptor, bytes) => Effect.sync(() => streams.write(descriptor, bytes)),

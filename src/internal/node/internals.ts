@@ -230,6 +230,99 @@ export const openConnection = (descriptor: number): net.Socket =>
   )
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Connections that go to another process. What is missing means that none goes.
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What Node passes on: it stays as it is here, and is opened once more there. */
+export interface ConnectionHandle extends SocketHandle, ReadingHandle {}
+
+/** The handle of a plain connection. */
+export const connectionHandle = (socket: net.Socket): ConnectionHandle | undefined => {
+  const handle = (socket as unknown as { readonly _handle?: ConnectionHandle | null })._handle ?? undefined
+  return handle !== undefined && handle.fd >= 0 ? handle : undefined
+}
+
+interface AcceptingHandle extends ServerHandle {
+  onconnection?(status: number, handle: ConnectionHandle): void
+}
+
+interface AcceptingServer {
+  readonly _connections?: number
+}
+
+/**
+ * Gives a server a connection in the way in which the event loop does, and so do the workers of `node:cluster`. Nothing is
+ * given to one that would drop it.
+ */
+export const acceptOn = (server: net.Server, handle: ConnectionHandle): net.Socket | undefined => {
+  const listening = serverHandle(server) as AcceptingHandle | null
+  const { _connections: connections = 0 } = server as unknown as AcceptingServer
+  if (typeof listening?.onconnection !== "function" || connections >= (server.maxConnections ?? Infinity)) {
+    return undefined
+  }
+  let accepted: net.Socket | undefined
+  const onConnection = (socket: net.Socket) => {
+    accepted = socket
+  }
+  server.prependOnceListener("connection", onConnection)
+  try {
+    listening.onconnection(0, handle)
+  } finally {
+    server.off("connection", onConnection)
+  }
+  return accepted
+}
+
+interface ChannelHandle extends ConnectionHandle {
+  pendingHandle?: ConnectionHandle | null
+  onread: (this: unknown, ...args: Array<unknown>) => unknown
+}
+
+/** What makes a channel of Node's visible, or keeps its handle. */
+const channelProperties = [
+  "send",
+  "_send",
+  "connected",
+  "disconnect",
+  "_disconnect",
+  "channel",
+  "_channel",
+  "_handleQueue",
+  "_pendingMessage"
+]
+
+/**
+ * Takes the channel that Node has opened at this number away from `process`: what comes is read from the socket, and the
+ * handles that came along from `takeHandle`, in their order. From then on this is a process without a channel.
+ */
+export const parentChannel = (
+  descriptor: number
+): { readonly socket: net.Socket; readonly takeHandle: () => ConnectionHandle | undefined } | undefined => {
+  const self = process as unknown as Record<PropertyKey, unknown>
+  const key = Object.getOwnPropertySymbols(process).find(({ description }) => description === "kChannelHandle")
+  const handle = (key === undefined ? undefined : self[key]) as ChannelHandle | null | undefined
+  if (key === undefined || handle == null || handle.fd !== descriptor) return undefined
+  for (const name of [...channelProperties, key]) delete self[name]
+  handle.readStop()
+  const socket = new net.Socket(
+    { handle, readable: true, writable: true, manualStart: true } as net.SocketConstructorOpts
+  )
+  socket.unref()
+  // Listeners of "message" that the app adds would have Node keep this process alive.
+  Object.assign(handle, { ref: () => {} })
+  const received: Array<ConnectionHandle> = []
+  const { onread } = handle
+  handle.onread = function(...args) {
+    const { pendingHandle } = handle
+    handle.pendingHandle = null
+    if (pendingHandle != null) received.push(pendingHandle)
+    return onread.apply(this, args)
+  }
+  socket.on("close", () => received.splice(0).forEach((left) => left.close()))
+  return { socket, takeHandle: () => received.shift() }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // Connections, for draining. What another release of Node may lack is answered with "unknown" and never with an
 // exception, so that a drain degrades into waiting rather than into breaking connections.
 // ---------------------------------------------------------------------------------------------------------------------

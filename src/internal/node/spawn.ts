@@ -15,6 +15,7 @@ import * as ExitStatus from "../../ExitStatus.ts"
 import { SpawnError } from "../../TableflipError.ts"
 import type { Layout, Slot } from "../wire/layout.ts"
 import { layoutOf } from "../wire/layout.ts"
+import { toChild } from "./channel.ts"
 import type { Output } from "./output.ts"
 import * as nodeOutput from "./output.ts"
 import { checkDirectory } from "./start.ts"
@@ -48,8 +49,8 @@ const spawnError = (command: Command, cause: unknown): SpawnError => {
   }
 }
 
-const layoutFor = ({ control, inherit, leading = [], state }: SpawnRequest): Layout =>
-  layoutOf({ leading: leading.length, inherit: inherit.length, state: Option.isSome(state), control })
+const layoutFor = ({ channel = false, control, inherit, leading = [], state }: SpawnRequest): Layout =>
+  layoutOf({ leading: leading.length, inherit: inherit.length, state: Option.isSome(state), control, channel })
 
 // Node's "ignore" would leave a gap here, and Node closes inherited descriptors only up to the first gap.
 const fillerFor = ({ leading = [] }: SpawnRequest) =>
@@ -63,6 +64,8 @@ const stdioOf = ({ inherit, leading = [] }: SpawnRequest, slot: Slot, filler: nu
     ? leadingStdio(leading[slot.index]!, filler)
     : slot.what === "inherit"
     ? inherit[slot.index]!
+    : slot.what === "channel"
+    ? "ipc"
     : "pipe"
 
 /**
@@ -127,6 +130,7 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
   controlSocket?.on("error", () => {})
   controlSocket?.unref()
   const namesSocket = child.stdio[layout.names] as net.Socket
+  const channel = layout.channel === undefined ? Option.none() : Option.some(toChild(child))
   const notificationIndex = request.leading?.indexOf("notification") ?? -1
   const notificationSocket = notificationIndex < 0
     ? undefined
@@ -148,6 +152,7 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
         return true
       }),
     notification: notificationSocket === undefined ? Option.none() : Option.some(yield* readerOf(notificationSocket)),
+    channel,
     lastLines: output.lastLines,
     outputEnd: output.end,
     close: Effect.sync(() => {
@@ -155,6 +160,7 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
       namesSocket.destroy()
       controlSocket?.destroy()
       notificationSocket?.destroy()
+      if (Option.isSome(channel)) channel.value.close()
     }),
     unref: Effect.sync(() => {
       child.unref()

@@ -119,13 +119,16 @@ const spawn = (
           return { _tag: "ReadEnd", pipe: state }
         case "control":
           return { _tag: "ReadEnd", pipe: control, answers }
+        case "channel":
+          return { _tag: "Other" }
       }
     }
     const layout = layoutOf({
       leading: leading.length,
       inherit: request.inherit.length,
       state: Option.isSome(request.state),
-      control: request.control
+      control: request.control,
+      channel: request.channel === true
     })
     for (const slot of layout.slots) kernelOf.allocate(child, openAt(slot))
     if (Option.isSome(request.state)) {
@@ -150,6 +153,8 @@ const spawn = (
           readerOf(parent, kernelOf.allocate(parent, { _tag: "ReadEnd", pipe: notification }), notification)
         )
         : Option.none(),
+      // Connections of this machine are real objects that reach nobody.
+      channel: Option.none(),
       lastLines: Effect.succeed([]),
       outputEnd: Effect.void,
       close: Effect.sync(() => {
@@ -224,6 +229,7 @@ export const make = (
     deathSignalPrefix: () => Effect.succeedNone,
     tellServiceManager: () => Effect.void,
     spawn: spawn(kernel, self, onStart),
+    takeChannel: () => Effect.succeedNone,
     reader: (descriptor) =>
       Effect.acquireRelease(
         Effect.suspend(() => {

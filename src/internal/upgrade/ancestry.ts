@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { FdName } from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
-import type { ByteReader, Env } from "../../Env.ts"
+import type { ByteReader, Channel, Env } from "../../Env.ts"
 import { ProtocolError } from "../../TableflipError.ts"
 import { logWarning } from "../logging.ts"
 import { fromResult } from "../seam.ts"
@@ -40,6 +40,8 @@ export interface Ancestry {
   readonly supervisor: Option.Option<ByteReader>
   /** What the parent answers when it is asked for state that goes along. */
   readonly exchange: Option.Option<ByteReader>
+  /** On which the parent's connections can come. */
+  readonly channel: Option.Option<Channel>
 }
 
 export const none: Ancestry = {
@@ -52,7 +54,8 @@ export const none: Ancestry = {
   parentSilence: Effect.void,
   control: Option.none(),
   supervisor: Option.none(),
-  exchange: Option.none()
+  exchange: Option.none(),
+  channel: Option.none()
 }
 
 /** A parent writes the names in the moment in which it starts the child. */
@@ -205,16 +208,28 @@ export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolErro
     yield* env.removeVariables(protocol.variables)
     const handOff = yield* fromResult(decoded)
     if (Option.isNone(handOff)) return none
+    const channel = yield* takeChannel(env, handOff.value)
     const checked = yield* Effect.either(checkStreams(env, handOff.value))
     if (Either.isLeft(checked) && Option.isSome(handOff.value.supervisor)) return yield* lostOnTheWay
     yield* fromResult(checked)
-    return yield* receiveFrom(env, handOff.value).pipe(
+    return yield* receiveFrom(env, handOff.value, channel).pipe(
       Effect.onError(() => Effect.forEach(handOff.value.descriptors, env.closeDescriptor, { discard: true }))
     )
   }
 )
 
-const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: protocol.HandOff) {
+/** Before the app can come upon it. */
+const takeChannel = (env: Env["Type"], handOff: protocol.HandOff) =>
+  Effect.acquireRelease(
+    Effect.map(Effect.transposeMapOption(handOff.channel, env.takeChannel), Option.flatten),
+    Option.match({ onNone: () => Effect.void, onSome: (channel) => Effect.sync(channel.close) })
+  )
+
+const receiveFrom = Effect.fnUntraced(function*(
+  env: Env["Type"],
+  handOff: protocol.HandOff,
+  channel: Option.Option<Channel>
+) {
   const { descriptors, generation, ready } = handOff
   let told = false
   yield* Effect.addFinalizer(() => told ? Effect.void : env.closeDescriptor(ready))
@@ -261,7 +276,8 @@ const receiveFrom = Effect.fnUntraced(function*(env: Env["Type"], handOff: proto
     parentSilence: Deferred.await(silence),
     control,
     supervisor,
-    exchange: yield* openExchange(env, state)
+    exchange: yield* openExchange(env, state),
+    channel
   }
   return ancestry
 })

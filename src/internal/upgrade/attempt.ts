@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
+import type { Command } from "../../Env.ts"
 import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { ChildExitedError, UpgradeTimeoutError } from "../../TableflipError.ts"
@@ -36,8 +37,10 @@ export const resolveCommand = Effect.fnUntraced(function*(options: Settings["com
 export const attempt: (options: AttemptOptions) => Effect.Effect<number, UpgradeError, Env> = (options) =>
   Effect.gen(function*() {
     const { settings } = options
+    const command = yield* resolveCommand(settings.command)
     const child = yield* ChildProcess.spawn({
-      command: yield* resolveCommand(settings.command),
+      command,
+      channel: isNode(command, yield* Env),
       environment: settings.environment,
       baseEnvironment: settings.baseEnvironment,
       descriptors: options.descriptors,
@@ -52,6 +55,10 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
     yield* child.release
     return child.pid
   }).pipe(Effect.scoped, Effect.uninterruptible)
+
+/** A program of another kind would hand Node's variable for the channel down to whatever it starts. */
+const isNode = ({ executable }: Command, env: Env["Type"]): boolean =>
+  executable === env.executable || /(^|\/)node[^/]*$/.test(executable)
 
 const readyInTime = (child: ChildProcess.ChildProcess, { upgradeTimeout }: Settings) =>
   Effect.timeoutFail(child.ready, {

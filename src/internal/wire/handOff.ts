@@ -33,6 +33,8 @@ export interface HandOff {
   readonly control: Option.Option<number>
   /** The stream between a supervisor and a command that it has started. It may or may not speak the wire: who does, says so here. */
   readonly supervisor: Option.Option<number>
+  /** The stream on which connections can come later. A program that passes variables on may have passed this one on too. */
+  readonly channel: Option.Option<number>
 }
 
 const hasParentVariable = "TABLEFLIP_HAS_PARENT_7DIU3"
@@ -42,6 +44,7 @@ const lifelinesVariable = "TABLEFLIP_LIFELINES"
 const stateVariable = "TABLEFLIP_STATE"
 const controlVariable = "TABLEFLIP_CONTROL"
 const supervisorVariable = "TABLEFLIP_SUPERVISOR"
+const channelVariable = "TABLEFLIP_CHANNEL"
 /** To which hand-off the extensions belong. */
 const extensionsOfVariable = "TABLEFLIP_EXTENSIONS_OF"
 
@@ -54,6 +57,7 @@ export const variables = [
   stateVariable,
   controlVariable,
   supervisorVariable,
+  channelVariable,
   extensionsOfVariable
 ]
 
@@ -70,7 +74,8 @@ export const encodeHandOff = (handOff: HandOff): Record<string, string | undefin
     [lifelinesVariable]: handOff.lifelines.length > 0 ? handOff.lifelines.join(",") : undefined,
     [stateVariable]: Option.getOrUndefined(Option.map(handOff.state, String)),
     [controlVariable]: Option.getOrUndefined(Option.map(handOff.control, String)),
-    [supervisorVariable]: Option.getOrUndefined(Option.map(handOff.supervisor, String))
+    [supervisorVariable]: Option.getOrUndefined(Option.map(handOff.supervisor, String)),
+    [channelVariable]: Option.getOrUndefined(Option.map(handOff.channel, String))
   }
 }
 
@@ -114,12 +119,14 @@ export const decodeHandOff = (
     const state = yield* decodeSingle(stateVariable, extensions)
     const control = yield* decodeSingle(controlVariable, extensions)
     const supervisor = yield* decodeSingle(supervisorVariable, extensions)
+    // An older release does not remove it, and its child finds the number of a descriptor that is not there any more.
+    const channel = Option.flatten(Either.getRight(decodeSingle(channelVariable, extensions)))
     const all = [...numbers, ...lifelines, ...[state, control, supervisor].flatMap(Option.toArray)]
     if (new Set(all).size !== all.length) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it names a descriptor twice`)
     }
     const generation = yield* decodeGeneration(extensions[generationVariable])
-    return Option.some({ ready, names, descriptors, generation, lifelines, state, control, supervisor })
+    return Option.some({ ready, names, descriptors, generation, lifelines, state, control, supervisor, channel })
   })
 
 // A parent in another language does not count generations: its child is at least the second.

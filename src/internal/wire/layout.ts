@@ -16,11 +16,13 @@ export interface Parts {
   readonly inherit: number
   readonly state: boolean
   readonly control: boolean
+  /** Whether connections can be passed on later: only to Node, which takes the stream for its own at its start. */
+  readonly channel: boolean
 }
 
 export type Slot =
   | { readonly what: "leading" | "inherit"; readonly index: number }
-  | { readonly what: "ready" | "names" | "state" | "control" }
+  | { readonly what: "ready" | "names" | "state" | "control" | "channel" }
 
 /** Numbers as they are in the process that is started. */
 export interface Layout {
@@ -32,20 +34,22 @@ export interface Layout {
   readonly inherit: ReadonlyArray<number>
   readonly state: number | undefined
   readonly control: number | undefined
+  readonly channel: number | undefined
 }
 
 const many = (what: "leading" | "inherit", count: number): ReadonlyArray<Slot> =>
   Array.from({ length: count }, (_, index) => ({ what, index }))
 
 /** What is new comes last, so that no number moves on which others rely. */
-export const layoutOf = ({ control, inherit, leading, state }: Parts): Layout => {
+export const layoutOf = ({ channel, control, inherit, leading, state }: Parts): Layout => {
   const slots: ReadonlyArray<Slot> = [
     ...many("leading", leading),
     { what: "ready" },
     { what: "names" },
     ...many("inherit", inherit),
     ...state ? [{ what: "state" } as const] : [],
-    ...control ? [{ what: "control" } as const] : []
+    ...control ? [{ what: "control" } as const] : [],
+    ...channel ? [{ what: "channel" } as const] : []
   ]
   const numbersOf = (what: Slot["what"]) =>
     slots.flatMap((slot, index) => slot.what === what ? [firstNumber + index] : [])
@@ -56,6 +60,7 @@ export const layoutOf = ({ control, inherit, leading, state }: Parts): Layout =>
     names: numbersOf("names")[0]!,
     inherit: numbersOf("inherit"),
     state: numbersOf("state")[0],
-    control: numbersOf("control")[0]
+    control: numbersOf("control")[0],
+    channel: numbersOf("channel")[0]
   }
 }
