@@ -65,6 +65,8 @@ export type UpgraderEvent = Data.TaggedEnum<{
   UpgradeStarted: { readonly pid: number; readonly generation: number }
   /** It did not take over, and is gone. */
   UpgradeFailed: { readonly error: UpgradeError; readonly generation: number }
+  /** Nothing was tried: this process is not ready, is being upgraded or ends. It told whoever asked, as the error says. */
+  UpgradeRefused: { readonly error: UpgradeError; readonly generation: number }
   /** It has taken over. */
   Upgraded: { readonly pid: number; readonly generation: number }
   /** Every older generation has ended. */

@@ -112,6 +112,35 @@ describe.runIf(isLinux)("a child that is killed", () => {
     }))
 })
 
+describe.runIf(isLinux)("a child that has taken over", () => {
+  it.scopedLive("and is killed while the parent drains makes that end with a failure, which the log tells", () =>
+    Effect.gen(function*() {
+      const one = yield* startOne()
+      const slow = yield* Effect.fork(ask(one.up.port, { path: "/?slow=3000" }))
+      yield* one.app.waitFor(new RegExp(`^SERVING ${one.up.pid}`))
+      yield* one.untilNamesAreRead
+      yield* one.open("ready")
+      yield* one.app.waitFor(new RegExp(`^EVENT ${one.up.pid} Draining`))
+      yield* signal(one.child, "SIGKILL")
+      yield* one.app.waitFor(new RegExp(`Process ${one.child}, which had taken over, was killed by SIGKILL`))
+      assert.strictEqual((yield* Fiber.join(slow)).pid, one.up.pid)
+      assert.deepStrictEqual(yield* one.app.exit, { code: 1, signal: null })
+    }))
+
+  it.scopedLive("and is told to stop does not", () =>
+    Effect.gen(function*() {
+      const one = yield* startOne()
+      const slow = yield* Effect.fork(ask(one.up.port, { path: "/?slow=3000" }))
+      yield* one.app.waitFor(new RegExp(`^SERVING ${one.up.pid}`))
+      yield* one.untilNamesAreRead
+      yield* one.open("ready")
+      yield* one.app.waitFor(new RegExp(`^EVENT ${one.up.pid} Draining`))
+      yield* signal(one.child, "SIGTERM")
+      assert.strictEqual((yield* Fiber.join(slow)).pid, one.up.pid)
+      assert.deepStrictEqual(yield* one.app.exit, { code: 0, signal: null })
+    }))
+})
+
 describe.runIf(isLinux)("a parent that is killed", () => {
   it.scopedLive("after it has started the child", () =>
     Effect.gen(function*() {

@@ -19,6 +19,7 @@ import * as Fds from "../../src/Fds.ts"
 import * as logger from "../../src/internal/cli/logger.ts"
 import * as seam from "../../src/internal/seam.ts"
 import * as TableflipError from "../../src/TableflipError.ts"
+import type { FakeProcess } from "../../src/Testing.ts"
 import { TestEnv } from "../../src/Testing.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
 import { ExitReason, UpgraderEvent } from "../../src/UpgraderEvent.ts"
@@ -111,6 +112,31 @@ describe("Upgrader", () => {
         )
       }).pipe(Effect.provide(machine())))
 
+    it.effect("that is refused is an event, and one that is tried is not", () =>
+      Effect.gen(function*() {
+        const upgrader = yield* Upgrader.Upgrader
+        const events = yield* upgrader.events
+        const refused = Effect.gen(function*() {
+          const error = yield* Effect.flip(upgrader.upgrade)
+          assert.deepStrictEqual(
+            yield* Queue.take(events),
+            UpgraderEvent.UpgradeRefused({ error, generation: 1 })
+          )
+          return error._tag
+        })
+        const happened = Effect.map(Queue.take(events), ({ _tag }) => _tag)
+        assert.strictEqual(yield* refused, "NotReadyError")
+        yield* upgrader.ready
+        assert.strictEqual(yield* happened, "Ready")
+        const { child, upgrade } = yield* startUpgrade
+        assert.strictEqual(yield* happened, "UpgradeStarted")
+        assert.strictEqual(yield* refused, "UpgradeInProgressError")
+        yield* child.notifyReady
+        yield* upgrade
+        assert.strictEqual(yield* happened, "Upgraded")
+        assert.strictEqual(yield* refused, "AlreadyUpgradedError")
+      }).pipe(Effect.scoped, Effect.provide(machine())))
+
     it.effect("is not undone by a logger that throws", () =>
       Effect.gen(function*() {
         const upgrader = yield* Upgrader.Upgrader
@@ -195,6 +221,33 @@ describe("Upgrader", () => {
           }
         }).pipe(Effect.provide(machine()), Effect.scoped, logged)
       }))
+
+    it.effect("tells that the new process ended while this one drains, unless it ended in order", () =>
+      Effect.forEach([
+        { end: (child: FakeProcess) => child.kill("SIGKILL"), told: ["was killed by SIGKILL"] },
+        { end: (child: FakeProcess) => child.exit(1), told: ["exited with code 1"] },
+        { end: (child: FakeProcess) => child.exit(0), told: [] },
+        { end: (child: FakeProcess) => child.kill("SIGTERM"), told: [] }
+      ], ({ end, told }) =>
+        Effect.gen(function*() {
+          const { lines, logged } = log()
+          yield* Effect.gen(function*() {
+            const upgrader = yield* Upgrader.Upgrader
+            yield* upgrader.ready
+            const { child, upgrade } = yield* startUpgrade
+            yield* child.notifyReady
+            yield* upgrade
+            yield* end(child)
+            yield* child.status
+            yield* Effect.yieldNow()
+            const errors = lines.filter(({ level }) => level === "ERROR")
+            assert.deepStrictEqual(
+              errors.map(({ message }) => String(message).split(": ")[0]),
+              told.map((how) => `Process ${child.pid}, which had taken over, ${how} while this process drains`)
+            )
+            for (const line of errors) assert.deepInclude(line, { pid: child.pid, generation: 1 })
+          }).pipe(Effect.provide(machine()), Effect.scoped, logged)
+        }), { discard: true }))
 
     it.effect("tells when a drain begins and what it did, in words and in numbers", () =>
       Effect.gen(function*() {
@@ -544,18 +597,20 @@ describe("Upgrader", () => {
           yield* upgrader.drain
           assert.deepStrictEqual(yield* accepting(address), [child.pid])
 
-          assert.deepStrictEqual(
-            yield* Effect.flip(next.upgrade),
-            new TableflipError.ParentRunningError({ draining: 1, maxDraining: 1 })
-          )
+          const error = new TableflipError.ParentRunningError({ draining: 1, maxDraining: 1 })
+          assert.deepStrictEqual(yield* Effect.flip(next.upgrade), error)
           const waiting = yield* Effect.fork(next.waitForParent)
           yield* Effect.yieldNow()
           assert.isNull(waiting.unsafePoll())
           yield* self.exit(0)
           yield* waiting
           assert.deepStrictEqual(
-            Chunk.toReadonlyArray(yield* Queue.takeN(events, 2)),
-            [UpgraderEvent.Ready({ generation: 2 }), UpgraderEvent.ParentExited({ generation: 2 })]
+            Chunk.toReadonlyArray(yield* Queue.takeN(events, 3)),
+            [
+              UpgraderEvent.Ready({ generation: 2 }),
+              UpgraderEvent.UpgradeRefused({ error, generation: 2 }),
+              UpgraderEvent.ParentExited({ generation: 2 })
+            ]
           )
           assert.strictEqual((yield* files).get("/run/app.pid"), `${child.pid}\n`)
         }).pipe(Effect.provide(runApp(options)), Effect.scoped, Effect.provide(child.layer))

@@ -10,12 +10,14 @@ import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
 import { logInfo } from "../logging.ts"
+import { forkApart } from "../seam.ts"
 import type { Ancestry } from "./ancestry.ts"
 import { attempt } from "./attempt.ts"
 import * as log from "./log.ts"
 import type { Successor } from "./machine.ts"
 import type { Settings } from "./options.ts"
 import type { Registry } from "./registry.ts"
+import * as successor from "./successor.ts"
 
 interface Process {
   readonly env: Env["Type"]
@@ -34,9 +36,9 @@ export const handOver = (
   }
 ): Effect.Effect<Successor, UpgradeError> => {
   // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
-  let hasStarted = false
+  let started: ChildProcess | undefined
   return Effect.gen(function*() {
-    hasStarted = false
+    started = undefined
     const generation = ancestry.generation + 1
     const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
     yield* registry.shareWithChild
@@ -50,7 +52,7 @@ export const handOver = (
       lifelines: lifelines.flatMap(Option.toArray),
       state: yield* registry.state,
       onStart: (child) => {
-        hasStarted = true
+        started = child
         const { pid } = child
         return options.serveState(child).pipe(
           Effect.zipRight(logInfo(`Started process ${pid} as generation ${generation}`)),
@@ -62,9 +64,12 @@ export const handOver = (
       log.notHandedOver(env, descriptors),
       logInfo(`Process ${pid} has taken over as generation ${generation}`)
     ))
+    if (started !== undefined) yield* forkApart(successor.watch(env, settings, started))
     return { pid, generation }
   }).pipe(
-    Effect.onError(() => Effect.zipRight(registry.takeBackFromChild, hasStarted ? options.restore : Effect.void)),
+    Effect.onError(() =>
+      Effect.zipRight(registry.takeBackFromChild, started === undefined ? Effect.void : options.restore)
+    ),
     Effect.provideService(Env, env)
   )
 }

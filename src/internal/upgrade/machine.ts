@@ -162,21 +162,26 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       }
     }
 
+    const refuse = (reply: Reply<Successor, UpgradeError>, error: UpgradeError) =>
+      Deferred.fail(reply, error).pipe(
+        Effect.zipRight(options.publish(UpgraderEvent.UpgradeRefused({ error, generation: options.generation })))
+      )
+
     const onUpgrade = (reply: Reply<Successor, UpgradeError>): Effect.Effect<unknown> => {
       switch (state._tag) {
         case "Starting":
-          return Deferred.fail(reply, new NotReadyError())
+          return refuse(reply, new NotReadyError())
         case "Serving":
           return older >= options.maxDraining
-            ? Deferred.fail(reply, new ParentRunningError({ draining: older, maxDraining: options.maxDraining }))
+            ? refuse(reply, new ParentRunningError({ draining: older, maxDraining: options.maxDraining }))
             : startAttempt(reply)
         case "Upgrading":
-          return Deferred.fail(reply, new UpgradeInProgressError())
+          return refuse(reply, new UpgradeInProgressError())
         case "Upgraded":
-          return Deferred.fail(reply, new AlreadyUpgradedError({ pid: state.pid }))
+          return refuse(reply, new AlreadyUpgradedError({ pid: state.pid }))
         case "Cancelling":
         case "Stopped":
-          return Deferred.fail(reply, new TerminatingError())
+          return refuse(reply, new TerminatingError())
       }
     }
 
