@@ -9,109 +9,31 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { ExitStatus } from "../../ExitStatus.ts"
-import type { StartFailure } from "../../PoolError.ts"
 import { ProcessStartError, ReadyTimeoutError } from "../../PoolError.ts"
-import type { ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { logError, logWarning } from "../logging.ts"
-import { type Driver, forkHereIn, monotonicMillis } from "../seam.ts"
-import type { Answer, Retirement } from "../wire/control.ts"
+import { forkHereIn, monotonicMillis } from "../seam.ts"
+import type { Retirement } from "../wire/control.ts"
 import * as heartbeat from "./heartbeat.ts"
-
-/** A started process, as a pool sees it. The scope it was started in ends it. */
-export interface Member {
-  readonly pid: number
-  /** Completes when it serves; fails as soon as it is known that it will not. */
-  readonly ready: Effect.Effect<void, StartFailure>
-  readonly exit: Effect.Effect<ExitStatus>
-  /** Hands over what it says, to its end. */
-  readonly forEachAnswer: (handle: (answer: Answer) => Effect.Effect<void>) => Effect.Effect<void>
-  /** Asks it to finish. */
-  readonly retire: (why: Retirement) => Effect.Effect<void>
-  /** Tells it that every older copy of it has ended. */
-  readonly olderGone: Effect.Effect<void>
-  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
-}
-
-/** A place in the pool, which always has the same name. */
-export interface SlotSpec {
-  readonly name: string
-  readonly index: number
-  readonly start: (how: {
-    readonly size: number
-    readonly generation: number
-    readonly restarts: number
-  }) => Effect.Effect<Member, StartFailure, Scope.Scope>
-  /** Whether a process that ends by itself is started again. */
-  readonly restart: "always" | "on-failure" | "never"
-  /** Whether this end shows that there is no use in that. */
-  readonly givesUp?: ((status: ExitStatus) => boolean) | undefined
-  /** Whether the pool fails with a process that failed and is not started again. */
-  readonly fatal: boolean
-  /**
-   * Whether it serves until it is told to finish. One that ends in good order then makes room for the next, which is
-   * started at once; and one whose event loop stands still is not at work but stuck.
-   */
-  readonly serves: boolean
-  /** Whether a replacement brings it back where it had ended and was not started again. */
-  readonly revives?: boolean | undefined
-}
-
-export type SlotState = "starting" | "serving" | "restarting" | "done"
-
-export interface Slot {
-  readonly spec: SlotSpec
-  readonly driver: Driver<ExitStatus>
-  state: SlotState
-  /** Milliseconds since the epoch. */
-  since: number
-  restarts: number
-  current: Running | undefined
-  /** Starts its process again. */
-  keeper: Fiber.RuntimeFiber<void> | undefined
-}
-
-export interface Running {
-  readonly slot: Slot
-  readonly member: Member
-  readonly generation: number
-  readonly since: number
-  /** Milliseconds by a monotonic clock. */
-  readonly begunAt: number
-  readonly scope: Scope.CloseableScope
-  /** Milliseconds since the epoch at which it was told to finish. */
-  retiredAt: number | undefined
-  /** How it ended. */
-  status: ExitStatus | undefined
-}
+import type { Running, Slot } from "./slot.ts"
+import { describe, nameOf } from "./slot.ts"
 
 export interface MemberOptions {
   /** The scope of the pool. */
   readonly scope: Scope.Scope
   readonly readyTimeout: Duration.Duration
   readonly stopTimeout: Duration.Duration
-  /** Completes when whoever stops the pool will not wait any longer, and `grace` after that what is left is killed. */
+  /** Completes when whoever stops the pool will not wait any longer. */
   readonly hastened: Effect.Effect<void>
-  readonly grace: Duration.Duration
+  /** How long a process may take to end after that before it gets SIGKILL. */
+  readonly hastenTimeout: Duration.Duration
   /** For how long a process that serves may say nothing. */
   readonly heartbeat: Option.Option<Duration.Duration>
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }
-
-/** How a process of a pool is called in messages. */
-export const describe = ({ index, name }: { readonly name: string; readonly index: number }): string =>
-  name === "worker" ? `worker ${index}` : `process ${name}`
-
-export const nameOf = ({ generation, member, slot: { spec } }: Running): ProcessName => ({
-  name: spec.name,
-  index: spec.index,
-  pid: member.pid,
-  generation
-})
 
 /**
  * Starts a process in a slot and waits until it serves. If that fails or is interrupted, the process has ended.
@@ -208,7 +130,7 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
     yield* member.retire(why)
     const patience = Effect.raceFirst(
       Effect.as(Effect.sleep(options.stopTimeout), options.stopTimeout),
-      Effect.as(Effect.zipRight(options.hastened, Effect.sleep(options.grace)), options.grace)
+      Effect.as(Effect.zipRight(options.hastened, Effect.sleep(options.hastenTimeout)), options.hastenTimeout)
     )
     const over = yield* Effect.raceFirst(
       Effect.as(member.exit, Option.none<Duration.Duration>()),

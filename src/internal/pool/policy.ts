@@ -8,8 +8,8 @@ import * as Effect from "effect/Effect"
 import * as ExitStatus from "../../ExitStatus.ts"
 import { ProcessStartError } from "../../PoolError.ts"
 import { ChildExitedError } from "../../TableflipError.ts"
-import type { Running, SlotSpec } from "./member.ts"
-import { describe } from "./member.ts"
+import type { Running, SlotSpec } from "./slot.ts"
+import { describe } from "./slot.ts"
 
 export const hasFailed = (status: ExitStatus.ExitStatus): boolean => status._tag === "Killed" || status.code !== 0
 

@@ -4,26 +4,28 @@
  * @internal
  */
 import type { ProcessName } from "../../PoolEvent.ts"
-import type { Running, Slot, SlotState } from "./member.ts"
-import { nameOf } from "./member.ts"
+import type { Running, Slot } from "./slot.ts"
+import { current, nameOf } from "./slot.ts"
 
 export interface ProcessStatus extends Omit<ProcessName, "pid"> {
   /** None while there is no process in this place. */
   readonly pid: number | undefined
-  readonly state: SlotState | "draining"
+  readonly state: "starting" | "serving" | "restarting" | "done" | "draining"
   /** Milliseconds since the epoch at which this state began. */
   readonly since: number
   readonly restarts: number
 }
 
-export const ofSlot = ({ current, restarts, since, spec, state }: Slot, generation: number): ProcessStatus => ({
-  name: spec.name,
-  index: spec.index,
-  pid: current?.member.pid,
-  generation: current?.generation ?? generation,
-  state,
-  since,
-  restarts
+const words = { Starting: "starting", Serving: "serving", Restarting: "restarting", Done: "done" } as const
+
+export const ofSlot = (slot: Slot, generation: number): ProcessStatus => ({
+  name: slot.spec.name,
+  index: slot.spec.index,
+  pid: current(slot)?.member.pid,
+  generation: current(slot)?.generation ?? generation,
+  state: words[slot.state._tag],
+  since: slot.state.since,
+  restarts: slot.restarts
 })
 
 export const ofRetired = (running: Running): ProcessStatus => ({

@@ -161,7 +161,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       healthyAfter: Duration.infinity,
       readyTimeout: Duration.sum(settings.readyTimeout, afterReadyTimeout),
       stopTimeout: settings.stopTimeout,
-      grace: settings.stopTimeout,
+      hastenTimeout: settings.stopTimeout,
       heartbeat: Option.none(),
       olderGone: Effect.void,
       publish

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { Address, FdName } from "../../Address.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
@@ -18,18 +17,13 @@ import type { Listener } from "../../Fds.ts"
 import { Fds } from "../../Fds.ts"
 import type { ProcessStartError } from "../../PoolError.ts"
 import type { PoolEvent } from "../../PoolEvent.ts"
-import { InvalidOptionError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process, Workers } from "../../Workers.ts"
-import { logError, logInfo, logWarning } from "../logging.ts"
-import { decodeCount } from "../options.ts"
-import type { Member, SlotSpec } from "../pool/member.ts"
+import { logError, logInfo } from "../logging.ts"
 import { statusOf } from "../pool/policy.ts"
-import type { Pool } from "../pool/pool.ts"
 import * as pool from "../pool/pool.ts"
-import { drain, fromResult } from "../seam.ts"
-import { samePress } from "../signals.ts"
+import type { Member, SlotSpec } from "../pool/slot.ts"
 import * as stopSignals from "../signals.ts"
 import { resolveCommand } from "../upgrade/attempt.ts"
 import type { Begun } from "../upgrade/begin.ts"
@@ -38,9 +32,11 @@ import { makeUpgradable } from "../upgrade/upgrader.ts"
 import { encode as encodeWord, forEachAnswer, Word } from "../wire/control.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
+import { finish } from "./finish.ts"
 import * as mainContext from "./mainContext.ts"
 import type { PoolSettings } from "./options.ts"
 import * as workerRole from "./role.ts"
+import * as workersService from "./service.ts"
 
 interface Shared {
   readonly name: FdName
@@ -83,7 +79,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const spawn = starter(begun, listeners, secrets, () => value)
   const workers = yield* pool.make({
     ...settings,
-    grace: begun.settings.stopTimeout,
+    hastenTimeout: begun.settings.stopTimeout,
     worker: (index) => ({ name: "worker", index, ...given.worker, start: spawn("worker", index) }),
     others: Object.entries<Process<any, any>>(given.options.processes ?? {}).map(([name, process]): SlotSpec => ({
       name,
@@ -99,7 +95,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   })
   generation = workers.generation
 
-  const service = makeService(workers, given)
+  const service = workersService.make(workers, given.events)
   value = yield* buildMain(
     given.options.main,
     Context.make(Upgrader, upgrader).pipe(Context.add(Fds, fds), Context.add(given.tag, service))
@@ -201,58 +197,5 @@ const buildMain = Effect.fnUntraced(function*(main: PrimaryOptions["options"]["m
   return yield* Effect.transposeMapOption(
     main.shared,
     ({ schema, tag }) => mainContext.encode(tag.key, schema, Context.unsafeGet(built, tag))
-  )
-})
-
-const makeService = (workers: Pool, { events }: PrimaryOptions): Workers["Type"] => ({
-  size: workers.size,
-  resize: (size) => Effect.flatMap(fromResult(decodeCount("size", size)), workers.resize),
-  replace: workers.replace,
-  replaceWorker: (index) =>
-    workers.size.pipe(
-      Effect.filterOrFail(
-        (size) => Number.isSafeInteger(index) && index >= 0 && index < size,
-        (size) =>
-          new InvalidOptionError({
-            option: "index",
-            value: String(index),
-            expected: `that of a worker, from 0 to ${size - 1}`
-          })
-      ),
-      Effect.zipRight(workers.replaceWorker(index))
-    ),
-  status: workers.status,
-  events
-})
-
-/** Nothing is left of the pool when this completes. */
-const finish = Effect.fnUntraced(function*(
-  env: Env["Type"],
-  upgrader: Upgrader["Type"],
-  workers: Pool,
-  signals: stopSignals.StopSignals,
-  close: Effect.Effect<void>
-) {
-  yield* upgrader.stop
-  const reason = yield* upgrader.exit
-  const signal = Option.getOrElse(yield* signals.seen, () => "SIGTERM" as const)
-  const why = reason._tag === "Upgraded"
-    ? Word.Replaced({ pid: reason.pid, generation: reason.generation })
-    : Word.Stopped({ signal, isLast: true })
-  // Otherwise whoever comes when the workers have closed the sockets is let in by the system, and reset at the end.
-  if (reason._tag === "Stopped") yield* close
-  yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })
-  const [{ killed }] = yield* Effect.all([workers.stop(why), upgrader.drain], { concurrency: "unbounded" })
-  if (killed > 0) yield* logWarning(`${killed} process(es) had to be killed`)
-}, Effect.scoped)
-
-/** Who tells the primary to stop once more, means the workers too. */
-const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, signal: NodeJS.Signals) {
-  const deliveries = yield* env.signals(signal)
-  yield* Effect.sleep(samePress).pipe(
-    Effect.zipRight(drain(deliveries)),
-    Effect.zipRight(Effect.forever(Effect.zipRight(Queue.take(deliveries), workers.hasten(signal)))),
-    Effect.interruptible,
-    Effect.forkScoped
   )
 })

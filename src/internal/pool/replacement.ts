@@ -1,0 +1,84 @@
+/**
+ * New processes in the place of old ones: all of those that are started together come up, or the old ones stay.
+ *
+ * @internal
+ */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type { ProcessStartError } from "../../PoolError.ts"
+import { ReplaceError } from "../../PoolError.ts"
+import { PoolEvent } from "../../PoolEvent.ts"
+import { type Retirement, Word } from "../wire/control.ts"
+import type { Keeper } from "./keeper.ts"
+import type { PoolOptions } from "./options.ts"
+import { noneHasEnded } from "./policy.ts"
+import type { Retiring } from "./retiring.ts"
+import type { Roster } from "./roster.ts"
+import type { Running, Slot } from "./slot.ts"
+import { current, serve, stopKeeping } from "./slot.ts"
+
+export interface Replacement {
+  /**
+   * Starts a process in each of these slots and gives it the place of the old one; completes with what waits for the
+   * end of the old ones. If one does not come up, the others are told to finish and the old ones stay.
+   */
+  readonly launchAll: (
+    all: ReadonlyArray<Slot>,
+    generation: number,
+    onSuccess: () => void
+  ) => Effect.Effect<Effect.Effect<void>, ProcessStartError>
+  /** Replaces what is in these slots, some at a time; completes with the generation of what took its place. */
+  readonly replaceSlots: (all: ReadonlyArray<Slot>) => Effect.Effect<number, ReplaceError>
+}
+
+/** There are fewer processes, or no more than there were. */
+export const fewer: Retirement = Word.Stopped({ signal: "SIGTERM" })
+
+export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retiring: Retiring): Replacement => {
+  const launchAll: Replacement["launchAll"] = (all, generation, onSuccess) =>
+    Effect.uninterruptibleMask((restore) => {
+      const fresh: Array<Running> = []
+      const onReady = (running: Running) => Effect.sync(() => void fresh.push(running))
+      const launch = (slot: Slot) =>
+        keeper.launch(slot, { generation, predecessor: current(slot)?.member.exit ?? Effect.void, onReady })
+      return restore(Effect.forEach(all, launch, { concurrency: "unbounded", discard: true })).pipe(
+        Effect.zipRight(Effect.suspend(() => noneHasEnded(fresh))),
+        Effect.onExit((exit) => Exit.isFailure(exit) ? retiring.retireAll(fresh, fewer) : Effect.void),
+        Effect.tap(() => Effect.sync(onSuccess)),
+        Effect.zipRight(Effect.forEach(fresh, takeOver)),
+        Effect.map((ends) => Effect.asVoid(Fiber.joinAll(ends.flat())))
+      )
+    })
+
+  const takeOver = Effect.fnUntraced(function*(running: Running) {
+    const { generation, member, slot } = running
+    yield* stopKeeping(slot)
+    const old = current(slot)
+    yield* serve(running)
+    yield* slot.driver.reset
+    const ends = old === undefined ? [] : [yield* retiring.begin(old, Word.Replaced({ pid: member.pid, generation }))]
+    if (running.status !== undefined) yield* keeper.onExit(running, running.status)
+    return ends
+  })
+
+  const replaceSlots: Replacement["replaceSlots"] = Effect.fnUntraced(function*(all) {
+    const next = roster.generation + 1
+    let replaced = 0
+    for (const batch of Arr.chunksOf(all, options.atOnce)) {
+      const succeeded = () => {
+        roster.generation = next
+        replaced += batch.length
+      }
+      const oldOnesEnded = yield* Effect.mapError(
+        launchAll(batch, next, succeeded),
+        (cause) => new ReplaceError({ replaced, kept: all.length - replaced, cause })
+      ).pipe(Effect.tapError((error) => options.publish(PoolEvent.ReplaceFailed({ generation: next, error }))))
+      yield* oldOnesEnded
+    }
+    return next
+  })
+
+  return { launchAll, replaceSlots }
+}

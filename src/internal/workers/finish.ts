@@ -1,0 +1,48 @@
+/**
+ * The end of a primary: its workers have ended, and whoever is impatient is heard.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type { Env } from "../../Env.ts"
+import type { Upgrader } from "../../Upgrader.ts"
+import { logWarning } from "../logging.ts"
+import type { Pool } from "../pool/pool.ts"
+import { drain } from "../seam.ts"
+import { samePress } from "../signals.ts"
+import type * as stopSignals from "../signals.ts"
+import { Word } from "../wire/control.ts"
+
+/** Nothing is left of the pool when this completes. */
+export const finish = Effect.fnUntraced(function*(
+  env: Env["Type"],
+  upgrader: Upgrader["Type"],
+  workers: Pool,
+  signals: stopSignals.StopSignals,
+  close: Effect.Effect<void>
+) {
+  yield* upgrader.stop
+  const reason = yield* upgrader.exit
+  const signal = Option.getOrElse(yield* signals.seen, () => "SIGTERM" as const)
+  const why = reason._tag === "Upgraded"
+    ? Word.Replaced({ pid: reason.pid, generation: reason.generation })
+    : Word.Stopped({ signal, isLast: true })
+  // Otherwise whoever comes when the workers have closed the sockets is let in by the system, and reset at the end.
+  if (reason._tag === "Stopped") yield* close
+  yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })
+  const [{ killed }] = yield* Effect.all([workers.stop(why), upgrader.drain], { concurrency: "unbounded" })
+  if (killed > 0) yield* logWarning(`${killed} process(es) had to be killed`)
+}, Effect.scoped)
+
+/** Who tells the primary to stop once more, means the workers too. */
+const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, signal: NodeJS.Signals) {
+  const deliveries = yield* env.signals(signal)
+  yield* Effect.sleep(samePress).pipe(
+    Effect.zipRight(drain(deliveries)),
+    Effect.zipRight(Effect.forever(Effect.zipRight(Queue.take(deliveries), workers.hasten(signal)))),
+    Effect.interruptible,
+    Effect.forkScoped
+  )
+})
