@@ -20,6 +20,21 @@ import { serviceFunctions } from "./internal/seam.ts"
 import type { DescriptorError, ListenError } from "./TableflipError.ts"
 
 /**
+ * How a server is served.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServeOptions {
+  /**
+   * Whether it is drained with the others; true by default. One that is not, an endpoint for whoever operates this process
+   * say, goes on accepting to the end of its scope when this process is told to stop, and whoever made it ends its
+   * connections. When a newer process has taken over, it stops accepting like any other.
+   */
+  readonly drain?: boolean | undefined
+}
+
+/**
  * A bound socket without a server.
  *
  * @since 0.1.0
@@ -31,7 +46,10 @@ export interface Listener {
   /** Its descriptor, which stays the registry's to close; none once that has happened. */
   readonly descriptor: Effect.Effect<Option.Option<number>>
   /** Lets a server accept on it: at once if this process is ready, else as soon as it is. One server, which then owns it. */
-  readonly serve: (server: net.Server) => Effect.Effect<void, ListenError, Scope.Scope>
+  readonly serve: (
+    server: net.Server,
+    options?: ServeOptions
+  ) => Effect.Effect<void, ListenError, Scope.Scope>
 }
 
 /**
@@ -48,7 +66,8 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
    */
   readonly listen: (
     server: net.Server,
-    address: Address
+    address: Address,
+    options?: ServeOptions
   ) => Effect.Effect<net.AddressInfo | string | null, ListenError, Scope.Scope>
   /** A bound socket, for code that brings its own server later or passes the descriptor on. */
   readonly listener: (address: Address) => Effect.Effect<Listener, ListenError, Scope.Scope>

@@ -22,7 +22,7 @@ import { runUntil } from "./internal/runUntil.ts"
 import { endWell } from "./internal/seam.ts"
 import * as internal from "./internal/upgrade/upgrader.ts"
 import type { BuildError, HandOverError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
-import type { DrainHook, DrainReport, ExitReason, UpgraderEvent } from "./UpgraderEvent.ts"
+import type { DrainHook, DrainReport, ExitReason, UpgraderEvent, UpgraderStatus } from "./UpgraderEvent.ts"
 
 /**
  * A program to run in place of this one. What is not given is taken from how this process was started.
@@ -166,6 +166,8 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
     readonly take: (key: string) => Effect.Effect<Option.Option<Uint8Array>, HandOverError>
     readonly takeLast: (key: string) => Effect.Effect<Option.Option<Uint8Array>, HandOverError>
   }
+  /** What this process is doing now. */
+  readonly status: Effect.Effect<UpgraderStatus>
   /** What happens from the moment of subscription on. Of what is not taken, the newest 1024 are kept. */
   readonly events: Effect.Effect<Queue.Dequeue<UpgraderEvent>, never, Scope.Scope>
 }>() {}

@@ -53,6 +53,21 @@ export interface DrainReport {
 export type DrainHook = (reason: ExitReason) => Effect.Effect<unknown, unknown>
 
 /**
+ * What a process is doing, from `starting` to `draining` (a newer process has taken over) or `stopping` (none has).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface UpgraderStatus {
+  readonly pid: number
+  readonly state: "starting" | "serving" | "upgrading" | "draining" | "stopping"
+  /** How many older generations have not ended yet. */
+  readonly olderDraining: number
+  /** How many connections its servers have, as far as they are drained. */
+  readonly connections: number
+}
+
+/**
  * One event. `generation` is that of the process which the event is about.
  *
  * @since 0.1.0

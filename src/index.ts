@@ -8,6 +8,8 @@
 export * as Address from "./Address.ts"
 /** One process that this one has started. @since 0.1.0 */
 export * as ChildProcess from "./ChildProcess.ts"
+/** A socket on which a process is operated. @since 0.1.0 */
+export * as Control from "./Control.ts"
 /** A graceful shutdown that loses no request. @since 0.1.0 */
 export * as Drain from "./Drain.ts"
 /** The seam to the operating system. @since 0.1.0 */

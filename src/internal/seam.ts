@@ -5,6 +5,7 @@
  */
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
@@ -19,6 +20,10 @@ import type * as Scope from "effect/Scope"
 export const disconnect = Effect.disconnect
 
 export const serviceFunctions = Effect.serviceFunctions
+
+/** A service that may be there, by the key of its tag, so that its module need not be loaded to ask for it. */
+export const serviceIfAny = <S>(key: string): Effect.Effect<Option.Option<S>> =>
+  Effect.serviceOption(Context.GenericTag<S>(key))
 
 export const fromResult = <A, E>(result: Either.Either<A, E>): Effect.Effect<A, E> => result
 

@@ -35,6 +35,7 @@ const draining: Draining = {
   follow: () => Effect.succeed(Effect.void),
   followPacket: () => Effect.void,
   onDrain: () => Effect.void,
+  connections: () => 0,
   drain: () => Effect.succeed({ duration: Duration.zero, servers: [] })
 }
 

@@ -62,6 +62,8 @@ const guard = (effect: Effect.Effect<void>): Effect.Effect<void> => Effect.catch
 export interface Followed extends Drainable {
   /** Stops accepting when the accept queue is empty, for a socket that no other process goes on accepting from. */
   readonly emptyQueue: Effect.Effect<void>
+  /** How many are open. */
+  readonly connections: () => number
 }
 
 /** @internal */
@@ -277,6 +279,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       hasten,
       stopAccepting: Effect.sync(stop),
       emptyQueue,
+      connections: () => connections.all.size,
       webSockets: (webSocketServer) => Effect.sync(() => webSockets.add(webSocketServer))
     }
   })

@@ -43,7 +43,7 @@ export const make = (
 
   const serve = (entry: Entry, listener: BoundListener): Listener["serve"] => {
     let isTaken = false
-    return (server) =>
+    return (server, { drain = true } = {}) =>
       Effect.suspend(() => {
         const { name } = entry
         if (server.listening) return Effect.fail(alreadyServing(name))
@@ -52,7 +52,8 @@ export const make = (
         isTaken = true
         return Effect.gen(function*() {
           if (isActive()) yield* listenLate(listener)
-          entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener))
+          entry.isDrained = drain
+          if (drain) entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener))
           if (Option.isNone(listener.descriptor())) return yield* closed(name)
           entry.server = server
           listener.attach(server)
@@ -130,8 +131,8 @@ export const make = (
 
   return {
     listener,
-    listen: (server, at) =>
-      Effect.flatMap(listener(at), (claimed) => Effect.as(claimed.serve(server), claimed.address)),
+    listen: (server, at, options) =>
+      Effect.flatMap(listener(at), (claimed) => Effect.as(claimed.serve(server, options), claimed.address)),
     packet: (at) => {
       const name = fdName.packet(at)
       return table.claim<BoundPacket, ListenError>({

@@ -22,6 +22,8 @@ export interface Entry {
   readonly inherited?: boolean
   /** The server that accepts on the listener. */
   server?: net.Server
+  /** Whether that server is drained with the others. */
+  isDrained?: boolean
   /** Stops that server from accepting when its accept queue is empty. */
   emptyQueue?: Effect.Effect<void>
   /** A connection, which this process lets go of when another has taken over. */

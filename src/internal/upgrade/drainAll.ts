@@ -27,13 +27,15 @@ export interface Draining {
   readonly follow: (server: net.Server, address: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   readonly followPacket: (socket: dgram.Socket) => Effect.Effect<void, never, Scope.Scope>
   readonly onDrain: (hook: DrainHook) => Effect.Effect<void, never, Scope.Scope>
+  /** How many connections are open. */
+  readonly connections: () => number
   /** Runs the hooks, stops accepting by `stopAccepting`, and lets everything finish. To be run once, interruptibly. */
   readonly drain: (reason: ExitReason, stopAccepting: Effect.Effect<void>) => Effect.Effect<DrainReport>
 }
 
 interface Followed {
   readonly address: string
-  readonly drainable: Drain.Drainable
+  readonly drainable: drainServer.Followed
 }
 
 export const make = (env: Env["Type"], settings: Settings): Draining => {
@@ -91,6 +93,7 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
     followPacket: (socket) =>
       Effect.asVoid(Effect.flatMap(drainPacket.make(socket), (drainable) => during(packets, drainable))),
     onDrain: (hook) => Effect.asVoid(during(hooks, hook)),
+    connections: () => [...servers].reduce((sum, { drainable }) => sum + drainable.connections(), 0),
     drain: (reason, stopAccepting) =>
       Effect.gen(function*() {
         yield* hastenOnSignals(reason)

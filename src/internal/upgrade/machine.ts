@@ -21,6 +21,7 @@ import {
   TerminatingError,
   UpgradeInProgressError
 } from "../../TableflipError.ts"
+import type { UpgraderStatus } from "../../UpgraderEvent.ts"
 import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import { logError } from "../logging.ts"
 import { forkToTheEnd } from "../seam.ts"
@@ -79,7 +80,17 @@ export interface Machine {
   readonly exit: Effect.Effect<ExitReason>
   /** One of the older generations has ended. */
   readonly olderExited: Effect.Effect<void>
+  readonly status: Effect.Effect<Pick<UpgraderStatus, "state" | "olderDraining">>
 }
+
+const stateNames = {
+  Starting: "starting",
+  Serving: "serving",
+  Upgrading: "upgrading",
+  Cancelling: "stopping",
+  Upgraded: "draining",
+  Stopped: "stopping"
+} as const
 
 export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Scope.Scope> = Effect.fnUntraced(
   function*(options) {
@@ -284,7 +295,8 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       stop,
       replaced: (successor) => Effect.asVoid(send(Message.Replaced(successor))),
       exit: Deferred.await(exit),
-      olderExited: Effect.asVoid(send(Message.OlderExited()))
+      olderExited: Effect.asVoid(send(Message.OlderExited())),
+      status: Effect.sync(() => ({ state: stateNames[state._tag], olderDraining: older }))
     }
   }
 )

@@ -184,7 +184,9 @@ export const make: (options: {
           // A process of a pool is replaced without having handed over anything by itself.
           const isShared = (entry: Entry) =>
             reason._tag === "Upgraded" && handedOver.has(entry) || inheritedIsShared() && entry.inherited === true
-          const accepting = table.entries().filter(({ listener, server }) => listener && server)
+          // One that is not drained answers until everything is over, unless a newer process does.
+          const isOver = ({ isDrained }: Entry) => isDrained !== false || reason._tag === "Upgraded"
+          const accepting = table.entries().filter((entry) => entry.listener && entry.server && isOver(entry))
           const shared = accepting.filter(isShared)
           const own = accepting.filter((entry) => !isShared(entry))
           const close = (entries: ReadonlyArray<Entry>) =>

@@ -209,6 +209,11 @@ export const assemble = Effect.fnUntraced(
       }),
       onDrain: draining.onDrain,
       state: { give: stateGiver.give, ...stateTaker },
+      status: Effect.map(machine.status, (status) => ({
+        pid: env.pid,
+        ...status,
+        connections: draining.connections()
+      })),
       events
     }
     return { machine, upgrader, fds: registry.service }

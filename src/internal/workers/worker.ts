@@ -51,7 +51,7 @@ const withHint = (registry: Registry): Registry => ({
   ...registry,
   service: {
     ...registry.service,
-    listen: (server, at) => explain(registry.service.listen(server, at)),
+    listen: (server, at, options) => explain(registry.service.listen(server, at, options)),
     listener: (at) => explain(registry.service.listener(at))
   },
   // Two may bind the same address as long as none of them listens (SO_REUSEADDR, socket(7)).

@@ -5,10 +5,11 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
@@ -32,6 +33,10 @@ export const serviceFunctions = <I, S>(tag: Context.Service<I, S>): ServiceFunct
   new Proxy({} as any, {
     get: (_, name: string) => (...args: Array<unknown>) => tag.use((service: any) => service[name](...args))
   })
+
+/** A service that may be there, by the key of its tag, so that its module need not be loaded to ask for it. */
+export const serviceIfAny = <S>(key: string): Effect.Effect<Option.Option<S>> =>
+  Effect.serviceOption(Context.Service<S>(key))
 
 export const fromResult = <A, E>(result: Result.Result<A, E>): Effect.Effect<A, E> => Effect.fromResult(result)
 

@@ -1,0 +1,19 @@
+/**
+ * What a control socket controls.
+ *
+ * @internal
+ */
+import type * as Effect from "effect/Effect"
+import type { Identity, Status, Wait } from "./protocol.ts"
+import type { Reply } from "./reply.ts"
+
+export interface Target {
+  readonly identity: () => Identity
+  readonly status: Effect.Effect<Status>
+  readonly reload: (wait: Wait) => Effect.Effect<Reply>
+  readonly stop: (wait: Wait | undefined) => Effect.Effect<Reply>
+  readonly scale: (size: unknown) => Effect.Effect<Reply>
+  readonly replace: (index: number | undefined) => Effect.Effect<Reply>
+  /** Nothing more will happen: what is waited for is answered with what is known. */
+  readonly end: Effect.Effect<void>
+}
