@@ -314,6 +314,15 @@ export type ProbeOutcome =
   | { readonly _tag: "Refused"; readonly detail: string }
 
 /**
+ * What a descriptor is that another program has opened for this one: a stream socket that listens, a datagram socket that
+ * receives from everybody, anything else, or a socket of which this process cannot see more.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type DescriptorKind = "listener" | "packet" | "file" | "unknown"
+
+/**
  * The operating system, as this process sees it.
  *
  * @since 0.1.0
@@ -425,6 +434,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
    * one of the pipes that Node made for itself.
    */
   readonly isStream: (descriptor: number) => Effect.Effect<boolean>
+  /** What a descriptor is; none if it is not open. */
+  readonly kindOf: (descriptor: number) => Effect.Effect<Option.Option<DescriptorKind>>
   /** Asks whether a process, or a child of it, serves; none where the system does not tell who has accepted. */
   readonly probe: Option.Option<(target: ProbeTarget) => Effect.Effect<ProbeOutcome>>
   /** What tells a file that is open from another that has come to its number; none if nothing is open there. */

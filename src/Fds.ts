@@ -4,7 +4,9 @@
  *
  * A socket is found again by what the app asked for: its address as written (`localhost:8080` stays that, whatever it
  * resolves to). If no inherited socket has that name, one that is bound to the same address is the one: no host and `::`, a
- * name and what it stands for, two paths to one file. With port 0 the first process gets a free port and its successors keep it. Two sockets that ask for the
+ * name and what it stands for, two paths to one file. A socket that systemd has opened for this program (`LISTEN_FDS`) is
+ * found by the `name` of the address, if its unit has that as `FileDescriptorName=`, and else in the same way; it and its path
+ * stay systemd's. With port 0 the first process gets a free port and its successors keep it. Two sockets that ask for the
  * same address need a `name` each.
  *
  * @since 0.1.0

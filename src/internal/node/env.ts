@@ -143,6 +143,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     stopReading: (socket) => Effect.sync(() => stopReading(socket)),
     resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
     isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
+    kindOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.kindOf(descriptor))),
     // Loaded by those who need it: HTTP and TLS cost every start otherwise.
     probe: nodeProc.isThere()
       ? Option.some((target) =>

@@ -5,6 +5,7 @@
  */
 import * as fs from "node:fs"
 import type { Address } from "../../Address.ts"
+import type { DescriptorKind } from "../../Env.ts"
 
 export const read = (file: string): string | undefined => {
   try {
@@ -38,16 +39,19 @@ export const isBlocking = (descriptor: number): boolean => {
 interface InetSocket {
   readonly localAddress: string
   readonly localPort: number
+  /** 0 for one that is connected to nobody. */
+  readonly remotePort: number
   /** "0" for a connection that nobody has accepted yet. */
   readonly inode: string
 }
 
 const parseInet = (line: string): InetSocket | undefined => {
-  const [, local = "", , , , , , , , inode] = line.trim().split(/\s+/)
+  const [, local = "", remote = "", , , , , , , inode] = line.trim().split(/\s+/)
   const [localAddress, localPort] = local.split(":")
+  const [, remotePort = "0"] = remote.split(":")
   return localAddress === undefined || localPort === undefined || inode === undefined
     ? undefined
-    : { localAddress, localPort: Number.parseInt(localPort, 16), inode }
+    : { localAddress, localPort: Number.parseInt(localPort, 16), remotePort: Number.parseInt(remotePort, 16), inode }
 }
 
 const tables = { tcp: ["tcp", "tcp6"], udp: ["udp", "udp6"] } as const
@@ -133,6 +137,35 @@ export const addressOf = (descriptor: number): Address | undefined => {
 // __SO_ACCEPTCON
 const acceptsConnections = 0x10000
 
+const SOCK_DGRAM = 2
+
+// net.h
+const SS_UNCONNECTED = 1
+
+const unixKindOf = (inode: string): DescriptorKind | undefined => {
+  for (const line of readOrEmpty("/proc/self/net/unix").split("\n")) {
+    const [, , , flags = "", type = "", state = "", found, ...path] = line.split(/\s+/)
+    if (found !== inode) continue
+    if ((Number.parseInt(flags, 16) & acceptsConnections) !== 0) return "listener"
+    const isOpenToAll = Number.parseInt(type, 16) === SOCK_DGRAM && Number.parseInt(state, 16) === SS_UNCONNECTED
+    return isOpenToAll && path.length > 0 ? "packet" : "file"
+  }
+  return undefined
+}
+
+/** What a descriptor is. Of a socket from another network than the one that this process sees nothing is known. */
+export const kindOf = (descriptor: number): DescriptorKind | undefined => {
+  const stat = statOf(descriptor)
+  if (stat === undefined) return undefined
+  if (!stat.isSocket()) return "file"
+  const inode = String(stat.ino)
+  const isIt = (socket: InetSocket) => socket.inode === inode
+  if (isListening(descriptor)) return "listener"
+  if (find("tcp", isIt) !== undefined) return "file"
+  const udp = find("udp", isIt)
+  return udp === undefined ? unixKindOf(inode) ?? "unknown" : udp.remotePort === 0 ? "packet" : "file"
+}
+
 /** Every socket of this machine, as far as this process sees it, that listens. */
 export const listeningSockets = (): ReadonlyArray<{ readonly inode: string; readonly address: Address }> => [
   ...["/proc/self/net/tcp", "/proc/self/net/tcp6"].flatMap(listeningLines).flatMap((line) => {
@@ -148,12 +181,17 @@ export const listeningSockets = (): ReadonlyArray<{ readonly inode: string; read
   })
 ]
 
-const inodeOf = (descriptor: number): string | undefined => {
+const statOf = (descriptor: number): fs.Stats | undefined => {
   try {
-    return String(fs.fstatSync(descriptor).ino)
+    return fs.fstatSync(descriptor)
   } catch {
     return undefined
   }
+}
+
+const inodeOf = (descriptor: number): string | undefined => {
+  const stat = statOf(descriptor)
+  return stat === undefined ? undefined : String(stat.ino)
 }
 
 const childrenOf = (pid: number): ReadonlyArray<number> => {
@@ -234,18 +272,18 @@ export const descendantsOf = (pid: number): ReadonlyArray<number> =>
 /** What lives in a session. Zombies have ended, whether somebody looks after them or not. */
 export const sessionOf = (session: number): ReadonlyArray<number> =>
   readDirectory("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
-    const [state = "", , , found] = statOf(pid)
+    const [state = "", , , found] = processStat(pid)
     return found === String(session) && !["Z", "X"].includes(state)
   })
 
 /** From the state of the process on: the name of the program before it, in parentheses, may hold anything. */
-const statOf = (pid: number): ReadonlyArray<string> => {
+const processStat = (pid: number): ReadonlyArray<string> => {
   const stat = readOrEmpty(`/proc/${pid}/stat`)
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")
 }
 
 export const parentOf = (pid: number): number | undefined => {
-  const [, parent] = statOf(pid)
+  const [, parent] = processStat(pid)
   return parent === undefined ? undefined : Number(parent)
 }
 
@@ -256,7 +294,7 @@ export const argumentsOf = (pid: number): ReadonlyArray<string> =>
   readOrEmpty(`/proc/${pid}/cmdline`).split("\0").slice(0, -1)
 
 export const terminalOf = (pid: number): "foreground" | "background" | "none" => {
-  const [, , group, , terminal, foreground] = statOf(pid)
+  const [, , group, , terminal, foreground] = processStat(pid)
   if (terminal === undefined || terminal === "0") return "none"
   return group === foreground ? "foreground" : "background"
 }

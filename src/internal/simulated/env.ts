@@ -318,6 +318,13 @@ export const make = (
     flushed: () => Effect.void,
     isStream: (descriptor) =>
       Effect.sync(() => ["ReadEnd", "WriteEnd"].includes(self.descriptors.get(descriptor)?._tag ?? "")),
+    kindOf: (descriptor) =>
+      Effect.sync(() =>
+        Option.map(
+          Option.fromNullable(self.descriptors.get(descriptor)),
+          ({ _tag }) => _tag === "Socket" ? "listener" : "file"
+        )
+      ),
     probe: Option.some((target) => Effect.sync(() => probe(kernel, target))),
     fileIdentity: (descriptor) =>
       Option.map(Option.fromNullable(self.descriptors.get(descriptor)), (open) => kernelOf.identityOf(kernel, open)),

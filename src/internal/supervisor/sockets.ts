@@ -12,6 +12,7 @@ import type { Env } from "../../Env.ts"
 import type { Listen } from "../../Supervisor.ts"
 import type { ListenError } from "../../TableflipError.ts"
 import { ProtocolError } from "../../TableflipError.ts"
+import { logInfo } from "../logging.ts"
 import { fromResult } from "../seam.ts"
 import * as socketActivation from "../wire/listenFds.ts"
 import type { Settings } from "./options.ts"
@@ -55,15 +56,23 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
   const environment = yield* env.variables
   const decoded = isWanted ? socketActivation.decode(environment, env.pid) : undefined
   yield* env.removeVariables(socketActivation.variables)
-  return yield* Effect.forEach(
+  const sockets = yield* Effect.forEach(
     decoded === undefined ? [] : yield* fromResult(decoded),
     ({ descriptor, name }) =>
       Effect.gen(function*() {
-        if (!(yield* env.isStream(descriptor))) {
+        const kind = yield* env.kindOf(descriptor)
+        if (Option.isNone(kind)) {
           return yield* new ProtocolError({
             source: "LISTEN_FDS",
-            detail: `names descriptor ${descriptor}, which is not a socket`
+            detail: `names descriptor ${descriptor}, which is not open`
           })
+        }
+        // Such as what `OpenFile=` opens. The first one that a command finds has to be a socket that it can serve.
+        if (kind.value === "file") {
+          yield* logInfo(
+            `LISTEN_FDS: descriptor ${descriptor} (${name}) is no socket to serve; the command does not get it`
+          )
+          return []
         }
         const address = yield* env.addressOf(descriptor)
         const socket: Socket = {
@@ -75,9 +84,10 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
             onSome: (address) => socketActivation.aliases(nameAddress({ address, name }))
           })
         }
-        return socket
+        return [socket]
       })
   )
+  return sockets.flat()
 })
 
 /** The sockets, those that systemd has opened first. `isLeft` tells at the end whether somebody else serves them on. */

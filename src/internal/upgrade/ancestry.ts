@@ -19,6 +19,8 @@ import { fromResult } from "../seam.ts"
 import { greeting } from "../wire/control.ts"
 import * as exchange from "../wire/exchange.ts"
 import * as protocol from "../wire/handOff.ts"
+import * as listenFds from "../wire/listenFds.ts"
+import * as activation from "./activation.ts"
 
 /** The older generations, as this process sees them. */
 export interface Ancestry {
@@ -207,7 +209,9 @@ export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolErro
     const decoded = protocol.decodeHandOff(yield* env.variables)
     yield* env.removeVariables(protocol.variables)
     const handOff = yield* fromResult(decoded)
-    if (Option.isNone(handOff)) return none
+    // Those of the first process mean nothing to its successors, which get the sockets by the hand-off.
+    if (Option.isSome(handOff)) yield* env.removeVariables(listenFds.variables)
+    else return { ...none, ...yield* activation.receive(env) }
     const channel = yield* takeChannel(env, handOff.value)
     const checked = yield* Effect.either(checkStreams(env, handOff.value))
     if (Either.isLeft(checked) && Option.isSome(handOff.value.supervisor)) return yield* lostOnTheWay

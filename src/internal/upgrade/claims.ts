@@ -14,6 +14,7 @@ import { DescriptorError, ListenError } from "../../TableflipError.ts"
 import { hasOwnSocket } from "../node/internals.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
+import type { Activated } from "./activation.ts"
 import type { DescriptorTable, Entry } from "./descriptorTable.ts"
 import type { Draining } from "./drainAll.ts"
 import type { Opening } from "./opening.ts"
@@ -23,6 +24,7 @@ export interface ClaimsOptions {
   readonly env: Env["Type"]
   readonly table: DescriptorTable
   readonly opening: Opening
+  readonly activated: Activated
   readonly draining: Draining
   readonly state: State
   readonly isActive: () => boolean
@@ -30,7 +32,7 @@ export interface ClaimsOptions {
 }
 
 export const make = (
-  { draining, env, isActive, opening, state, table, unlinkIfLast }: ClaimsOptions
+  { activated, draining, env, isActive, opening, state, table, unlinkIfLast }: ClaimsOptions
 ): Fds["Type"] => {
   /** What this process does at once if it is ready already. */
   const listenLate = Effect.fnUntraced(function*(listener: BoundListener) {
@@ -40,6 +42,9 @@ export const make = (
     listener.retract()
     return yield* error
   })
+
+  const takeActivated = (descriptor: Option.Option<number>) =>
+    Option.getOrUndefined(Option.map(descriptor, activated.take))
 
   const serve = (entry: Entry, listener: BoundListener): Listener["serve"] => {
     let isTaken = false
@@ -81,7 +86,8 @@ export const make = (
         name,
         descriptor: listener.descriptor,
         listener,
-        inherited: listener.inherited
+        inherited: listener.inherited,
+        activated: takeActivated(listener.descriptor())
       }),
       close: (listener) => Effect.zipRight(unlinkIfLast(listener), Effect.sync(listener.close))
     }).pipe(Effect.map(([bound, entry]) => ({
@@ -140,7 +146,12 @@ export const make = (
         onTaken: alreadyListening(name),
         open: (restore) =>
           Effect.tap(opening.packet(at)(restore), (bound) => Effect.sync(() => isActive() && bound.start())),
-        toEntry: (bound) => ({ name, descriptor: bound.descriptor, start: bound.start }),
+        toEntry: (bound) => ({
+          name,
+          descriptor: bound.descriptor,
+          start: bound.start,
+          activated: takeActivated(bound.descriptor())
+        }),
         close: (bound) => Effect.sync(() => Option.isSome(bound.descriptor()) && bound.socket.close())
       }).pipe(
         Effect.map(([bound]) => bound.socket),
@@ -158,7 +169,7 @@ export const make = (
     file: (name) => {
       const key = fdName.file(name)
       return inheritedOnly(key, name, (descriptor) => {
-        const entry = fileEntry(env, key, descriptor)
+        const entry = { ...fileEntry(env, key, descriptor), activated: activated.take(descriptor) }
         return {
           open: Effect.succeed(descriptor),
           toEntry: () => entry,

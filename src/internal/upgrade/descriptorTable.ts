@@ -20,6 +20,8 @@ export interface Entry {
   readonly listener?: BoundListener
   /** Whether the listener came from an older process or from a supervisor. */
   readonly inherited?: boolean
+  /** What a service manager calls it that has opened it, and keeps it. */
+  readonly activated?: string | undefined
   /** The server that accepts on the listener. */
   server?: net.Server
   /** Whether that server is drained with the others. */
@@ -40,8 +42,6 @@ export interface DescriptorTable {
   readonly takeInherited: (name: FdName) => Option.Option<number>
   /** What was inherited and nobody has asked for yet. */
   readonly unclaimed: () => ReadonlyArray<NamedDescriptor>
-  /** Removes all inherited descriptors and makes the caller their owner. */
-  readonly takeAllInherited: () => ReadonlyArray<NamedDescriptor>
   /** Whether a name is in use. One whose descriptor has been closed is free again. */
   readonly isTaken: (name: FdName) => boolean
   /** What is in use and open. */
@@ -79,11 +79,6 @@ export const make = (inherited: ReadonlyArray<NamedDescriptor>): DescriptorTable
       return Option.fromNullable(item?.descriptor)
     },
     unclaimed: () => [...unclaimed.values()],
-    takeAllInherited: () => {
-      const items = [...unclaimed.values()]
-      unclaimed.clear()
-      return items
-    },
     isTaken,
     entries: () => [...used.values()].filter((entry) => Option.isSome(entry.descriptor())),
     claim: ({ close, name, onTaken, open, toEntry }) => {

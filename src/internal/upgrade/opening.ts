@@ -12,6 +12,7 @@ import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
 import { ListenError } from "../../TableflipError.ts"
 import { logDebug, logInfo, logWarning } from "../logging.ts"
 import * as fdName from "../wire/fdName.ts"
+import type { Activated } from "./activation.ts"
 import type { DescriptorTable, Restore } from "./descriptorTable.ts"
 
 export interface OpeningOptions {
@@ -19,6 +20,7 @@ export interface OpeningOptions {
   readonly table: DescriptorTable
   readonly hasParent: boolean
   readonly keepsPaths: boolean
+  readonly activated: Activated
 }
 
 export interface Opening {
@@ -26,11 +28,16 @@ export interface Opening {
   readonly packet: (at: PortAddress) => (restore: Restore) => Effect.Effect<BoundPacket, ListenError>
 }
 
-export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Opening => {
+export const make = ({ activated, env, hasParent, keepsPaths, table }: OpeningOptions): Opening => {
   const unclaimed = (kind: string, network: string) =>
     table.unclaimed().filter(({ name }) => name.kind === kind && name.network === network)
 
   const adopt = Effect.fnUntraced(function*(at: Address, descriptor: number) {
+    if (activated.nameOf(descriptor) !== undefined) {
+      yield* logUnchangeable(at)
+      // The path is whose the socket is.
+      return { ...yield* env.adopt(at, descriptor), unlink: Effect.void }
+    }
     if (keepsPaths && address.isFile(at) && !(yield* env.isSocket(at.path))) {
       yield* logWarning(`The inherited socket is no longer at ${at.path}; listening there anew`)
       yield* env.closeDescriptor(descriptor)
@@ -39,6 +46,18 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
     yield* logUnchangeable(at)
     return yield* env.adopt(at, descriptor)
   })
+
+  /** One that a service manager has opened under the name that the app gives the address, wherever that is. */
+  const underName = (at: Address, kind: string): Option.Option<NamedDescriptor> =>
+    Option.fromNullable(
+      address.isPath(at) || at.name === undefined ?
+        undefined :
+        table.unclaimed().find(({ descriptor, name }) => name.kind === kind && activated.nameOf(descriptor) === at.name)
+    )
+
+  const isSameHost = (held: NamedDescriptor, host: string | undefined, asked: string | undefined): boolean =>
+    canonical(host) === canonical(asked) ||
+    activated.nameOf(held.descriptor) !== undefined && isEverywhere(host) && isEverywhere(asked)
 
   /** A name and what it stands for, no host and `::`, two paths to one file: the older process has the socket already. */
   const underOtherSpelling = (at: Address, kind: string): Effect.Effect<Option.Option<NamedDescriptor>> =>
@@ -49,7 +68,7 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
         return Option.fromNullable((yield* Effect.filter(unclaimed(kind, "unix"), isHere))[0])
       }
       const onPort = yield* withPort(kind, at)
-      const found = onPort.filter(({ host }) => canonical(host) === canonical(at.host))
+      const found = onPort.filter(({ held, host }) => isSameHost(held, host, at.host))
       // Of two sockets for all addresses, each may be for one family.
       return onPort.length === 1 || canonical(at.host) !== canonical()
         ? Option.fromNullable(found[0]?.held)
@@ -73,7 +92,11 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
 
   const take = (at: Address, held: NamedDescriptor) =>
     Effect.as(
-      logInfo(`${address.format(at)} is the socket that was inherited as ${held.name.address}`),
+      logInfo(
+        `${address.format(at)} is the socket that ${
+          activated.nameOf(held.descriptor) === undefined ? "was inherited" : "a service manager has opened"
+        } as ${held.name.address}`
+      ),
       table.takeInherited(held.name)
     )
 
@@ -86,7 +109,11 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
         reason: error.reason,
         address: address.format(at),
         detail: held.length > 0
-          ? `the older process has this port as ${names}; ask for that, or for another port`
+          ? `${
+            held.some(({ held }) => activated.nameOf(held.descriptor) !== undefined)
+              ? "a service manager"
+              : "the older process"
+          } has this port as ${names}; ask for that, or for another port`
           : error.reason === "AddressInUse" && hasParent
           ? "another process listens there (EADDRINUSE), which is not the one that this one was started by; stop it"
           : error.detail,
@@ -105,6 +132,8 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
       const { adopt, at, bind, name } = options
       const inherited = table.takeInherited(name)
       if (Option.isSome(inherited)) return yield* adopt(at, inherited.value)
+      const named = underName(at, name.kind)
+      if (Option.isSome(named)) return yield* adopt(at, Option.getOrThrow(yield* take(at, named.value)))
       const resolved = yield* restore(env.resolve(at))
       const held = yield* underOtherSpelling(resolved, name.kind)
       const descriptor = Option.isSome(held) ? yield* take(at, held.value) : Option.none()
@@ -117,6 +146,8 @@ export const make = ({ env, hasParent, keepsPaths, table }: OpeningOptions): Ope
     packet: (at) => open({ at, name: fdName.packet(at), adopt: env.adoptPacket, bind: env.bindPacket })
   }
 }
+
+const isEverywhere = (host = "::"): boolean => ["::", "0.0.0.0"].includes(canonical(host))
 
 /** As the system writes it. */
 const canonical = (host = "::"): string => host.includes(":") ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host

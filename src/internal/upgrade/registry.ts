@@ -12,7 +12,8 @@ import type { BoundListener, Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import { ListenError } from "../../TableflipError.ts"
 import type { ExitReason } from "../../UpgraderEvent.ts"
-import { logDebug } from "../logging.ts"
+import { logDebug, logWarning } from "../logging.ts"
+import * as activation from "./activation.ts"
 import * as claims from "./claims.ts"
 import type { Entry } from "./descriptorTable.ts"
 import * as descriptorTable from "./descriptorTable.ts"
@@ -75,8 +76,18 @@ export const make: (options: {
     const unlinkAll = (entries: ReadonlyArray<Entry>) =>
       Effect.forEach(entries, ({ listener }) => listener ? unlinkIfLast(listener) : Effect.void, { discard: true })
 
-    const opening = openingOf.make({ env, table, hasParent, keepsPaths })
-    const service = claims.make({ env, table, opening, draining, state, isActive: () => active, unlinkIfLast })
+    const activated = activation.make(inherited, state)
+    const opening = openingOf.make({ env, table, hasParent, keepsPaths, activated })
+    const service = claims.make({
+      env,
+      table,
+      activated,
+      opening,
+      draining,
+      state,
+      isActive: () => active,
+      unlinkIfLast
+    })
 
     const connections = () => table.entries().flatMap(({ connection }) => connection ?? [])
 
@@ -127,10 +138,33 @@ export const make: (options: {
       yield* logDebug(`Closed the inherited ${name.kind} ${name.address}, which nothing asked for`)
     })
 
+    const isActivated = ({ descriptor }: NamedDescriptor) => activated.nameOf(descriptor) !== undefined
+
     const closeUnclaimed = Effect.suspend(() =>
-      Effect.forEach(table.takeAllInherited(), closeInherited, { discard: true })
+      Effect.forEach(
+        table.unclaimed().filter((one) => !isActivated(one)),
+        (one) => {
+          table.takeInherited(one.name)
+          return closeInherited(one)
+        },
+        { discard: true }
+      )
     )
     yield* Effect.addFinalizer(() => closeUnclaimed)
+
+    /** They stay open and go to the next process, which may know what to do with them; so may the app, by their numbers. */
+    const unclaimedActivated = () => table.unclaimed().filter(isActivated)
+
+    const tellUnclaimedActivated = Effect.suspend(() =>
+      Effect.forEach(
+        unclaimedActivated().filter(({ name }) => name.kind === "listener"),
+        ({ name }) =>
+          logWarning(
+            `A service manager listens on ${name.address} for this program, which has not asked for that; who connects waits`
+          ),
+        { discard: true }
+      )
+    )
 
     return {
       service,
@@ -144,9 +178,18 @@ export const make: (options: {
           })
         )
         // Some may have come since the others were left to the child.
-        return Effect.as(stopReading, descriptors)
+        return Effect.as(stopReading, [...descriptors, ...unclaimedActivated()])
       }),
-      state: Effect.sync(() => tlsTickets.collect(table.entries())),
+      state: Effect.sync(() => {
+        const entries = table.entries()
+        const claimed = entries.flatMap(({ activated, name }) =>
+          activated === undefined ? [] : [[name, activated] as const]
+        )
+        const unclaimed = unclaimedActivated().map(({ descriptor, name }) =>
+          [name, activated.nameOf(descriptor)!] as const
+        )
+        return new Map([...tlsTickets.collect(entries), ...activation.encode([...claimed, ...unclaimed])])
+      }),
       activate: Effect.suspend(() =>
         Effect.zipRight(
           Effect.forEach([...listeners(), ...bare()], (listener) => listener.prepare, { discard: true }),
@@ -156,7 +199,7 @@ export const make: (options: {
       addresses: Effect.sync(() =>
         table.entries().flatMap((entry) => entry.listener ? [claims.boundTo(entry, entry.listener)] : [])
       ),
-      closeUnclaimed,
+      closeUnclaimed: Effect.zipRight(closeUnclaimed, tellUnclaimedActivated),
       parentExited: Effect.suspend(() => {
         parentLives = false
         return Effect.forEach(orphans.splice(0), (listener) => listener.unlink, { discard: true })
@@ -181,9 +224,10 @@ export const make: (options: {
       letGoOfConnections: Effect.sync(() => handedOver.forEach(({ connection }) => connection?.destroy())),
       stopAccepting: (reason) =>
         Effect.suspend(() => {
-          // A process of a pool is replaced without having handed over anything by itself.
+          // A process of a pool is replaced without having handed over anything by itself. A service manager goes on queueing.
           const isShared = (entry: Entry) =>
-            reason._tag === "Upgraded" && handedOver.has(entry) || inheritedIsShared() && entry.inherited === true
+            entry.activated !== undefined || reason._tag === "Upgraded" && handedOver.has(entry) ||
+            inheritedIsShared() && entry.inherited === true
           // One that is not drained answers until everything is over, unless a newer process does.
           const isOver = ({ isDrained }: Entry) => isDrained !== false || reason._tag === "Upgraded"
           const accepting = table.entries().filter((entry) => entry.listener && entry.server && isOver(entry))
