@@ -269,6 +269,12 @@ export interface BoundPacket {
 export interface PreparedFile {
   /** Gives it its name, in the place of what had it. */
   readonly commit: Effect.Effect<void, unknown>
+  /** The same, unless another process that lives holds what has the name: then that one is told, and nothing is done. */
+  readonly commitUnlessHeld: Effect.Effect<Option.Option<number>, unknown>
+  /** Whether it has its name still. */
+  readonly isThere: Effect.Effect<boolean, unknown>
+  /** Holds it no longer, so that another process may have the name. */
+  readonly release: Effect.Effect<void>
   /** Removes it, unless it has its name. */
   readonly discard: Effect.Effect<void>
 }
@@ -286,7 +292,7 @@ export interface Files {
   readonly readWhole: (path: string) => Effect.Effect<string, unknown>
   /**
    * Does all that can fail for want of space or rights before the content is replaced, which takes one step: readers see
-   * the old or the new, also after a crash of the machine.
+   * the old or the new, also after a crash of the machine. This process holds the file until it ends or releases it.
    */
   readonly prepare: (path: string, content: string) => Effect.Effect<PreparedFile, unknown>
   readonly remove: (path: string) => Effect.Effect<void, unknown>

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as path from "node:path"
+import type { PreparedFile } from "./Env.ts"
 import { Env } from "./Env.ts"
 import { PidFileError } from "./TableflipError.ts"
 
@@ -26,10 +27,26 @@ export interface PidFile {
    * `use` has made.
    */
   readonly writeAfter: <A, E, R>(use: Effect.Effect<A, E, R>) => Effect.Effect<A, E | PidFileError, R>
-  /** The same, unless it names this process already. For after a failed upgrade that had written it. */
+  /** Writes it again, unless it is there still. For after a failed upgrade that had written it. */
   readonly restore: Effect.Effect<void, PidFileError>
-  /** Removes the file if it still names this process. */
+  /** Leaves the file to a process that starts from now on. For a process that is about to end. */
+  readonly release: Effect.Effect<void>
+  /** Removes the file if it is still the one that this process has written. */
   readonly remove: Effect.Effect<void, PidFileError>
+}
+
+/**
+ * How a PID file is written.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Whether the file of another process that runs is left to it, and writing fails; false by default. Linux alone tells
+   * whether the process that a file names is still the one that has written it.
+   */
+  readonly exclusive?: boolean | undefined
 }
 
 /**
@@ -38,26 +55,45 @@ export interface PidFile {
  * @since 0.1.0
  * @category constructors
  */
-export const make: (file: string) => Effect.Effect<PidFile, never, Env> = Effect.fnUntraced(function*(file) {
-  const env = yield* Env
-  const absolute = path.resolve(env.directory, file)
-  const mapError = Effect.mapError((cause: unknown) => new PidFileError({ path: absolute, cause }))
-  const content = `${env.pid}\n`
-  const namesThisProcess = env.files.read(absolute).pipe(
-    Effect.map(Option.exists((text) => text.trim() === String(env.pid)))
-  )
-  const writeAfter: PidFile["writeAfter"] = (use) =>
-    Effect.acquireUseRelease(
-      mapError(env.files.prepare(absolute, content)),
-      ({ commit }) => Effect.tap(use, () => mapError(commit)),
-      ({ discard }) => discard
-    )
-  const write = writeAfter(Effect.void)
-  return {
-    path: absolute,
-    write,
-    writeAfter,
-    restore: Effect.asVoid(Effect.unlessEffect(write, mapError(namesThisProcess))),
-    remove: mapError(Effect.whenEffect(env.files.remove(absolute), namesThisProcess))
+export const make: (file: string, options?: Options) => Effect.Effect<PidFile, never, Env> = Effect.fnUntraced(
+  function*(file, { exclusive = false } = {}) {
+    const env = yield* Env
+    const absolute = path.resolve(env.directory, file)
+    const failWith = (reason: PidFileError["reason"]) =>
+      Effect.mapError((cause: unknown) => new PidFileError({ reason, path: absolute, cause }))
+    let own: PreparedFile | undefined
+    const isThere = Effect.suspend((): Effect.Effect<boolean, unknown> => own?.isThere ?? Effect.succeed(false))
+    const release = Effect.suspend(() => own?.release ?? Effect.void)
+
+    const commit = (prepared: PreparedFile, unlessHeld: boolean) =>
+      Effect.gen(function*() {
+        const holder = yield* failWith("NotWritten")(
+          unlessHeld ? prepared.commitUnlessHeld : Effect.as(prepared.commit, Option.none<number>())
+        )
+        if (Option.isSome(holder)) {
+          return yield* new PidFileError({ reason: "InUse", path: absolute, pid: holder.value })
+        }
+        yield* release
+        own = prepared
+      })
+
+    const writeWith = (unlessHeld: boolean): PidFile["writeAfter"] => (use) =>
+      Effect.acquireUseRelease(
+        failWith("NotWritten")(env.files.prepare(absolute, `${env.pid}\n`)),
+        (prepared) => Effect.tap(use, () => commit(prepared, unlessHeld)),
+        ({ discard }) => discard
+      )
+
+    const writeAfter = writeWith(exclusive)
+    return {
+      path: absolute,
+      write: writeAfter(Effect.void),
+      writeAfter,
+      restore: Effect.asVoid(Effect.unlessEffect(writeWith(false)(Effect.void), failWith("NotWritten")(isThere))),
+      release,
+      remove: failWith("NotRemoved")(Effect.whenEffect(env.files.remove(absolute), isThere)).pipe(
+        Effect.zipRight(release)
+      )
+    }
   }
-})
+)

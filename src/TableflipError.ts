@@ -275,17 +275,24 @@ const withoutFile = (cause: unknown): string => {
 }
 
 /**
- * The PID file could not be written.
+ * The PID file could not be written or removed, or it is another process's.
  *
  * @since 0.1.0
  * @category errors
  */
 export class PidFileError extends Data.TaggedError("PidFileError")<{
+  readonly reason: "NotWritten" | "NotRemoved" | "InUse"
   readonly path: string
-  readonly cause: unknown
+  /** The process whose file it is. */
+  readonly pid?: number | undefined
+  readonly cause?: unknown
 }> {
   override get message(): string {
-    return `Could not write the PID file ${this.path}: ${withoutFile(this.cause)}`
+    return this.reason === "InUse"
+      ? `The PID file ${this.path} is that of process ${this.pid}, which runs; stop that first, or name another file`
+      : `Could not ${this.reason === "NotWritten" ? "write" : "remove"} the PID file ${this.path}: ${
+        withoutFile(this.cause)
+      }`
   }
 }
 

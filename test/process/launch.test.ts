@@ -248,7 +248,7 @@ describe.runIf(isLinux)("a PID file that cannot be written", () => {
       const handle = yield* start(app, {
         app: { upgrader: { pidFile: path.join(dir, "file/app.pid") }, listen: [{ path: sock }] }
       })
-      yield* handle.waitFor(/^FAILED \d+ PidFileError - Could not write the PID file .*ENOTDIR/)
+      yield* handle.waitFor(/^FAILED \d+ PidFileError NotWritten Could not write the PID file .*ENOTDIR/)
       assert.deepStrictEqual(yield* handle.exit, { code: 1, signal: null })
       assert.strictEqual(handle.count(/^UP/), 0)
       assert.deepStrictEqual(fs.readdirSync(dir), ["file"])

@@ -347,7 +347,7 @@ describe.runIf(isLinux && isRoot && withoutOrdinaryUser() === undefined)(
           ...ordinarily(fixture("app.mjs")),
           app: { listen: [{ host: "127.0.0.1", port: 0 }], upgrader: { pidFile } }
         })
-        yield* thief.waitFor(/^FAILED \d+ PidFileError - Could not write the PID file .*(EPERM|EACCES)/)
+        yield* thief.waitFor(/^FAILED \d+ PidFileError NotWritten Could not write the PID file .*(EPERM|EACCES)/)
         assert.deepStrictEqual(yield* thief.exit, { code: 1, signal: null })
         assert.strictEqual(pidIn(pidFile), up.pid)
         assert.deepStrictEqual(fs.readdirSync(dir), ["app.pid", "app.sock"])

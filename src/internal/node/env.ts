@@ -18,6 +18,7 @@ import { fromParent } from "./channel.ts"
 import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
 import { guardSockets } from "./guard.ts"
+import { isSameFile } from "./identity.ts"
 import { endsWithThis } from "./init.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
 import { listensBesides } from "./listening.ts"
@@ -33,7 +34,6 @@ import { startCommand, startDirectory, started, startExecutable } from "./start.
 import { startVariables } from "./startVariables.ts"
 import * as stopSignals from "./stopSignals.ts"
 import * as streams from "./streams.ts"
-import { isSameFile } from "./unixPath.ts"
 
 const unsupported: Option.Option<string> = process.platform === "win32"
   ? Option.some("Windows does not pass sockets to another process by descriptor")

@@ -3,10 +3,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { constants } from "node:fs"
+import { closeSync, constants, fstatSync, lstatSync, openSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
-import type { Files } from "../../Env.ts"
+import type { Files, PreparedFile } from "../../Env.ts"
+import { nameUnlessHeld } from "./heldFile.ts"
+import { fileIdentity, isSame } from "./identity.ts"
 
 /**
  * A file name that nobody else uses: for files that are made under it, with O_EXCL or by bind(2), before they are
@@ -44,37 +46,78 @@ const isMissing = (cause: unknown): boolean => codeOf(cause) === "ENOENT"
 const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, unknown> =>
   Effect.tryPromise({ try: run, catch: (cause) => cause })
 
-const writeTemporary = async (file: string, content: string): Promise<void> => {
+/** Held by being open, and only for reading, so that its file system can be made read-only. */
+const writeTemporary = async (file: string, content: string): Promise<number> => {
   const handle = await fs.open(file, "wx", 0o644)
   try {
     await handle.writeFile(content)
     await handle.sync()
+  } catch (cause) {
+    await fs.unlink(file)
+    throw cause
   } finally {
     await handle.close()
+  }
+  return openToHold(file)
+}
+
+const openToHold = (file: string): number => openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
+
+const prepare = async (file: string, content: string): Promise<PreparedFile> => {
+  // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
+  let temporary = path.join(path.dirname(file), uniqueName())
+  let descriptor: number | undefined = await writeTemporary(temporary, content)
+  let isNamed = false
+  let stat = fstatSync(descriptor)
+
+  const release = () => {
+    if (descriptor === undefined) return
+    closeSync(descriptor)
+    descriptor = undefined
+  }
+  const name = async <A>(rename: () => A | Promise<A>, isDone: (result: A) => boolean): Promise<A> => {
+    if (!isSame(fileIdentity(temporary), stat)) {
+      // The directory has been replaced since.
+      release()
+      temporary = path.join(path.dirname(file), uniqueName())
+      descriptor = await writeTemporary(temporary, content)
+      stat = fstatSync(descriptor)
+    }
+    const result = await rename()
+    isNamed = isDone(result)
+    if (!isNamed) return result
+    try {
+      // Whoever looks for who holds it goes by its name.
+      const named = openToHold(file)
+      release()
+      descriptor = named
+    } catch {
+      // Somebody has removed it already.
+    }
+    return result
+  }
+  return {
+    commit: Effect.uninterruptible(attempt(() => name(() => fs.rename(temporary, file), () => true))),
+    commitUnlessHeld: Effect.uninterruptible(
+      attempt(() => name(() => nameUnlessHeld(temporary, file), Option.isNone))
+    ),
+    isThere: attempt(async () => {
+      const found = lstatSync(file, { throwIfNoEntry: false })
+      // One that is not held any more may have given its number to another.
+      return isNamed && isSame(found, stat) && found?.mtimeMs === stat.mtimeMs
+    }),
+    release: Effect.sync(release),
+    discard: Effect.suspend(() => {
+      if (isNamed) return Effect.void
+      release()
+      return Effect.ignore(attempt(() => fs.unlink(temporary)))
+    })
   }
 }
 
 export const files: Files = {
   read: (file) => Effect.catchIf(attempt(() => readSmall(file)), isNoFile, () => Effect.succeed(Option.none())),
   readWhole: (file) => attempt(() => fs.readFile(file, "utf8")),
-  // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
-  prepare: (file, content) =>
-    Effect.suspend(() => {
-      const temporary = path.join(path.dirname(file), uniqueName())
-      let isThere = true
-      const discard = Effect.suspend(() => {
-        if (!isThere) return Effect.void
-        isThere = false
-        return Effect.ignore(attempt(() => fs.unlink(temporary)))
-      })
-      const commit = Effect.map(attempt(() => fs.rename(temporary, file)), () => {
-        isThere = false
-      })
-      return attempt(() => writeTemporary(temporary, content)).pipe(
-        Effect.tapError(() => discard),
-        Effect.as({ commit: Effect.uninterruptible(commit), discard }),
-        Effect.uninterruptible
-      )
-    }),
+  prepare: (file, content) => Effect.uninterruptible(attempt(() => prepare(file, content))),
   remove: (file) => attempt(() => fs.unlink(file)).pipe(Effect.catchIf(isMissing, () => Effect.void))
 }

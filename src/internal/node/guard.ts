@@ -12,9 +12,9 @@ import * as path from "node:path"
 import type { Address, PortAddress } from "../../Address.ts"
 import { format, isFile, isPath } from "../../Address.ts"
 import type { SharedSocket, SocketDamage } from "../../Env.ts"
+import { fileIdentity, unlinkOwn } from "./identity.ts"
 import * as nodeProc from "./proc.ts"
 import { listenAgain } from "./queue.ts"
-import { fileIdentity, unlinkOwn } from "./unixPath.ts"
 
 const detailOf = (cause: unknown) => cause instanceof Error ? cause.message : String(cause)
 

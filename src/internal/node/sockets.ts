@@ -13,12 +13,13 @@ import { format, isFile, isPath } from "../../Address.ts"
 import type { BoundListener } from "../../Env.ts"
 import { ListenError } from "../../TableflipError.ts"
 import { fromResult } from "../seam.ts"
+import { fileIdentity, unlinkOwn } from "./identity.ts"
+import type { FileIdentity } from "./identity.ts"
 import * as internals from "./internals.ts"
 import type { ServerHandle } from "./internals.ts"
 import { checkPort, listenError, lookup } from "./socketAddress.ts"
 import { closeDescriptor } from "./streams.ts"
-import { bindPath, fileIdentity, unlinkOwn, unpublished } from "./unixPath.ts"
-import type { FileIdentity } from "./unixPath.ts"
+import { bindPath, unpublished } from "./unixPath.ts"
 
 const fail = (address: Address, cause: unknown) => Either.left(listenError(address, cause))
 

@@ -187,7 +187,7 @@ export const make = (
   const connections = new WeakMap<net.Socket, number>()
   const notOpen = (descriptor: number) =>
     new DescriptorError({ reason: "NotOpen", name: String(descriptor), detail: "is not open" })
-  const changeFile = (change: () => void) =>
+  const changeFile = <A>(change: () => A) =>
     Effect.suspend(() => kernel.fileError === undefined ? Effect.sync(change) : Effect.fail(kernel.fileError))
   return {
     pid: self.pid,
@@ -341,9 +341,29 @@ export const make = (
           return content === undefined ? Effect.fail(`there is no ${path}` as unknown) : Effect.succeed(content)
         }),
       prepare: (path, content) =>
-        Effect.as(changeFile(() => {}), {
-          commit: changeFile(() => kernel.files.set(path, content)),
-          discard: Effect.void
+        Effect.suspend(() => {
+          const holder = { process: self, holds: true }
+          const name = () => {
+            kernel.files.set(path, content)
+            kernel.fileHolders.set(path, holder)
+          }
+          const release = () => {
+            holder.holds = false
+          }
+          return Effect.as(changeFile(() => {}), {
+            commit: changeFile(name),
+            commitUnlessHeld: changeFile(() => {
+              const current = kernel.fileHolders.get(path)
+              const isHeld = kernel.files.has(path) && current !== undefined && current.holds &&
+                current.process !== self && kernel.processes.has(current.process)
+              if (isHeld) return Option.some(current.process.pid)
+              name()
+              return Option.none()
+            }),
+            isThere: Effect.sync(() => kernel.files.has(path) && kernel.fileHolders.get(path) === holder),
+            release: Effect.sync(release),
+            discard: Effect.sync(() => kernel.fileHolders.get(path) !== holder && release())
+          })
         }),
       remove: (path) => changeFile(() => kernel.files.delete(path))
     }

@@ -63,6 +63,8 @@ export interface Kernel {
   /** A number for each open thing that anybody has asked for. */
   readonly identities: Map<Open, string>
   readonly files: Map<string, string>
+  /** Who has written each file, and whether it is held still. */
+  readonly fileHolders: Map<string, { readonly process: SimulatedProcess; readonly holds: boolean }>
   readonly sockets: Set<Socket>
   readonly processes: Set<SimulatedProcess>
   /** Makes every start of a process fail. */
@@ -77,6 +79,7 @@ export interface Kernel {
 export const makeKernel = (): Kernel => ({
   identities: new Map(),
   files: new Map(),
+  fileHolders: new Map(),
   sockets: new Set(),
   processes: new Set(),
   spawnError: undefined,

@@ -113,9 +113,14 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
 
     const sockets = yield* supervisorSockets.open(env, settings, () => isLeft)
     yield* checkDescriptor(settings, supervisedCommand.firstFree(sockets))
-    if (settings.pidFile !== undefined) {
-      const pidFile = yield* PidFile.make(settings.pidFile)
-      yield* Effect.acquireRelease(pidFile.write, () => Effect.ignoreLogged(pidFile.remove))
+    const pidFile = settings.pidFile === undefined
+      ? undefined
+      : yield* PidFile.make(settings.pidFile, { exclusive: true })
+    if (pidFile !== undefined) {
+      yield* Effect.acquireRelease(
+        pidFile.write,
+        () => Effect.catchAll(pidFile.remove, ({ message }) => logError(message))
+      )
     }
     const deathSignalPrefix = settings.leaveRunning ? Option.none() : yield* env.deathSignalPrefix(settings.stopSignal)
     const { events, publish } = yield* poolEvents.make
@@ -222,7 +227,8 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
           if (isStopping) return Deferred.await(stopped)
           isStopping = true
           heardByTerminal = byTerminal
-          return Effect.tap(stopAll, (status) => Deferred.succeed(stopped, status))
+          return Effect.tap(Effect.zipRight(pidFile?.release ?? Effect.void, stopAll), (status) =>
+            Deferred.succeed(stopped, status))
         }).pipe(Effect.uninterruptible),
       hasten: children.kill,
       leave,

@@ -107,7 +107,8 @@ export const assemble = Effect.fnUntraced(
     const { events, publish } = yield* broadcast<UpgraderEvent>()
     const pidFile = settings.pidFile === undefined
       ? undefined
-      : yield* Effect.provideService(PidFile.make(settings.pidFile), Env, env)
+      // An upgrade takes it over; nobody else does from one who serves.
+      : yield* Effect.provideService(PidFile.make(settings.pidFile, { exclusive: !ancestry.hasParent }), Env, env)
     const logFailure = Effect.catchAll((error: Error) => logError(error.message))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
 
@@ -157,6 +158,8 @@ export const assemble = Effect.fnUntraced(
         isDone ||= role.isFinal(event)
         const logged = event._tag === "UpgradeFailed"
           ? logFailed("No upgrade", event.error)
+          : event._tag === "Stopped"
+          ? pidFile?.release ?? Effect.void
           : Effect.void
         return Effect.zipRight(logged, publish(event))
       },
