@@ -8,9 +8,9 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Json from "./internal/json.ts"
 import { HandOverError } from "./TableflipError.ts"
 import type { GivenState } from "./Upgrader.ts"
 import { Upgrader } from "./Upgrader.ts"
@@ -41,15 +41,12 @@ export interface Given<A, E, R> {
   readonly last?: Effect.Effect<A, E, R> | undefined
 }
 
-const errorOf = (key: string, reason: "Encode" | "Decode") => (error: ParseResult.ParseError) => {
-  const [first] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const at = first === undefined || first.path.length === 0 ? "" : ` at ${first.path.map(String).join(".")}`
-  return new HandOverError({
+const errorOf = (key: string, reason: "Encode" | "Decode") => ({ detail, field }: Json.Mismatch) =>
+  new HandOverError({
     key,
     reason,
-    detail: `it is not of the shape that its item says${at}: ${first?.message ?? error.message}`
+    detail: `it is not of the shape that its item says${field === "" ? "" : ` at ${field}`}: ${detail}`
   })
-}
 
 /**
  * Names what goes along, and says its shape. It travels as JSON.
@@ -58,9 +55,7 @@ const errorOf = (key: string, reason: "Encode" | "Decode") => (error: ParseResul
  * @category constructors
  */
 export const item = <A, I>(key: string, schema: Schema.Schema<A, I>): Item<A> => {
-  const json = Schema.parseJson(schema)
-  const encode = Schema.encode(json)
-  const decode = Schema.decode(json)
+  const { decode, encode } = Json.make(schema)
   return {
     key,
     encode: (value) =>

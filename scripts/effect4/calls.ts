@@ -66,8 +66,13 @@ export const calls: Readonly<Record<string, Rule>> = {
     return args && onTrue && onFalse &&
       `Effect.flatMap(${site.port(args[0]!)}, (is) => is ? ${bodyOf(onTrue, site)} : ${bodyOf(onFalse, site)})`
   },
-  "effect/Effect.ignoreLogged": (args, site) =>
-    args === undefined ? "Effect.ignore({ log: true })" : `Effect.ignore(${site.port(args[0]!)}, { log: true })`,
+  // Of defects too, which `ignore` of Effect 4 lets through.
+  "effect/Effect.ignoreLogged": (args, site) => {
+    const options = `{ log: "Debug" }`
+    return args === undefined
+      ? `Effect.ignoreCause(${options})`
+      : `Effect.ignoreCause(${site.port(args[0]!)}, ${options})`
+  },
   "effect/Effect.intoDeferred": (args, site) => {
     site.needs("Deferred")
     return args && `Deferred.into(${list(args, site).join(", ")})`

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -84,7 +85,8 @@ describe("HandOver", () => {
       yield* give("fails", Effect.fail(new Error("the disk is gone")))
       yield* give("dies", Effect.die(new Error("never")))
       yield* give("large", Effect.sync(() => "x".repeat(16 * 1024 * 1024)))
-      yield* give("slow", Effect.uninterruptible(Effect.never))
+      const asked = yield* Deferred.make<void>()
+      yield* give("slow", Effect.uninterruptible(Effect.zipRight(Deferred.succeed(asked, void 0), Effect.never)))
       yield* HandOver.give(HandOver.item("wrong", Schema.NonEmptyString), { now: Effect.succeed("") })
       yield* HandOver.give(HandOver.item("other", Schema.Number), { now: Effect.succeed(1) })
       const next = yield* nextGeneration
@@ -94,6 +96,7 @@ describe("HandOver", () => {
       assert.strictEqual((yield* next.inNew(reasonOf("wrong")))[0], "Encode")
       assert.strictEqual((yield* next.inNew(reasonOf("other")))[0], "Decode")
       const slow = yield* Effect.fork(next.inNew(reasonOf("slow")))
+      yield* Deferred.await(asked)
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(yield* Fiber.join(slow), ["Timeout", "it took longer than 5s"])
     }).pipe(Effect.provide(machine)))

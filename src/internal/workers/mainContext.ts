@@ -5,25 +5,15 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import type { ParseError } from "effect/ParseResult"
 import type * as Schema from "effect/Schema"
 import { MainContextError } from "../../PoolError.ts"
+import type { Mismatch } from "../json.ts"
 import { maxStateLength } from "../wire/handOff.ts"
 
-const load = Effect.promise(() => Promise.all([import("effect/Schema"), import("effect/ParseResult")]))
+const load = Effect.promise(() => import("../json.ts"))
 
-const explain = (direction: MainContextError["direction"], value: string, error: ParseError) =>
-  Effect.flatMap(load, ([, { ArrayFormatter }]) => {
-    const first = ArrayFormatter.formatErrorSync(error)[0]
-    return Effect.fail(
-      new MainContextError({
-        direction,
-        value,
-        field: first?.path.map(String).join(".") ?? "",
-        detail: first?.message ?? error.message
-      })
-    )
-  })
+const errorOf = (direction: MainContextError["direction"], value: string) => ({ detail, field }: Mismatch) =>
+  new MainContextError({ direction, value, field, detail })
 
 /** Half of what a process reads from the one that started it, which is encoded once more on the way. */
 const maxLength = maxStateLength / 2
@@ -33,27 +23,19 @@ export const encode = <A, I>(
   schema: Schema.Schema<A, I>,
   value: A
 ): Effect.Effect<string, MainContextError> =>
-  Effect.flatMap(load, ([{ encode, parseJson }]) =>
-    Effect.catchAll(
-      encode(parseJson(schema))(value),
-      (error) => explain("encode", name, error)
-    )).pipe(
-      Effect.filterOrFail((json) => Buffer.byteLength(json) <= maxLength, (json) =>
-        new MainContextError({
-          direction: "encode",
-          value: name,
-          field: "",
-          detail: `it has ${Buffer.byteLength(json)} bytes, and ${maxLength} are taken; pass the name of a file instead`
-        }))
-    )
+  Effect.flatMap(load, ({ make }) => Effect.mapError(make(schema).encode(value), errorOf("encode", name))).pipe(
+    Effect.filterOrFail((json) => Buffer.byteLength(json) <= maxLength, (json) =>
+      new MainContextError({
+        direction: "encode",
+        value: name,
+        field: "",
+        detail: `it has ${Buffer.byteLength(json)} bytes, and ${maxLength} are taken; pass the name of a file instead`
+      }))
+  )
 
 export const decode = <A, I>(
   name: string,
   schema: Schema.Schema<A, I>,
   json: string
 ): Effect.Effect<A, MainContextError> =>
-  Effect.flatMap(load, ([{ decode, parseJson }]) =>
-    Effect.catchAll(
-      decode(parseJson(schema))(json),
-      (error) => explain("decode", name, error)
-    ))
+  Effect.flatMap(load, ({ make }) => Effect.mapError(make(schema).decode(json), errorOf("decode", name)))

@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { dual } from "effect/Function"
 import type * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Result from "effect/Result"
@@ -55,9 +56,14 @@ export const forkApart = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<
 export const forkHere = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
   Effect.forkChild(self, { uninterruptible: "inherit" })
 
-export const forkHereIn =
-  (scope: Scope.Scope) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
+export const forkHereIn: {
+  (scope: Scope.Scope): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Fiber.Fiber<A, E>, never, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, scope: Scope.Scope): Effect.Effect<Fiber.Fiber<A, E>, never, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, scope: Scope.Scope): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
     Effect.forkIn(self, scope, { uninterruptible: "inherit" })
+)
 
 /** There are no values of a fiber's own in Effect 4. */
 export const inheritAll = (_: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> => Effect.void
