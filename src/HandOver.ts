@@ -6,11 +6,18 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Json from "./internal/json.ts"
+import type { Mismatch } from "./internal/json.ts"
+import { logWarning } from "./internal/logging.ts"
+import * as metrics from "./internal/metrics.ts"
+import { fromResult } from "./internal/seam.ts"
+import * as counters from "./internal/wire/counters.ts"
 import { HandOverError } from "./TableflipError.ts"
 import type { GivenState } from "./Upgrader.ts"
 import { Upgrader } from "./Upgrader.ts"
@@ -41,12 +48,14 @@ export interface Given<A, E, R> {
   readonly last?: Effect.Effect<A, E, R> | undefined
 }
 
-const errorOf = (key: string, reason: "Encode" | "Decode") => ({ detail, field }: Json.Mismatch) =>
+const errorOf = (key: string, reason: "Encode" | "Decode") => ({ detail, field }: Mismatch) =>
   new HandOverError({
     key,
     reason,
     detail: `it is not of the shape that its item says${field === "" ? "" : ` at ${field}`}: ${detail}`
   })
+
+const load = Effect.promise(() => import("./internal/json.ts"))
 
 /**
  * Names what goes along, and says its shape. It travels as JSON.
@@ -54,18 +63,19 @@ const errorOf = (key: string, reason: "Encode" | "Decode") => ({ detail, field }
  * @since 0.1.0
  * @category constructors
  */
-export const item = <A, I>(key: string, schema: Schema.Schema<A, I>): Item<A> => {
-  const { decode, encode } = Json.make(schema)
-  return {
-    key,
-    encode: (value) =>
-      Effect.mapBoth(encode(value), {
-        onFailure: errorOf(key, "Encode"),
-        onSuccess: (text) => new TextEncoder().encode(text)
-      }),
-    decode: (bytes) => Effect.mapError(decode(new TextDecoder().decode(bytes)), errorOf(key, "Decode"))
-  }
-}
+export const item = <A, I>(key: string, schema: Schema.Schema<A, I>): Item<A> => ({
+  key,
+  encode: (value) =>
+    Effect.mapBoth(Effect.flatMap(load, ({ make }) => make(schema).encode(value)), {
+      onFailure: errorOf(key, "Encode"),
+      onSuccess: (text) => new TextEncoder().encode(text)
+    }),
+  decode: (bytes) =>
+    Effect.mapError(
+      Effect.flatMap(load, ({ make }) => make(schema).decode(new TextDecoder().decode(bytes))),
+      errorOf(key, "Decode")
+    )
+})
 
 /**
  * Gives this state to the process that takes over, for as long as the scope is open. A value that cannot be had is an
@@ -107,3 +117,89 @@ export const take = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOver
  */
 export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOverError, Upgrader> =>
   Effect.flatMap(Upgrader, ({ state }) => Effect.flatMap(state.takeLast(item.key), (bytes) => decoded(item, bytes)))
+
+/** Its shape is checked by hand, so that nobody pays for a schema library who has no schema. */
+const countersItem: Item<ReadonlyArray<metrics.Counter>> = {
+  key: "effect-tableflip/counters.v1",
+  encode: (all) => Effect.succeed(counters.encode(all)),
+  decode: (bytes) =>
+    Effect.mapError(
+      fromResult(counters.decode(bytes)),
+      (detail) => errorOf(countersItem.key, "Decode")({ field: "", detail })
+    )
+}
+
+const identityOf = ({ description, incremental, name, tags, value }: metrics.Counter): string =>
+  JSON.stringify([name, description, Object.entries(tags), incremental, typeof value])
+
+/** What has been counted since; all of it, if it was not there. */
+const growth = (last: metrics.Counter, first: metrics.Counter | undefined): metrics.Counter => {
+  const { value } = last
+  if (typeof value === "bigint") {
+    return { ...last, value: value - (typeof first?.value === "bigint" ? first.value : 0n) }
+  }
+  return { ...last, value: value - (typeof first?.value === "number" ? first.value : 0) }
+}
+
+/**
+ * Which counters go along; all of them by default.
+ *
+ * @since 0.1.0
+ * @category configuration
+ */
+export interface CounterOptions {
+  readonly filter?:
+    | ((counter: { readonly name: string; readonly tags: Readonly<Record<string, string>> }) => boolean)
+    | undefined
+}
+
+/** Nothing is known of the counters then, which is no reason not to deploy. */
+const orNone = <R>(
+  taken: Effect.Effect<Option.Option<ReadonlyArray<metrics.Counter>>, HandOverError, R>
+): Effect.Effect<ReadonlyArray<metrics.Counter>, never, R> =>
+  taken.pipe(
+    Effect.catchAll((error) => Effect.as(logWarning(error.message), Option.none())),
+    Effect.map(Option.getOrElse((): ReadonlyArray<metrics.Counter> => []))
+  )
+
+/** A successor is to hear of what this process has heard last itself, if that does not take too long. */
+const mergeTimeout = Duration.seconds(3)
+
+/**
+ * Lets the counters of `effect/Metric`, the app's own and those of libraries, go on through upgrades: the new process
+ * begins where the older one stands, and adds what that has counted until it has drained. To Prometheus, and whatever else
+ * takes a counter that falls for one that has begun anew, it looks like one process.
+ *
+ * Build it before what counts in the new process is ready. If the older counters cannot be had, that is logged, and they
+ * begin at zero.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerCounters = (options: CounterOptions = {}): Layer.Layer<never, never, Upgrader> =>
+  Layer.scopedDiscard(Effect.gen(function*() {
+    const { filter = () => true } = options
+    const own = Effect.map(
+      metrics.counters,
+      (all) =>
+        all.filter((counter) =>
+          filter(counter) && (typeof counter.value === "bigint" || Number.isFinite(counter.value))
+        )
+    )
+    const first = new Map((yield* orNone(take(countersItem))).map((counter) => [identityOf(counter), counter]))
+    yield* Effect.forEach(first.values(), metrics.add, { discard: true })
+    const merged = yield* orNone(takeLast(countersItem)).pipe(
+      Effect.flatMap(
+        Effect.forEach((last) => metrics.add(growth(last, first.get(identityOf(last)))), { discard: true })
+      ),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+    yield* Effect.catchAll(
+      give(countersItem, {
+        now: own,
+        last: Effect.zipRight(Effect.timeoutOption(Fiber.await(merged), mergeTimeout), own)
+      }),
+      (error) => logWarning(error.message)
+    )
+  }))

@@ -68,6 +68,25 @@ describe.runIf(isLinux)("examples", () => {
       }))
   }
 
+  it.scopedLive("prometheus counts through an upgrade", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const program = yield* startExample("prometheus", { PORT: String(port) })
+      yield* program.waitFor(/is ready as generation 1/, "30 seconds")
+      yield* Effect.repeatN(askHttp(port), 4)
+      yield* signal(program.pid, "SIGHUP")
+      const [, next] = yield* program.waitFor(/Process (\d+) has taken over as generation 2/, "30 seconds")
+      yield* program.waitFor(new RegExp(`^EXIT ${program.pid} 0`))
+      yield* askHttp(port)
+      const metrics = yield* Effect.map(Effect.orDie(ask(port, { path: "/metrics" })), ({ body }) => body)
+      assert.include(metrics, "# TYPE http_requests_total counter\nhttp_requests_total 6\n")
+      assert.include(metrics, "tableflip_generation 2\n")
+      assert.include(metrics, `tableflip_upgrades_total{outcome="upgraded"} 1\n`)
+      assert.include(metrics, `tableflip_start_duration_seconds_bucket{le="+Inf"} 1\n`)
+      yield* signal(Number(next), "SIGTERM")
+      yield* program.waitFor(new RegExp(`^EXIT ${next} 0`))
+    }))
+
   it.scopedLive("workers answers, counts, is replaced, resized and upgraded, and stops", () =>
     Effect.gen(function*() {
       const [port, metrics, admin] = yield* Effect.all([freePort, freePort, freePort])

@@ -26,6 +26,32 @@ describe.runIf(isLinux)("state that goes along", () => {
       assert.strictEqual(Number((yield* ask(last.port, { path: "/total" })).body), asked)
     }), 60_000)
 
+  it.scopedLive(
+    "lets the counters of effect/Metric go on through eight upgrades under load",
+    () =>
+      Effect.gen(function*() {
+        const app = yield* start(fixture("counters.mjs"), { app: { metrics: true } })
+        let last = yield* app.up(1)
+        const clients = yield* load(last.port)
+        const total = Effect.map(ask(last.port, { path: "/total" }), ({ body }) => body.split(" ").map(Number))
+        let seen = 0
+        for (let generation = 2; generation <= 9; generation++) {
+          yield* signal(last.pid, "SIGHUP")
+          last = yield* app.up(generation)
+          const [now = 0] = yield* total
+          assert.isAtLeast(now, seen)
+          seen = now
+          yield* app.waitFor(new RegExp(`^ALONE ${last.pid}`))
+        }
+        yield* clients.stop
+        assert.deepStrictEqual(clients.failures, [])
+        const asked = [...clients.answers.values()].reduce((sum, count) => sum + count, 0)
+        const whole = yield* Effect.repeat(total, { until: ([hits]) => hits === asked })
+        assert.deepStrictEqual(whole, [asked, asked])
+      }),
+    60_000
+  )
+
   it.scopedLive("that the new release does not understand fails its start, and the old one serves on", () =>
     Effect.gen(function*() {
       const app = yield* start(fixture("counters.mjs"), {

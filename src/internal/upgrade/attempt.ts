@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Tracer from "effect/Tracer"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
 import type { Command } from "../../Env.ts"
@@ -13,6 +14,7 @@ import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { ChildExitedError, UpgradeTimeoutError } from "../../TableflipError.ts"
 import type { Settings } from "./options.ts"
+import { within } from "./span.ts"
 
 export interface AttemptOptions {
   readonly settings: Settings
@@ -20,8 +22,12 @@ export interface AttemptOptions {
   readonly descriptors: ReadonlyArray<NamedDescriptor>
   readonly lifelines: ReadonlyArray<number>
   readonly state: ReadonlyMap<string, Uint8Array>
+  readonly span: Tracer.Span
   readonly onStart: (child: ChildProcess.ChildProcess) => Effect.Effect<void>
 }
+
+const partOf = (parent: Tracer.Span) => <A, E, R>(name: string, part: Effect.Effect<A, E, R>) =>
+  within(`tableflip.upgrade.${name}`, { parent }, () => part)
 
 export const resolveCommand = Effect.fnUntraced(function*(options: Settings["command"]) {
   const env = yield* Env
@@ -38,20 +44,27 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
   Effect.gen(function*() {
     const { settings } = options
     const command = yield* resolveCommand(settings.command)
-    const child = yield* ChildProcess.spawn({
-      command,
-      channel: isNode(command, yield* Env),
-      environment: settings.environment,
-      baseEnvironment: settings.baseEnvironment,
-      descriptors: options.descriptors,
-      generation: options.generation,
-      lifelines: options.lifelines,
-      state: options.state,
-      control: "successor",
-      stopTimeout: settings.stopTimeout
-    })
+    const part = partOf(options.span)
+    const child = yield* part(
+      "spawn",
+      ChildProcess.spawn({
+        command,
+        channel: isNode(command, yield* Env),
+        environment: settings.environment,
+        baseEnvironment: settings.baseEnvironment,
+        descriptors: options.descriptors,
+        generation: options.generation,
+        lifelines: options.lifelines,
+        state: options.state,
+        control: "successor",
+        stopTimeout: settings.stopTimeout
+      })
+    )
     yield* options.onStart(child)
-    yield* Effect.interruptible(Effect.zipRight(readyInTime(child, settings), onProbation(child, settings)))
+    yield* Effect.interruptible(Effect.zipRight(
+      part("wait_ready", readyInTime(child, settings)),
+      part("probation", onProbation(child, settings))
+    ))
     yield* child.release
     return child.pid
   }).pipe(Effect.scoped, Effect.uninterruptible)

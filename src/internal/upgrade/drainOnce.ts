@@ -45,6 +45,7 @@ const run = ({ draining, env, exit, generation, giveLast, publish, registry, set
   Effect.gen(function*() {
     // If nothing has been decided, nobody has taken over: it is like a stop.
     const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
+    yield* Effect.annotateCurrentSpan("tableflip.reason", reason._tag)
     yield* env.setTitle(`draining (generation ${generation})`)
     yield* publish(UpgraderEvent.Draining({ generation }))
     yield* log.afterTheFact(
@@ -64,6 +65,7 @@ const run = ({ draining, env, exit, generation, giveLast, publish, registry, set
     yield* Effect.yieldNow()
     return report
   }).pipe(
+    Effect.withSpan("tableflip.drain", { attributes: { "tableflip.generation": generation } }),
     Effect.annotateLogs("state", `draining (generation ${generation})`),
     (drain) => log.annotate(drain, generation)
   )

@@ -5,18 +5,21 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Tracer from "effect/Tracer"
 import type { ChildProcess } from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
 import { logInfo } from "../logging.ts"
 import { forkApart } from "../seam.ts"
+import * as trace from "../wire/trace.ts"
 import type { Ancestry } from "./ancestry.ts"
 import { attempt } from "./attempt.ts"
 import * as log from "./log.ts"
 import type { Successor } from "./machine.ts"
 import type { Settings } from "./options.ts"
 import type { Registry } from "./registry.ts"
+import { within } from "./span.ts"
 import * as successor from "./successor.ts"
 
 interface Process {
@@ -37,36 +40,41 @@ export const handOver = (
 ): Effect.Effect<Successor, UpgradeError> => {
   // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
   let started: ChildProcess | undefined
-  return Effect.gen(function*() {
-    started = undefined
-    const generation = ancestry.generation + 1
-    const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
-    yield* registry.shareWithChild
-    // Before the new process writes to them too.
-    yield* Effect.interruptible(registry.flushConnections(settings.drainTimeout))
-    const descriptors = yield* registry.descriptors
-    const pid = yield* attempt({
-      settings,
-      generation,
-      descriptors,
-      lifelines: lifelines.flatMap(Option.toArray),
-      state: yield* registry.state,
-      onStart: (child) => {
-        started = child
-        const { pid } = child
-        return options.serveState(child).pipe(
-          Effect.zipRight(logInfo(`Started process ${pid} as generation ${generation}`)),
-          Effect.zipRight(options.publish(UpgraderEvent.UpgradeStarted({ pid, generation })))
-        )
-      }
+  const run = (span: Tracer.Span) =>
+    Effect.gen(function*() {
+      started = undefined
+      const generation = ancestry.generation + 1
+      const lifelines = yield* Effect.forEach(ancestry.lifelines, (reader) => reader.descriptor)
+      yield* registry.shareWithChild
+      // Before the new process writes to them too.
+      yield* Effect.interruptible(registry.flushConnections(settings.drainTimeout))
+      const descriptors = yield* registry.descriptors
+      const pid = yield* attempt({
+        settings,
+        generation,
+        descriptors,
+        lifelines: lifelines.flatMap(Option.toArray),
+        state: new Map([...yield* registry.state, trace.encode(span)]),
+        span,
+        onStart: (child) => {
+          started = child
+          const { pid } = child
+          return options.serveState(child).pipe(
+            Effect.zipRight(logInfo(`Started process ${pid} as generation ${generation}`)),
+            Effect.zipRight(options.publish(UpgraderEvent.UpgradeStarted({ pid, generation })))
+          )
+        }
+      })
+      yield* log.afterTheFact(Effect.zipRight(
+        log.notHandedOver(env, descriptors),
+        logInfo(`Process ${pid} has taken over as generation ${generation}`)
+      ))
+      if (started !== undefined) yield* forkApart(successor.watch(env, settings, started))
+      span.attribute("tableflip.successor.pid", pid)
+      return { pid, generation }
     })
-    yield* log.afterTheFact(Effect.zipRight(
-      log.notHandedOver(env, descriptors),
-      logInfo(`Process ${pid} has taken over as generation ${generation}`)
-    ))
-    if (started !== undefined) yield* forkApart(successor.watch(env, settings, started))
-    return { pid, generation }
-  }).pipe(
+  const attributes = { "tableflip.generation": ancestry.generation }
+  return within("tableflip.upgrade", { attributes }, run).pipe(
     Effect.onError(() =>
       Effect.zipRight(registry.takeBackFromChild, started === undefined ? Effect.void : options.restore)
     ),

@@ -111,7 +111,7 @@ export const make = (refusal: Option.Option<string>): Effect.Effect<StateGiver, 
             return Effect.void
           // Each by itself: one that takes its time holds up no other.
           case "Ask":
-            return Effect.asVoid(forkHereIn(answer(child, question.id, question.key), scope))
+            return Effect.asVoid(forkHereIn(scope)(answer(child, question.id, question.key)))
           case "Arrived":
             return Effect.asVoid(Deferred.succeed(self.arrived, void 0))
         }
@@ -121,7 +121,7 @@ export const make = (refusal: Option.Option<string>): Effect.Effect<StateGiver, 
           return Deferred.succeed(self.arrived, void 0)
         })),
         Effect.interruptible,
-        (loop) => forkHereIn(loop, scope)
+        forkHereIn(scope)
       )
     })
 

@@ -20,6 +20,7 @@ import { logError, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
 import * as control from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
+import * as trace from "../wire/trace.ts"
 import * as parent from "./ancestry.ts"
 import type { Begun } from "./begin.ts"
 import { begin } from "./begin.ts"
@@ -29,6 +30,7 @@ import { drainProcess } from "./drainOnce.ts"
 import { handOver } from "./handOver.ts"
 import * as log from "./log.ts"
 import * as upgraderMachine from "./machine.ts"
+import { make as makeMeasure } from "./measure.ts"
 import type { Settings } from "./options.ts"
 import * as upgraderOptions from "./options.ts"
 import type { Registry } from "./registry.ts"
@@ -104,7 +106,9 @@ export const assemble = Effect.fnUntraced(
   function*({ ancestry, draining, env, registry, role, settings: asked }: Parts) {
     const settings = role.settle(asked)
     const { generation } = ancestry
-    const { events, publish } = yield* broadcast<UpgraderEvent>()
+    const { events, publish: tell } = yield* broadcast<UpgraderEvent>()
+    const measure = yield* makeMeasure(generation)
+    const publish = (event: UpgraderEvent) => Effect.zipRight(measure(event), tell(event))
     const pidFile = settings.pidFile === undefined
       ? undefined
       // An upgrade takes it over; nobody else does from one who serves.
@@ -117,12 +121,22 @@ export const assemble = Effect.fnUntraced(
 
     const logReady = Effect.flatMap(registry.addresses, (addresses) => log.ready(env.pid, generation, addresses))
     let isReady = false
+    const started = yield* Deferred.make<void>()
+    yield* Deferred.await(started).pipe(
+      Effect.withSpan("tableflip.start", {
+        parent: Option.getOrUndefined(trace.decode(ancestry.state)),
+        attributes: { "tableflip.generation": generation }
+      }),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
     yield* remindOfReady(registry, Effect.sync(() => isReady))
 
     const becomeReady = Effect.gen(function*() {
       // Whoever waits for the file connects next.
       yield* pidFile?.writeAfter(registry.activate) ?? registry.activate
       isReady = true
+      yield* Deferred.succeed(started, void 0)
       const taken = yield* ancestry.notifyReady
       if (ancestry.hasParent && !taken) {
         yield* logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")

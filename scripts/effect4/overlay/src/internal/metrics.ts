@@ -1,0 +1,69 @@
+/**
+ * What this package measures, and counters as they go along with an upgrade. Effect's majors name and keep metrics
+ * differently: this is all that is said to them.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+
+export type Tags = Readonly<Record<string, string>>
+
+interface Named {
+  readonly name: string
+  readonly description: string
+}
+
+export const gauge = ({ description, name }: Named) => {
+  const metric = Metric.gauge(name, { description })
+  return (value: number, tags: Tags = {}): Effect.Effect<void> =>
+    Metric.update(Metric.withAttributes(metric, tags), value)
+}
+
+export const counter = ({ description, name }: Named) => {
+  const metric = Metric.counter(name, { description, incremental: true })
+  return (tags: Tags = {}, by = 1): Effect.Effect<void> => Metric.update(Metric.withAttributes(metric, tags), by)
+}
+
+const bounds = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
+export const seconds = ({ description, name }: Named) => {
+  const metric = Metric.histogram(name, { boundaries: Metric.boundariesFromIterable(bounds), description })
+  return (value: number, tags: Tags = {}): Effect.Effect<void> =>
+    Metric.update(Metric.withAttributes(metric, tags), value)
+}
+
+/** A counter of this process, of the app or of a library. */
+export interface Counter {
+  readonly name: string
+  readonly description?: string | undefined
+  readonly tags: Tags
+  readonly incremental: boolean
+  readonly value: number | bigint
+}
+
+/** All of them, as they are now. */
+export const counters: Effect.Effect<ReadonlyArray<Counter>> = Effect.map(
+  Metric.snapshot,
+  (all) =>
+    all.flatMap((metric) =>
+      metric.type === "Counter"
+        ? [{
+          name: metric.id,
+          description: metric.description,
+          tags: { ...metric.attributes },
+          incremental: metric.state.incremental,
+          value: metric.state.count
+        }]
+        : []
+    )
+)
+
+/** Counts that much more. */
+export const add = ({ description, incremental, name, tags, value }: Counter): Effect.Effect<void> =>
+  typeof value === "bigint"
+    ? Metric.update(
+      Metric.withAttributes(Metric.counter(name, { description, incremental, bigint: true }), tags),
+      value
+    )
+    : Metric.update(Metric.withAttributes(Metric.counter(name, { description, incremental }), tags), value)

@@ -1,0 +1,74 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { counters } from "../../src/internal/metrics.ts"
+import { TestEnv } from "../../src/Testing.ts"
+import * as Upgrader from "../../src/Upgrader.ts"
+import type { Seen } from "../kit/spans.ts"
+import { traced } from "../kit/spans.ts"
+
+const upgrades = Effect.map(counters, (all) =>
+  new Map(
+    all.filter(({ name }) => name === "tableflip.upgrades").map(({ tags, value }) => [
+      tags["error.type"] ?? tags["outcome"],
+      Number(value)
+    ])
+  ))
+
+/** One upgrade that fails, one that does not, and the drain after it. */
+const life = Effect.gen(function*() {
+  const old = yield* Upgrader.Upgrader
+  const { nextChild } = yield* TestEnv
+  yield* old.ready
+  const failing = yield* Effect.fork(old.upgrade)
+  yield* (yield* nextChild).exit(1)
+  yield* Effect.exit(Fiber.join(failing))
+  const upgrade = yield* Effect.fork(old.upgrade)
+  const child = yield* nextChild
+  const scope = yield* Scope.make()
+  const context = yield* Layer.buildWithScope(Upgrader.layerWithoutEnv().pipe(Layer.provide(child.layer)), scope)
+  yield* Effect.provide(Effect.flatMap(Upgrader.Upgrader, ({ ready }) => ready), context)
+  yield* Fiber.join(upgrade)
+  yield* old.drain
+  yield* Scope.close(scope, Exit.void)
+})
+
+const machine = Upgrader.layerWithoutEnv().pipe(Layer.provideMerge(TestEnv.layer))
+
+describe.sequential("what is measured", () => {
+  it.scoped("upgrades by how they have ended, each once", () =>
+    Effect.gen(function*() {
+      const before = yield* upgrades
+      yield* life
+      const after = yield* upgrades
+      const more = ["ChildExitedError", "upgraded"].map((tag) => (after.get(tag) ?? 0) - (before.get(tag) ?? 0))
+      assert.deepStrictEqual(more, [1, 1])
+    }).pipe(Effect.provide(machine)))
+
+  it.scoped("one trace covers an upgrade in both processes", () =>
+    Effect.suspend(() => {
+      const seen: Array<Seen> = []
+      return Effect.gen(function*() {
+        yield* Effect.provide(life, machine)
+        const named = (name: string) => seen.filter((span) => span.name === name)
+        const [failed, upgraded] = named("tableflip.upgrade")
+        assert.isTrue(failed?.exit !== undefined && Exit.isFailure(failed.exit))
+        assert.isTrue(upgraded?.exit !== undefined && Exit.isSuccess(upgraded.exit))
+        assert.deepStrictEqual(upgraded?.attributes.get("tableflip.generation"), 1)
+        for (const part of ["spawn", "wait_ready", "probation"]) {
+          const [span] = named(`tableflip.upgrade.${part}`).slice(-1)
+          assert.strictEqual(Option.getOrThrow(span!.parent).spanId, upgraded?.spanId)
+        }
+        const [first, second] = named("tableflip.start")
+        assert.isTrue(Option.isNone(first!.parent))
+        assert.strictEqual(Option.getOrThrow(second!.parent).spanId, upgraded?.spanId)
+        assert.strictEqual(second?.traceId, upgraded?.traceId)
+        assert.isTrue(second?.exit !== undefined && Exit.isSuccess(second.exit))
+        assert.strictEqual(named("tableflip.drain")[0]?.attributes.get("tableflip.reason"), "Upgraded")
+      }).pipe(traced(seen))
+    }))
+})
