@@ -381,8 +381,13 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly findProgram: (query: ProgramQuery) => Effect.Effect<string, SpawnError>
   /** What to put before a command line whose process is to get a signal when this one dies; none where that cannot be. */
   readonly deathSignalPrefix: (signal: NodeJS.Signals) => Effect.Effect<Option.Option<ReadonlyArray<string>>>
-  /** Tells a service manager of the kind of systemd how this process does (`READY=1`); nothing where there is none. */
-  readonly tellServiceManager: (state: ReadonlyArray<string>) => Effect.Effect<void>
+  /**
+   * Tells a service manager of the kind of systemd how this process does (`READY=1`): by its socket, if that is open and
+   * connected here, else as `NOTIFY_SOCKET` says. What is told is told in order, also if nobody waits for it.
+   */
+  readonly notifier: (
+    socket: Option.Option<number>
+  ) => Effect.Effect<(state: ReadonlyArray<string>) => Effect.Effect<void>, never, Scope.Scope>
   readonly spawn: (request: SpawnRequest) => Effect.Effect<Process, SpawnError>
   /**
    * Takes the channel to the process that has started this one, which Node has opened under this number, so that the app

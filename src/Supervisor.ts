@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
 import type * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { Address } from "./Address.ts"
@@ -148,6 +149,8 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
   readonly leave: Effect.Effect<void>
   /** Whether the command is left alone when the scope is closed, and when `launch` is told to stop. */
   readonly leaveRunning: boolean
+  /** The socket by which `launch` tells a service manager how this process does, if that has opened it (`OpenFile=`). */
+  readonly notifySocket: Option.Option<number>
   /**
    * Completes with its status when the command has ended and is not started again, or has been stopped, and with status 0
    * when it has been left running; fails when it is given up.

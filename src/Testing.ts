@@ -94,6 +94,10 @@ export class TestEnv extends Context.Tag("effect-tableflip/Testing/TestEnv")<Tes
   readonly files: Effect.Effect<ReadonlyMap<string, string>>
   /** Ids of the processes that accept at an address. */
   readonly accepting: (address: Address) => Effect.Effect<ReadonlyArray<number>>
+  /** What a service manager of the kind of systemd was told, and by which process. */
+  readonly notifications: Effect.Effect<
+    ReadonlyArray<{ readonly pid: number; readonly state: ReadonlyArray<string> }>
+  >
   /** Makes every start of a process fail, or none. */
   readonly failSpawn: (error: SpawnError | undefined) => Effect.Effect<void>
   /** Makes every change of a file fail, or none. */
@@ -181,6 +185,7 @@ const makeMachine = Effect.fnUntraced(function*(variables: Readonly<Record<strin
       Effect.sync(() =>
         [...kernel.sockets].filter(({ key }) => key === format(address)).flatMap(({ accepting }) => [...accepting])
       ),
+    notifications: Effect.sync(() => [...kernel.notifications]),
     failSpawn: (error) =>
       Effect.sync(() => {
         kernel.spawnError = error

@@ -30,6 +30,8 @@ export * as PoolEvent from "./PoolEvent.ts"
 export * as Readiness from "./Readiness.ts"
 /** Generations of any command under one process that stays. @since 0.1.0 */
 export * as Supervisor from "./Supervisor.ts"
+/** Tells systemd how a process does. @since 0.1.0 */
+export * as Systemd from "./Systemd.ts"
 /** Everything that can go wrong. @since 0.1.0 */
 export * as TableflipError from "./TableflipError.ts"
 /** Upgrades without processes, for tests. @since 0.1.0 */

@@ -12,6 +12,7 @@ import {
   type PoolEvent,
   Readiness,
   Supervisor,
+  Systemd,
   type TableflipError,
   Testing,
   UpgradableHttpServer,
@@ -50,6 +51,10 @@ export const upgraderLayer: Layer.Layer<Upgrader.Upgrader | Fds.Fds, TableflipEr
   pidFile: "app.pid",
   drainTimeout: "20 seconds"
 })
+export const systemdLayer: Layer.Layer<never, TableflipError.DescriptorError, Upgrader.Upgrader | Fds.Fds> = Systemd
+  .layer({
+    descriptor: "systemd"
+  })
 // @ts-expect-error: not a duration
 Upgrader.layer({ drainTimeout: "soon" })
 // @ts-expect-error: there is no such option

@@ -6,46 +6,53 @@ import * as Effect from "effect/Effect"
 import { existsSync } from "node:fs"
 import * as path from "node:path"
 import { directory } from "../kit/files.ts"
-import { bin } from "../kit/paths.ts"
+import { bin, fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
 import { signal, start } from "../kit/processes.ts"
 
-/** A service manager that starts what its arguments say and prints what it is told. */
-const manager = `
-import os, socket, sys, threading
-server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-server.bind(sys.argv[1])
-pid = os.fork()
-if pid == 0:
-    os.environ.update(NOTIFY_SOCKET=sys.argv[1], WATCHDOG_PID=str(os.getpid()), WATCHDOG_USEC="300000")
-    os.execv(sys.argv[2], sys.argv[2:])
-print("MAIN", pid, flush=True)
-def wait():
-    os.waitpid(pid, 0)
-    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"", sys.argv[1])
-threading.Thread(target=wait).start()
-while message := server.recv(4096): print("TOLD", " ".join(message.decode().split("\\n")), flush=True)
-`
+describe.runIf(isLinux)("a service manager", () => {
+  const ways = existsSync("/usr/bin/systemd-notify") ? ["opened", "named"] : ["opened"]
 
-describe.runIf(existsSync("/usr/bin/systemd-notify"))("a service manager", () => {
-  it.scopedLive("is told by tableflip how it does, and the command does not speak for it", () =>
-    Effect.gen(function*() {
-      const socket = path.join(yield* directory, "notify")
-      const command = ["sh", "-c", "echo VARIABLES $NOTIFY_SOCKET$WATCHDOG_PID$WATCHDOG_USEC.; exec sleep 60"]
-      const app = yield* start(undefined, {
-        executable: "python3",
-        args: ["-u", "-c", manager, socket, process.execPath, bin, "run", "--warmup", "0.5", "--", ...command]
+  it.scopedLive.each(ways)(
+    "is told by tableflip how it does, over a socket that is %s, and the command does not speak for it",
+    (how) =>
+      Effect.gen(function*() {
+        const socket = path.join(yield* directory, "notify")
+        const command = [
+          "sh",
+          "-c",
+          "echo VARIABLES $NOTIFY_SOCKET$WATCHDOG_PID$WATCHDOG_USEC$LISTEN_FDS.; exec sleep 60"
+        ]
+        const app = yield* start(undefined, {
+          executable: "python3",
+          args: [
+            "-u",
+            fixture("commands/manager.py"),
+            how,
+            socket,
+            process.execPath,
+            bin,
+            "run",
+            "--warmup",
+            "0.5",
+            "--",
+            ...command
+          ]
+        })
+        const [, main] = yield* app.waitFor(/^MAIN (\d+)/)
+        const pid = how === "opened" ? main : "\\d+"
+        const told = (what: string) => new RegExp(`^TOLD ${pid} ${what}`)
+        yield* app.waitFor(/^VARIABLES \.$/)
+        yield* app.waitFor(told("WATCHDOG=1"))
+        assert.strictEqual(app.count(told("READY=1")), 0)
+        yield* app.waitFor(told("READY=1 STATUS=Serving"))
+        yield* signal(Number(main), "SIGHUP")
+        yield* app.waitFor(told("RELOADING=1 MONOTONIC_USEC=\\d+"))
+        yield* app.waitForCount(told("READY=1"), 2)
+        yield* app.waitFor(/generation 2 has taken over/)
+        yield* signal(Number(main), "SIGTERM")
+        yield* app.waitFor(told("STOPPING=1"))
+        yield* app.waitFor(/^ENDED/)
       })
-      const [, pid] = yield* app.waitFor(/^MAIN (\d+)/)
-      yield* app.waitFor(/^VARIABLES \.$/)
-      yield* app.waitFor(/^TOLD WATCHDOG=1/)
-      assert.strictEqual(app.count(/^TOLD READY=1/), 0)
-      yield* app.waitFor(/^TOLD READY=1 STATUS=Serving/)
-      yield* signal(Number(pid), "SIGHUP")
-      yield* app.waitFor(/^TOLD RELOADING=1 MONOTONIC_USEC=\d+/)
-      yield* app.waitForCount(/^TOLD READY=1/, 2)
-      yield* app.waitFor(/generation 2 has taken over/)
-      yield* signal(Number(pid), "SIGTERM")
-      yield* app.waitFor(/^TOLD STOPPING=1/)
-      yield* app.exit
-    }))
+  )
 })

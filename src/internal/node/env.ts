@@ -22,11 +22,11 @@ import { isSameFile } from "./identity.ts"
 import { endsWithThis } from "./init.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
 import { listensBesides } from "./listening.ts"
+import { notifier } from "./notifier.ts"
 import * as packets from "./packets.ts"
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
 import { queueConnections } from "./queue.ts"
-import { tellServiceManager } from "./serviceManager.ts"
 import { resolve, resolvedPath } from "./socketAddress.ts"
 import * as sockets from "./sockets.ts"
 import { spawn } from "./spawn.ts"
@@ -121,7 +121,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     signals,
     findProgram,
     deathSignalPrefix,
-    tellServiceManager,
+    notifier,
     spawn,
     takeChannel: (descriptor) => Effect.sync(() => fromParent(descriptor)),
     reader: streams.openReader,

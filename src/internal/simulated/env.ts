@@ -227,7 +227,8 @@ export const make = (
       ),
     findProgram: ({ name }) => Effect.succeed(name),
     deathSignalPrefix: () => Effect.succeedNone,
-    tellServiceManager: () => Effect.void,
+    notifier: () =>
+      Effect.succeed((state) => Effect.sync(() => void kernel.notifications.push({ pid: self.pid, state }))),
     spawn: spawn(kernel, self, onStart),
     takeChannel: () => Effect.succeedNone,
     reader: (descriptor) =>

@@ -67,6 +67,8 @@ export interface Kernel {
   readonly fileHolders: Map<string, { readonly process: SimulatedProcess; readonly holds: boolean }>
   readonly sockets: Set<Socket>
   readonly processes: Set<SimulatedProcess>
+  /** What a service manager was told. */
+  readonly notifications: Array<{ readonly pid: number; readonly state: ReadonlyArray<string> }>
   /** Makes every start of a process fail. */
   spawnError: SpawnError | undefined
   /** Makes every change of a file fail. */
@@ -82,6 +84,7 @@ export const makeKernel = (): Kernel => ({
   fileHolders: new Map(),
   sockets: new Set(),
   processes: new Set(),
+  notifications: [],
   spawnError: undefined,
   fileError: undefined,
   freePid: 100,

@@ -13,8 +13,8 @@ import type { PoolError, ProcessStartError } from "../../PoolError.ts"
 import type { Supervisor } from "../../Supervisor.ts"
 import { logDebug, logError, logInfo, logWarning } from "../logging.ts"
 import { samePress } from "../signals.ts"
+import * as serviceManager from "../systemd/serviceManager.ts"
 import * as terminal from "../terminal.ts"
-import * as serviceManager from "./serviceManager.ts"
 
 /** What a terminal sends, too, to everybody in its foreground. */
 const fromTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGQUIT", "SIGWINCH"]
@@ -24,6 +24,8 @@ const passedOn: ReadonlyArray<NodeJS.Signals> = [...fromTerminal, "SIGUSR1", "SI
 
 /** These stop a background process that uses the terminal, which must stay so where there is one. */
 const withoutTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGTTIN", "SIGTTOU"]
+
+const stopping = "Stopping: the command finishes what it serves"
 
 const forEachDelivery = Effect.fnUntraced(function*(
   signal: NodeJS.Signals,
@@ -50,7 +52,7 @@ export const launch = (
     const inForeground = Effect.map(env.terminalOf(env.pid), (terminal) => terminal === "foreground")
     const hadTerminal = (yield* env.terminalOf(env.pid)) !== "none"
     const { hasHungUp } = yield* terminal.watch(env)
-    const manager = yield* serviceManager.make(env)
+    const manager = yield* serviceManager.make(env, { socket: supervisor.notifySocket, isSuccessor: false })
     let stoppedAt: number | undefined
 
     const leave = logWarning("Leaving the command running").pipe(
@@ -58,7 +60,11 @@ export const launch = (
       Effect.as(ExitStatus.Exited({ code: 0 }))
     )
 
-    const stop = (byTerminal: boolean) => leaveRunning ? leave : supervisor.stop({ byTerminal })
+    // Which comes to its end by itself: what does not is killed.
+    const stop = (byTerminal: boolean) =>
+      leaveRunning
+        ? leave
+        : serviceManager.extendDuring(manager, Effect.succeed(stopping), supervisor.stop({ byTerminal }))
 
     const onStop = (signal: NodeJS.Signals) =>
       Effect.gen(function*() {
@@ -68,7 +74,7 @@ export const launch = (
           stoppedAt = now
           yield* logInfo(`${signal}: stopping`)
           // It need not know before the command does, but must not learn it too late.
-          const told = Effect.timeoutOption(Effect.interruptible(manager.stopping), "1 second")
+          const told = Effect.timeoutOption(Effect.interruptible(manager.stopping(stopping)), "1 second")
           const stopped = Effect.map(Effect.all([stop(byTerminal), told], { concurrency: 2 }), ([status]) => status)
           yield* Effect.forkIn(Effect.intoDeferred(stopped, end), scope)
         } else if (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress)) {
@@ -81,13 +87,17 @@ export const launch = (
       if (stoppedAt !== undefined) return
       if (yield* hasHungUp) return yield* onStop("SIGHUP")
       yield* logInfo("SIGHUP: reloading")
-      yield* Effect.forkIn(manager.reloading, scope)
+      yield* Effect.forkIn(manager.reloading("Reloading"), scope)
+      const reload = Effect.matchEffect(supervisor.reload, {
+        onSuccess: () => Effect.succeed("Serving"),
+        onFailure: (error) =>
+          Effect.as(
+            error._tag === "TerminatingError" ? Effect.void : logError(`The reload has failed. ${error.message}`),
+            `Serving; the last reload failed: ${error.message}`
+          )
+      })
       yield* Effect.forkIn(
-        Effect.catchAll(supervisor.reload, (error) =>
-          error._tag === "TerminatingError" ? Effect.void : logError(`The reload has failed. ${error.message}`))
-          .pipe(Effect.zipRight(Effect.suspend(() =>
-            stoppedAt === undefined ? manager.ready : Effect.void
-          ))),
+        Effect.flatMap(reload, (words) => stoppedAt === undefined ? manager.ready(words) : Effect.void),
         scope
       )
     })
@@ -108,7 +118,7 @@ export const launch = (
     const more = hadTerminal ? [] : withoutTerminal
     yield* Effect.forEach([...passedOn, ...more], (signal) => forEachDelivery(signal, passOn(signal)))
 
-    const untilEnd = Effect.zipRight(Effect.zipRight(supervisor.start, manager.ready), supervisor.exit).pipe(
+    const untilEnd = Effect.zipRight(Effect.zipRight(supervisor.start, manager.ready("Serving")), supervisor.exit).pipe(
       // Whoever stops it knows how it ends.
       Effect.catchTag("TerminatingError", () => Effect.never)
     )

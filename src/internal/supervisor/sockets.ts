@@ -14,6 +14,7 @@ import type { ListenError } from "../../TableflipError.ts"
 import { ProtocolError } from "../../TableflipError.ts"
 import { logInfo } from "../logging.ts"
 import { fromResult } from "../seam.ts"
+import * as serviceManager from "../systemd/serviceManager.ts"
 import * as socketActivation from "../wire/listenFds.ts"
 import type { Settings } from "./options.ts"
 
@@ -25,6 +26,12 @@ export interface Socket {
   readonly name: string
   /** For programs on this library, which ask for it by its address. */
   readonly aliases: ReadonlyArray<FdName>
+}
+
+export interface Sockets {
+  readonly sockets: ReadonlyArray<Socket>
+  /** The socket of the service manager that is told how this process does, if it has opened one for that. */
+  readonly notifySocket: Option.Option<number>
 }
 
 /** A name that another socket has already would lead to the wrong one. */
@@ -56,6 +63,7 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
   const environment = yield* env.variables
   const decoded = isWanted ? socketActivation.decode(environment, env.pid) : undefined
   yield* env.removeVariables(socketActivation.variables)
+  let notifySocket = Option.none<number>()
   const sockets = yield* Effect.forEach(
     decoded === undefined ? [] : yield* fromResult(decoded),
     ({ descriptor, name }) =>
@@ -68,6 +76,10 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
           })
         }
         // Such as what `OpenFile=` opens. The first one that a command finds has to be a socket that it can serve.
+        if (name === serviceManager.descriptorName && kind.value !== "listener" && kind.value !== "packet") {
+          notifySocket = Option.some(descriptor)
+          return []
+        }
         if (kind.value === "file") {
           yield* logInfo(
             `LISTEN_FDS: descriptor ${descriptor} (${name}) is no socket to serve; the command does not get it`
@@ -87,7 +99,7 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
         return [socket]
       })
   )
-  return sockets.flat()
+  return { sockets: sockets.flat(), notifySocket }
 })
 
 /** The sockets, those that systemd has opened first. `isLeft` tells at the end whether somebody else serves them on. */
@@ -95,7 +107,7 @@ export const open: (
   env: Env["Type"],
   settings: Settings,
   isLeft: () => boolean
-) => Effect.Effect<ReadonlyArray<Socket>, ListenError | ProtocolError, Scope.Scope> = Effect.fnUntraced(
+) => Effect.Effect<Sockets, ListenError | ProtocolError, Scope.Scope> = Effect.fnUntraced(
   function*(env, settings, isLeft) {
     const activated = yield* takeActivated(env, settings.activated)
     const bound = yield* Effect.forEach(settings.listen, (listen) =>
@@ -119,6 +131,6 @@ export const open: (
             aliases: socketActivation.aliases(nameAddress(listen))
           }])
       }))
-    return unique([...activated, ...opened.flat()])
+    return { ...activated, sockets: unique([...activated.sockets, ...opened.flat()]) }
   }
 )

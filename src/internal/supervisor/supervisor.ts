@@ -111,7 +111,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     let isStopping = false
     let heardByTerminal = false
 
-    const sockets = yield* supervisorSockets.open(env, settings, () => isLeft)
+    const { notifySocket, sockets } = yield* supervisorSockets.open(env, settings, () => isLeft)
     yield* checkDescriptor(settings, supervisedCommand.firstFree(sockets))
     const pidFile = settings.pidFile === undefined
       ? undefined
@@ -233,6 +233,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       hasten: children.kill,
       leave,
       leaveRunning: settings.leaveRunning,
+      notifySocket,
       exit: processes.done.pipe(
         Effect.tapError(() =>
           children.isUnready()
