@@ -371,6 +371,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   ) => Effect.Effect<void>
   /** Whether Node's inspector is open, so that a debugger may hold this process. */
   readonly debugged: Effect.Effect<boolean>
+  /** How many bytes of memory this process has in use. */
+  readonly residentMemory: Effect.Effect<number>
   /** Takes the one place that a process has for an upgrader; none if it was free, else who has it. */
   readonly claim: (holder: string) => Effect.Effect<Option.Option<string>, never, Scope.Scope>
   /** Keeps a SIGTERM or SIGINT that comes twice, as from one Ctrl-C, from ending this process in the middle of its drain. */

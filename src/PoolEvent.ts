@@ -36,6 +36,8 @@ export type PoolEvent = Data.TaggedEnum<{
   Ready: ProcessName
   /** It was told to finish: a newer one has taken its place, or the pool stops or becomes smaller. */
   Retired: ProcessName
+  /** It asks for a new process in its place: `Asked` by its program, or because of its `Memory`. It serves meanwhile. */
+  RecycleRequested: ProcessName & { readonly reason: "Asked" | "Memory" }
   /** Its event loop stands still. It gets SIGKILL, and is started again as one that crashed. */
   Unresponsive: ProcessName
   /** It did not finish in time and gets SIGKILL. */

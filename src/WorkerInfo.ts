@@ -30,6 +30,12 @@ export class WorkerInfo extends Context.Tag("effect-tableflip/WorkerInfo")<Worke
    * process has taken its place. For finalizers that shut down in another way on SIGINT than on SIGTERM.
    */
   readonly stopSignal: Effect.Effect<Option.Option<NodeJS.Signals>>
+  /**
+   * Asks the pool for a new process in the place of this one, which serves until the new one is ready and then finishes
+   * like any that is replaced. Processes take their turns, so a pool has one more than its size at most. Once is enough. It
+   * does nothing in a task, and where there is no pool.
+   */
+  readonly recycle: Effect.Effect<void>
 }>() {
   /**
    * For worker code that runs alone, under `Upgrader.launch`: worker 0 of 1.
@@ -43,6 +49,7 @@ export class WorkerInfo extends Context.Tag("effect-tableflip/WorkerInfo")<Worke
     size: 1,
     generation: 1,
     restarts: 0,
-    stopSignal: Effect.succeedNone
+    stopSignal: Effect.succeedNone,
+    recycle: Effect.void
   })
 }

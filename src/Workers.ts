@@ -108,6 +108,19 @@ export interface Options<I = never, E = never, R = never, P extends Processes = 
     /** For how long it may stand still; 1 minute by default. */
     readonly timeout?: Duration.DurationInput | undefined
   } | undefined
+  /**
+   * When a server asks for a new process in its place, besides when its program does (`WorkerInfo.recycle`). The new one
+   * is ready first, and one is recycled at a time.
+   */
+  readonly recycle?: {
+    /** From how many bytes of resident memory on, looked at once a second; by default never. */
+    readonly maxMemory?: number | undefined
+    /**
+     * By which part of it the limit of each process is lower at most, as chance will have it, so that not all reach it at
+     * the same time; 0.1 by default.
+     */
+    readonly jitter?: number | undefined
+  } | undefined
   readonly replace?: {
     /** How many processes are replaced at a time; 1 by default. With `all`, every new one is ready before any old one stops. */
     readonly atOnce?: number | "all" | undefined

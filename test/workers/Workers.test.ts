@@ -647,7 +647,7 @@ describe("Workers", () => {
 
   describe("a worker whose event loop stands still", () => {
     const heartbeat = { timeout: "10 seconds" } as const
-    const beat = (debugged = false): PoolAnswer => ({ _tag: "Heartbeat", debugged })
+    const beat = (debugged = false): PoolAnswer & { _tag: "Heartbeat" } => ({ _tag: "Heartbeat", debugged })
 
     it.effect("is killed and started again, and one that goes on is not", () =>
       Effect.gen(function*() {
@@ -791,6 +791,8 @@ describe("Workers", () => {
       ["ready.timeout", { ready: { timeout: 0 } }],
       ["heartbeat.timeout", { heartbeat: { timeout: 0 } }],
       ["stop.timeout", { stop: { timeout: -1 } }],
+      ["recycle.maxMemory", { recycle: { maxMemory: NaN } }],
+      ["recycle.jitter", { recycle: { jitter: 1 } }],
       ["processes", { processes: { worker: Workers.server(Layer.empty) } }],
       ["drainTimeout", { drainTimeout: "Infinity" as Duration.DurationInput }]
     ]

@@ -58,6 +58,7 @@ const words: (event: PoolEvent) => string = Event.$match({
   Started: (event) => `${subject(event)} has been started`,
   Ready: (event) => `${subject(event)} is ready`,
   Retired: (event) => `${subject(event)} is told to stop`,
+  RecycleRequested: (event) => `${subject(event)} asks to be replaced`,
   Unresponsive: (event) => `${subject(event)} does not respond and gets SIGKILL`,
   Killed: (event) => `${subject(event)} gets SIGKILL`,
   Exited: (event) => `${subject(event)} ${ExitStatus.describe(event.status)}${event.expected ? "" : ", by itself"}`,

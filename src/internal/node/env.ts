@@ -116,6 +116,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
         if (millis !== Number.POSITIVE_INFINITY) setTimeout(end, Math.min(millis, longestTimer)).unref()
       }),
     debugged: Effect.sync(isDebugged),
+    residentMemory: Effect.sync(() => process.memoryUsage.rss()),
     claim,
     holdStopSignals: stopSignals.hold,
     signals,

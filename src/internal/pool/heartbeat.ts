@@ -7,6 +7,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Answer } from "../wire/control.ts"
 
+type Beat = Extract<Answer, { readonly _tag: "Heartbeat" }>
+
 /**
  * In how many parts the time is counted. A pool that has itself stood still (a suspended machine, a frozen container)
  * counts one part for all of it, and hears in the next what its processes have to say.
@@ -18,7 +20,7 @@ export const interval = (timeout: Duration.Duration): Duration.Duration =>
   Duration.min(Duration.seconds(1), Duration.times(timeout, 1 / (2 * parts)))
 
 export interface Heartbeat {
-  readonly hear: (answer: Answer) => void
+  readonly hear: (beat: Beat) => void
   /** Completes when a process that has been heard says nothing for that long. */
   readonly missing: Effect.Effect<void>
 }

@@ -16,7 +16,7 @@ import { ProcessStartError, ReadyTimeoutError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { logError, logWarning } from "../logging.ts"
 import { forkHereIn, monotonicMillis } from "../seam.ts"
-import type { Retirement } from "../wire/control.ts"
+import type { Answer, RecycleReason, Retirement } from "../wire/control.ts"
 import * as heartbeat from "./heartbeat.ts"
 import type { Running, Slot } from "./slot.ts"
 import { describe, nameOf } from "./slot.ts"
@@ -32,6 +32,8 @@ export interface MemberOptions {
   readonly hastenTimeout: Duration.Duration
   /** For how long a process that serves may say nothing. */
   readonly heartbeat: Option.Option<Duration.Duration>
+  /** What is to be done when a process asks to be replaced. */
+  readonly recycle: (running: Running, reason: RecycleReason) => Effect.Effect<void>
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }
 
@@ -97,26 +99,29 @@ export const launch = (
     })
   )
 
-/** Hears what a process has to say, and ends one that says nothing any more. */
+/** Hears what a process that serves has to say, and ends one that says nothing any more. */
 const attend = (options: MemberOptions, running: Running): Effect.Effect<void> => {
   const { member, slot: { spec } } = running
-  const timeout = spec.serves ? options.heartbeat : Option.none()
-  if (Option.isNone(timeout)) return Effect.void
-  const watch = heartbeat.make(timeout.value)
+  if (!spec.serves) return Effect.void
+  const watch = Option.map(options.heartbeat, heartbeat.make)
+  const hear = (answer: Answer): Effect.Effect<unknown> =>
+    answer._tag === "Heartbeat"
+      ? Effect.sync(() => Option.map(watch, ({ hear }) => hear(answer)))
+      : options.recycle(running, answer.reason).pipe(Effect.interruptible, Effect.forkIn(options.scope))
   const kill = Effect.gen(function*() {
     // Whoever retires it waits no longer than it should.
     if (running.retiredAt !== undefined) return
     yield* options.publish(PoolEvent.Unresponsive(nameOf(running)))
     yield* logError(
       `The event loop of the ${describe(spec)} (process ${member.pid}) has stood still for ${
-        Duration.format(timeout.value)
+        Option.match(options.heartbeat, { onNone: () => "too long", onSome: Duration.format })
       }; the process is killed`
     )
     yield* member.signal("SIGKILL")
   })
   return Effect.all([
-    member.forEachAnswer((answer) => Effect.sync(() => watch.hear(answer))),
-    Effect.zipRight(watch.missing, kill)
+    member.forEachAnswer((answer) => Effect.asVoid(hear(answer))),
+    Option.match(watch, { onNone: () => Effect.void, onSome: ({ missing }) => Effect.zipRight(missing, kill) })
   ], { concurrency: "unbounded", discard: true })
 }
 

@@ -17,7 +17,7 @@ export const isStartedAgain = ({ givesUp, restart }: SlotSpec, status: ExitStatu
   (restart === "always" || (restart === "on-failure" && hasFailed(status))) && givesUp?.(status) !== true
 
 /** One that ends sooner than that after it was ready is no better than one that crashes: the next would do the same. */
-const inGoodOrderAfter = Duration.seconds(1)
+export const inGoodOrderAfter = Duration.seconds(1)
 
 /** Whether a process has only made room for the next. */
 export const hasMadeRoom = ({ serves }: SlotSpec, status: ExitStatus.ExitStatus, lived: Duration.Duration): boolean =>

@@ -20,6 +20,7 @@ import type { Retirement } from "../wire/control.ts"
 import * as keeping from "./keeper.ts"
 import type { MemberOptions } from "./member.ts"
 import type { PoolOptions } from "./options.ts"
+import * as recycling from "./recycling.ts"
 import * as replacing from "./replacement.ts"
 import * as retirement from "./retiring.ts"
 import * as rosters from "./roster.ts"
@@ -59,7 +60,12 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     const hastened = yield* Deferred.make<void>()
     const stopping = yield* Deferred.make<void>()
     const turn = yield* Effect.makeSemaphore(1)
-    const member: MemberOptions = { ...options, scope, hastened: Deferred.await(hastened) }
+    const member: MemberOptions = {
+      ...options,
+      scope,
+      hastened: Deferred.await(hastened),
+      recycle: (running, reason) => recycle(running, reason)
+    }
     const roster = yield* rosters.make(options.generation)
     const retiring = retirement.make(member)
     const keeper = keeping.make(options, member, roster)
@@ -89,6 +95,8 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       Effect.suspend((): Effect.Effect<A, E | NotReadyError | TerminatingError> =>
         roster.phase === "New" ? Effect.fail(new NotReadyError()) : command(effect)
       )
+
+    const recycle = recycling.make(options, roster, launchAll, command)
 
     const start = Effect.gen(function*() {
       roster.workers = yield* Effect.forEach(Arr.makeBy(options.size, options.worker), makeSlot)

@@ -205,6 +205,7 @@ export const make = (
     setExitCode: () => Effect.void,
     endWithin: () => Effect.void,
     debugged: Effect.succeed(false),
+    residentMemory: Effect.succeed(2 ** 26),
     claim: (holder) =>
       Effect.acquireRelease(
         Effect.sync(() => {

@@ -21,10 +21,15 @@ export const Word = Data.taggedEnum<Word>()
 /** Why a process should finish. */
 export type Retirement = Exclude<Word, { readonly _tag: "OlderGone" }>
 
+/** Why a process asks to be replaced: because its program has said so, or because it has grown. */
+export type RecycleReason = "Asked" | "Memory"
+
 /** What a process of a pool tells the pool. */
 export type Answer = Data.TaggedEnum<{
   /** Its event loop turns. One that a debugger may hold says so, and is not missed when it says nothing more. */
   Heartbeat: { readonly debugged: boolean }
+  /** It asks for a new process in its place, and serves until that is ready. */
+  Recycle: { readonly reason: RecycleReason }
 }>
 export const Answer = Data.taggedEnum<Answer>()
 
@@ -64,8 +69,15 @@ const decodeWord = (line: string): Option.Option<Word> => {
 }
 
 const decodeAnswer = (line: string): Option.Option<Answer> => {
-  const { _tag, debugged } = parse(line)
-  return _tag === "Heartbeat" ? Option.some(Answer.Heartbeat({ debugged: debugged === true })) : Option.none()
+  const { _tag, debugged, reason } = parse(line)
+  switch (_tag) {
+    case "Heartbeat":
+      return Option.some(Answer.Heartbeat({ debugged: debugged === true }))
+    case "Recycle":
+      return Option.some(Answer.Recycle({ reason: reason === "Memory" ? "Memory" : "Asked" }))
+    default:
+      return Option.none()
+  }
 }
 
 /** One word, as `encode` made it. */

@@ -13,6 +13,7 @@ import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { Options } from "../../Workers.ts"
 import { decodeAtOnce, decodeCount, decodeDuration, decodeSignals, decodeUpgradeSignals, invalid } from "../options.ts"
 import { defaultRestart } from "../pool/restartSchedule.ts"
+import type { MemoryLimit } from "./memory.ts"
 
 export interface PoolSettings {
   readonly size: number
@@ -24,8 +25,20 @@ export interface PoolSettings {
   readonly stopTimeout: Duration.Duration
   /** For how long the event loop of a worker may stand still; none for ever. */
   readonly heartbeat: Option.Option<Duration.Duration>
+  /** When a process that serves asks for another in its place. */
+  readonly memoryLimit: Option.Option<MemoryLimit>
   readonly stopSignals: ReadonlyArray<NodeJS.Signals>
   readonly upgradeSignals: ReadonlyArray<NodeJS.Signals>
+}
+
+const decodeMemoryLimit = (
+  { jitter = 0.1, maxMemory }: NonNullable<Options["recycle"]> = {}
+): Either.Either<Option.Option<MemoryLimit>, InvalidOptionError> => {
+  if (maxMemory !== undefined && !(maxMemory > 0 && Number.isFinite(maxMemory))) {
+    return invalid("recycle.maxMemory", maxMemory, "a number of bytes above zero")
+  }
+  if (!(jitter >= 0 && jitter < 1)) return invalid("recycle.jitter", jitter, "a number from 0 to below 1")
+  return Either.right(maxMemory === undefined ? Option.none() : Option.some({ jitter, maxMemory }))
 }
 
 export const decode = (
@@ -51,6 +64,7 @@ export const decode = (
       heartbeat: heartbeat === false
         ? Option.none()
         : Option.some(yield* decodeDuration("heartbeat.timeout", heartbeat?.timeout ?? "1 minute", false)),
+      memoryLimit: yield* decodeMemoryLimit(options.recycle),
       stopSignals,
       upgradeSignals
     }

@@ -26,7 +26,8 @@ import * as upgraderRole from "../upgrade/role.ts"
 import { assemble } from "../upgrade/upgrader.ts"
 import { leaveToOthers } from "../upgrade/upgradeSignals.ts"
 import * as control from "../wire/control.ts"
-import type { Word } from "../wire/control.ts"
+import type { Answer, RecycleReason, Word } from "../wire/control.ts"
+import * as memory from "./memory.ts"
 import type { PoolSettings } from "./options.ts"
 import type { Role } from "./role.ts"
 
@@ -58,14 +59,20 @@ const withHint = (registry: Registry): Registry => ({
   activate: explain(registry.activate)
 })
 
+/** Tells the pool something, as long as there is somebody to hear it; false if there is not. */
+const tell = (env: Env["Type"], { descriptor }: ByteReader, answer: Answer): Effect.Effect<boolean> =>
+  Effect.flatMap(
+    descriptor,
+    Option.match({
+      onNone: () => Effect.succeed(false),
+      onSome: (number) => Effect.as(env.write(number, control.encode(answer)), true)
+    })
+  )
+
 /** Shows that the event loop turns, for as long as there is somebody to hear it. */
-const beat = (env: Env["Type"], { descriptor }: ByteReader, timeout: Duration.Duration): Effect.Effect<unknown> =>
-  Effect.zip(descriptor, env.debugged).pipe(
-    Effect.flatMap(([number, debugged]) =>
-      Option.isNone(number)
-        ? Effect.succeed(false)
-        : Effect.as(env.write(number.value, control.encode(control.Answer.Heartbeat({ debugged }))), true)
-    ),
+const beat = (env: Env["Type"], reader: ByteReader, timeout: Duration.Duration): Effect.Effect<unknown> =>
+  env.debugged.pipe(
+    Effect.flatMap((debugged) => tell(env, reader, control.Answer.Heartbeat({ debugged }))),
     Effect.zipLeft(Effect.sleep(interval(timeout))),
     Effect.repeat({ while: (isOpen) => isOpen })
   )
@@ -74,11 +81,12 @@ export const make: (
   begun: Begun,
   reader: ByteReader,
   role: Role,
-  settings: PoolSettings
+  settings: PoolSettings & { readonly serves: boolean }
 ) => Effect.Effect<Context.Context<Upgrader | Fds | WorkerInfo>, BuildError, Scope.Scope> = Effect.fnUntraced(
   function*({ ancestry, env, settings }, reader, role, pool) {
     const draining = makeDraining(env, settings)
     const olderGone = yield* Deferred.make<void>()
+    const isReady = yield* Deferred.make<void>()
     let isLast = false
     const registry = yield* fds.make({
       env,
@@ -93,7 +101,11 @@ export const make: (
       env,
       settings,
       role: upgraderRole.worker,
-      ancestry: { ...ancestry, lifelines: [olderCopies(Deferred.await(olderGone))] },
+      ancestry: {
+        ...ancestry,
+        lifelines: [olderCopies(Deferred.await(olderGone))],
+        notifyReady: Effect.zipLeft(ancestry.notifyReady, Deferred.succeed(isReady, void 0))
+      },
       registry: withHint(registry),
       draining
     })
@@ -122,6 +134,18 @@ export const make: (
       (timeout) => Effect.forkScoped(Effect.interruptible(beat(env, reader, timeout)))
     )
 
+    const recycle = (reason: RecycleReason) =>
+      pool.serves ? Effect.asVoid(tell(env, reader, control.Answer.Recycle({ reason }))) : Effect.void
+    yield* Effect.transposeMapOption(
+      pool.serves ? pool.memoryLimit : Option.none(),
+      (limit) =>
+        memory.watch(limit, {
+          resident: env.residentMemory,
+          ready: Deferred.await(isReady),
+          ask: recycle("Memory")
+        }).pipe(Effect.interruptible, Effect.forkScoped)
+    )
+
     const primaryGone = Effect.forEach(
       ancestry.lifelines.slice(0, 1),
       ({ read }) => Effect.repeat(read, { until: Option.isNone })
@@ -138,7 +162,8 @@ export const make: (
       Context.add(Fds, service),
       Context.add(WorkerInfo, {
         ...role,
-        stopSignal: Effect.map(signals.seen, (seen) => Option.orElse(told, () => seen))
+        stopSignal: Effect.map(signals.seen, (seen) => Option.orElse(told, () => seen)),
+        recycle: recycle("Asked")
       })
     )
   }

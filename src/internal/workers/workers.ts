@@ -100,7 +100,10 @@ const asWorker = Effect.fnUntraced(function*(
   const role = workerRole.decode(begun.ancestry.state)
   if (!begun.ancestry.hasParent || Option.isNone(begun.ancestry.control) || Option.isNone(role)) return yield* gone
   const own = yield* workOf(role.value, work, options)
-  const context = yield* worker.make(begun, begun.ancestry.control.value, role.value, settings)
+  const context = yield* worker.make(begun, begun.ancestry.control.value, role.value, {
+    ...settings,
+    serves: own._tag === "Server"
+  })
   const value = yield* sharedValue(begun, options)
   return yield* Effect.provide(runWork(own), Context.merge(context, value))
 }, (effect, { ancestry: { state } }) => Effect.annotateLogs(effect, annotations(workerRole.decode(state))))
