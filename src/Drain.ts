@@ -85,7 +85,8 @@ export interface Draining {
 }
 
 /**
- * What a drain did. `open = idle + fresh + inFlight + opaque`, and `open = finished + sentAway + timedOut + forced`.
+ * What a drain did. `open = idle + fresh + inFlight + opaque`, and
+ * `open = finished + sentAway + handedOver + timedOut + forced`.
  *
  * @since 0.1.0
  * @category models
@@ -109,6 +110,8 @@ export interface ServerReport {
    * (RFC 9113 6.8 and 8.7). They cannot be counted here: nghttp2 drops them before Node sees them.
    */
   readonly sentAway: number
+  /** Went on in the process that an upgrade has started, between two requests: their clients have noticed nothing. */
+  readonly handedOver: number
   /** Closed because `idleTimeout` passed without a request, or without the answer to a WebSocket close. */
   readonly timedOut: number
   /** Destroyed: by `drainTimeout` or by `hasten`. */

@@ -34,6 +34,12 @@ export interface ServeOptions {
    * connections. When a newer process has taken over, it stops accepting like any other.
    */
   readonly drain?: boolean | undefined
+  /**
+   * Whether open connections of this server go to the new process at an upgrade, and come from the old one: HTTP/1 without
+   * TLS, between two requests. Both processes must be willing, and the server drained. True by default, unless the upgrader
+   * says false.
+   */
+  readonly handOver?: boolean | undefined
 }
 
 /**

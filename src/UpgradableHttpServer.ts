@@ -24,6 +24,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as http from "node:http"
 import type { Address } from "./Address.ts"
+import type { ServeOptions } from "./Fds.ts"
 import { Fds } from "./Fds.ts"
 import { logWarning } from "./internal/logging.ts"
 import { disconnect } from "./internal/seam.ts"
@@ -50,7 +51,7 @@ const withoutListen = (server: http.Server): http.Server => {
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends Pick<ServeOptions, "handOver"> {
   /**
    * How long handlers that outlive their responses are waited for before what they use is released: a finalizer that
    * writes to a log, a transaction that cannot be interrupted after the client has hung up. It begins when the server has
@@ -119,7 +120,7 @@ export const make = (
   Effect.gen(function*() {
     const fds = yield* Fds
     const server = createServer()
-    yield* fds.listen(server, address)
+    yield* fds.listen(server, address, options)
     return waitForHandlers(yield* NodeHttpServer.make(() => withoutListen(server), {}), options)
   })
 

@@ -54,6 +54,11 @@ export interface Options {
   readonly drain?:
     | Pick<Drain.Options, "hookTimeout" | "idleTimeout" | "lingerTimeout" | "webSocketCloseCode" | "webSocketSpread">
     | undefined
+  /**
+   * Whether open connections go to the new process at an upgrade, so that their clients notice nothing: HTTP/1 without TLS,
+   * between two requests; all others are drained. True by default. Also for one server: see `Fds.listen`.
+   */
+  readonly handOver?: boolean | undefined
   /** The exit code of this process if connections had to be closed by force; 0 by default, as without force. */
   readonly forcedExitCode?: number | undefined
   /**

@@ -34,6 +34,7 @@ const slow = "slow.test"
 const draining: Draining = {
   follow: () => Effect.succeed(Effect.void),
   followPacket: () => Effect.void,
+  handOverBy: () => {},
   onDrain: () => Effect.void,
   connections: () => 0,
   drain: () => Effect.succeed({ duration: Duration.zero, servers: [] })

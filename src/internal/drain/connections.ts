@@ -12,7 +12,7 @@ import { httpServerOf, isTlsServer, plainSocketOf } from "../node/internals.ts"
  *
  * @internal
  */
-export type Ending = "finished" | "sentAway" | "timedOut" | "forced"
+export type Ending = "finished" | "sentAway" | "handedOver" | "timedOut" | "forced"
 
 /** @internal */
 export interface Connection {
@@ -22,6 +22,8 @@ export interface Connection {
   told: boolean
   /** All has been said; only the client's own end is awaited. */
   lingering: boolean
+  /** It is to go to the newer process, and its client is told nothing. */
+  leaves: boolean
   /** Why we destroyed it, if we did. */
   ending: Ending | undefined
   /** Since when a drain has seen it without anything to do, and how many bytes had come by then. */
@@ -102,6 +104,7 @@ export const follow = (server: net.Server): Connections => {
       socket,
       told: false,
       lingering: false,
+      leaves: false,
       ending: undefined,
       idleSince: undefined,
       admittedAt: undefined

@@ -22,7 +22,7 @@ export interface Counts {
 /** @internal */
 export const make = (): Counts => {
   const states = { idle: 0, fresh: 0, inFlight: 0, opaque: 0 }
-  const ends = { finished: 0, sentAway: 0, timedOut: 0 }
+  const ends = { finished: 0, sentAway: 0, handedOver: 0, timedOut: 0 }
   return {
     opened: (state) => {
       states[state]++
@@ -32,7 +32,8 @@ export const make = (): Counts => {
     },
     totals: () => {
       const open = states.idle + states.fresh + states.inFlight + states.opaque
-      return { open, ...states, ...ends, forced: open - ends.finished - ends.sentAway - ends.timedOut }
+      const ended = ends.finished + ends.sentAway + ends.handedOver + ends.timedOut
+      return { open, ...states, ...ends, forced: open - ended }
     }
   }
 }

@@ -13,6 +13,8 @@ import type { Connection, Connections } from "./connections.ts"
 export interface Http1 {
   /** Synchronous; once is enough. */
   readonly begin: () => void
+  /** Does for a connection that was left out then what `begin` does. */
+  readonly release: (connection: Connection) => void
   /** Puts back what `begin` changed about the server. */
   readonly end: () => void
   readonly state: (connection: Connection) => "idle" | "fresh" | "inFlight"
@@ -43,7 +45,13 @@ const overrideConnection = (headers: HeadersArgument): HeadersArgument => {
 }
 
 /** @internal */
-export const make = (server: net.Server, connections: Connections, lingerMillis: number): Http1 => {
+export const make = (
+  server: net.Server,
+  connections: Connections,
+  lingerMillis: number,
+  /** Whether a connection is left as it is, for now. */
+  keeps: (connection: Connection) => boolean
+): Http1 => {
   const newest = new WeakMap<net.Socket, Mark>()
   let betweenMessages: ReadonlySet<unknown> | undefined
   let dropped = 0
@@ -98,7 +106,10 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
         return emit.call(speaking, event, ...args)
       }
       const [request, response] = args as [IncomingMessage, ServerResponse]
-      if (request.httpVersionMajor !== 1 || connections.of(request.socket) === undefined) {
+      const connection = connections.of(request.socket)
+      if (request.httpVersionMajor !== 1 || connection === undefined) return emit.call(speaking, event, ...args)
+      if (keeps(connection)) {
+        connection.admittedAt = performance.now()
         return emit.call(speaking, event, ...args)
       }
       // One chunk may bring several requests, and the parser hands them over synchronously. A handler that answers at
@@ -127,7 +138,7 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
 
   const state = ({ socket }: Connection) => {
     if (Node.currentResponse(socket) !== undefined || Node.newestRequest(socket) !== undefined) return "inFlight"
-    if (socket.bytesRead === 0) return "fresh"
+    if (socket.bytesRead === 0) return Node.isUsed(socket) ? "idle" : "fresh"
     return betweenMessages === undefined || betweenMessages.has(socket) ? "idle" : "inFlight"
   }
 
@@ -162,6 +173,17 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
     if (forget !== undefined) joinSpeakers()
   }
 
+  const release = (connection: Connection) => {
+    const { socket } = connection
+    if (!Node.speaksHttp1(socket)) return
+    if (state(connection) === "idle") socket.setTimeout?.(0)
+    const response = Node.currentResponse(socket)
+    if (response === undefined || response.headersSent) return
+    const request = Node.newestRequest(socket)
+    // with another request queued behind, this response is not the last; the one after those will be
+    if (request === undefined || request === response.req) mark(response, socket)
+  }
+
   return {
     begin: () => {
       if (forget !== undefined) return
@@ -175,16 +197,10 @@ export const make = (server: net.Server, connections: Connections, lingerMillis:
       })
       look()
       connections.forEach((connection) => {
-        const { socket } = connection
-        if (!Node.speaksHttp1(socket)) return
-        if (state(connection) === "idle") socket.setTimeout?.(0)
-        const response = Node.currentResponse(socket)
-        if (response === undefined || response.headersSent) return
-        const request = Node.newestRequest(socket)
-        // with another request queued behind, this response is not the last; the one after those will be
-        if (request === undefined || request === response.req) mark(response, socket)
+        if (!connection.leaves) release(connection)
       })
     },
+    release,
     end: () => {
       forget?.()
       for (const putBack of restore.values()) putBack()

@@ -12,6 +12,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { Drainable, Options, ServerReport } from "../../Drain.ts"
+import type { Successor } from "../handOver/sender.ts"
 import { logDebug, logWarning } from "../logging.ts"
 import * as Node from "../node/internals.ts"
 import { disconnect, forkApart } from "../seam.ts"
@@ -20,6 +21,8 @@ import type { Connection } from "./connections.ts"
 import { follow } from "./connections.ts"
 import type { State } from "./counts.ts"
 import * as Counts from "./counts.ts"
+import type { Departures } from "./departures.ts"
+import { make as makeDepartures } from "./departures.ts"
 import * as Http1 from "./http1.ts"
 import * as Http2 from "./http2.ts"
 import * as WebSockets from "./webSocket.ts"
@@ -67,8 +70,13 @@ export interface Followed extends Drainable {
 }
 
 /** @internal */
-export const make: (server: net.Server, options?: Options) => Effect.Effect<Followed, never, Scope.Scope> = Effect
-  .fnUntraced(function*(server, options) {
+export const make: (
+  server: net.Server,
+  options?: Options,
+  /** Who takes connections over when the drain begins, if somebody does. */
+  successorNow?: () => Successor | undefined
+) => Effect.Effect<Followed, never, Scope.Scope> = Effect
+  .fnUntraced(function*(server, options, successorNow = () => undefined) {
     const settings = settle(options)
     const drainMillis = Duration.toMillis(settings.drainTimeout)
     const hook = options?.onDrain
@@ -88,7 +96,13 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
     }
 
     const connections = follow(server)
-    const http1 = Http1.make(server, connections, settings.lingerMillis)
+    let departures: Departures | undefined
+    const http1 = Http1.make(
+      server,
+      connections,
+      settings.lingerMillis,
+      (connection) => connection.leaves && departures?.keeps(connection) === true
+    )
     const emptyQueue = Effect.suspend(() => {
       if (stopped || !server.listening) return Effect.sync(stop)
       // Those who are let in now get one answer, as all others do from now on.
@@ -120,7 +134,10 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       }
     }
 
-    const count = (connection: Connection) => counts.opened(firstState(connection))
+    const count = (connection: Connection) => {
+      counts.opened(firstState(connection))
+      departures?.opened(connection)
+    }
 
     const sendAway = (now: number) => {
       http2.look(now)
@@ -133,6 +150,8 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
 
     const begin = (now: number) => {
       http1.look()
+      const successor = successorNow()
+      if (successor !== undefined) departures = makeDepartures(server, connections, successor, http1.release)
       connections.forEach(count)
       connections.observe = {
         opened: count,
@@ -141,12 +160,13 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       }
       // Before the hook: who is sent away by it must not come back on a connection that is as it was.
       http1.begin()
+      departures?.begin()
       if (hook === undefined) sendAway(now)
     }
 
     const closeIfIdle = (connection: Connection, now: number) => {
       const state = stateOf(connection)
-      if (connection.lingering || (state !== "idle" && state !== "fresh")) {
+      if (connection.leaves || connection.lingering || (state !== "idle" && state !== "fresh")) {
         connection.idleSince = undefined
         return
       }
@@ -168,11 +188,14 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
     )
 
     let isOvertime = false
+    let startedAt = 0
 
     const sweep = Effect.map(monotonicMillis, (now) => {
       http2.look(now)
       webSockets.sweep(now)
       http1.look()
+      if (now - startedAt > drainMillis / 2) departures?.hurry()
+      departures?.sweep()
       connections.forEach((connection) => closeIfIdle(connection, now))
       if (isOvertime) force((connection) => isOverdue(connection, now))
     }).pipe(Effect.zipRight(reportOdd))
@@ -215,7 +238,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
     const sweeps = Effect.repeat(guard(sweep), Schedule.spaced(sweepInterval))
 
     const run = Effect.gen(function*() {
-      const startedAt = yield* monotonicMillis
+      startedAt = yield* monotonicMillis
       yield* guard(Effect.sync(() => begin(startedAt)))
       yield* emptyQueue
       checkEmpty()
@@ -228,6 +251,7 @@ export const make: (server: net.Server, options?: Options) => Effect.Effect<Foll
       }
       force(() => true)
       yield* Effect.timeoutOption(Deferred.await(empty), destroyTimeout)
+      departures?.end()
       http1.end()
       webSockets.release()
       Node.stopCheckingConnections(server)

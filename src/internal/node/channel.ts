@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import type * as childProcess from "node:child_process"
 import type { Channel, ChannelListener, PassedConnection } from "../../Env.ts"
 import type { ConnectionHandle } from "./internals.ts"
-import { acceptOn, connectionHandle, parentChannel } from "./internals.ts"
+import { acceptOn, canPassSeveral, connectionHandle, parentChannel, passOn } from "./internals.ts"
 
 /** Keeps what comes until there is somebody to hear it. */
 const makeInbox = () => {
@@ -40,26 +40,26 @@ const makeInbox = () => {
 }
 
 /** The end in the process that has started the other. */
-export const toChild = (child: childProcess.ChildProcess): Channel => {
+export const toChild = (child: childProcess.ChildProcess): Option.Option<Channel> => {
+  child.channel?.unref()
+  if (!canPassSeveral(child)) return Option.none()
   const inbox = makeInbox()
   child.on("message", (words) => inbox.words(words, Option.none()))
   child.on("disconnect", inbox.end)
-  child.channel?.unref()
-  // A child that has gone shows by the end.
-  const onSent = () => {}
-  return {
+  return Option.some({
     send: (words, connection) => {
       if (!child.connected) return false
       const handle = connection === undefined ? undefined : connectionHandle(connection)
       if (connection !== undefined && handle === undefined) return false
-      child.send(words, handle as childProcess.SendHandle, {}, onSent)
+      if (handle === undefined) child.send(words, () => {})
+      else passOn(child, words, handle)
       return true
     },
     listen: inbox.listen,
     close: () => {
       if (child.connected) child.disconnect()
     }
-  }
+  })
 }
 
 const passed = (handle: ConnectionHandle): PassedConnection => ({
@@ -91,10 +91,8 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
   const onLine = (line: string) => {
     const words = parse(line)
     if (words["cmd"] !== "NODE_HANDLE") return inbox.words(words, Option.none())
-    const handle = takeHandle()
-    // Node sends the next one when it has heard of this one. What has not arrived, for want of descriptors, is refused.
-    write({ cmd: "NODE_HANDLE_ACK" })
-    inbox.words(words["msg"], Option.map(Option.fromNullable(handle), passed))
+    // None has arrived if this process may open no more.
+    inbox.words(words["msg"], Option.map(Option.fromNullable(takeHandle()), passed))
   }
   socket.setEncoding("utf8")
   socket.on("data", (chunk: string) => {

@@ -234,7 +234,9 @@ export const openConnection = (descriptor: number): net.Socket =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** What Node passes on: it stays as it is here, and is opened once more there. */
-export interface ConnectionHandle extends SocketHandle, ReadingHandle {}
+export interface ConnectionHandle extends SocketHandle, ReadingHandle {
+  readonly writeQueueSize: number
+}
 
 /** The handle of a plain connection. */
 export const connectionHandle = (socket: net.Socket): ConnectionHandle | undefined => {
@@ -271,6 +273,25 @@ export const acceptOn = (server: net.Server, handle: ConnectionHandle): net.Sock
     server.off("connection", onConnection)
   }
   return accepted
+}
+
+interface SendingProcess {
+  _handleQueue?: unknown
+  send(words: object, handle: unknown, options: object, callback: () => void): boolean
+}
+
+/** Whether this Node lets several connections be on their way to a child at once. */
+export const canPassSeveral = (child: childProcess.ChildProcess): boolean => "_handleQueue" in child
+
+/**
+ * Sends words with a connection to a child, which is not to acknowledge it: Node would hold back the next one until then. The
+ * connection stays open here, and as it is.
+ */
+export const passOn = (child: childProcess.ChildProcess, words: object, handle: ConnectionHandle): void => {
+  const process = child as unknown as SendingProcess
+  // A child that has gone shows by the end of the channel.
+  process.send(words, handle, {}, () => {})
+  process._handleQueue = null
 }
 
 interface ChannelHandle extends ConnectionHandle {
@@ -440,6 +461,82 @@ export const betweenMessages = (server: net.Server): ReadonlySet<unknown> | unde
     | { readonly idle?: () => ReadonlyArray<{ readonly socket?: unknown }> }
     | undefined
   return typeof list?.idle === "function" ? new Set(list.idle().map((parser) => parser.socket)) : undefined
+}
+
+/** What is told when a response of an HTTP/1 server of the process is out, before Node does what it does after it. */
+export const onResponseFinish = (listener: (socket: net.Socket) => void): () => void => {
+  const onMessage = (message: unknown) => listener((message as { readonly socket: net.Socket }).socket)
+  diagnosticsChannel.subscribe("http.server.response.finish", onMessage)
+  return () => void diagnosticsChannel.unsubscribe("http.server.response.finish", onMessage)
+}
+
+/**
+ * Whether a server is one of `node:http` whose connections carry nothing but HTTP: what reads a header of a proxy first, say,
+ * has put a listener of its own in the place of Node's.
+ */
+export const isPlainHttp = (server: net.Server): boolean =>
+  "requestTimeout" in server && "closeIdleConnections" in server && !isTlsServer(server) &&
+  server.listeners("connection").some(({ name }) => name === "connectionListener")
+
+interface QuietSocket {
+  readonly _paused?: boolean
+}
+
+/**
+ * Whether nothing is under way on an HTTP/1 connection, as far as one can tell without the server's list of those that are
+ * between two messages: no response, none that is not written yet, nothing read that waits.
+ */
+export const isQuiet = (socket: net.Socket, server: net.Server): boolean => {
+  const handle = connectionHandle(socket)
+  return handle !== undefined && handle.writeQueueSize === 0 && speaksHttp1(socket) &&
+    httpServerOf(socket) === server &&
+    currentResponse(socket) === undefined && newestRequest(socket) === undefined && !socket.destroyed &&
+    socket.writable && !socket.readableEnded && socket.writableLength === 0 && socket.readableLength === 0 &&
+    (socket as QuietSocket)._paused !== true && !stoppedReading.has(socket)
+}
+
+/** Connections that have had requests in an older process, and none here yet. */
+const cameUsed = new WeakSet<net.Socket>()
+
+/** Whether a connection has had a request, here or before. */
+export const isUsed = (socket: net.Socket): boolean => socket.bytesRead > 0 || cameUsed.has(socket)
+
+interface ServerParser extends Parser {
+  onIncoming?: unknown
+  execute?(bytes: Uint8Array): unknown
+}
+
+const anyRequest = new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")
+
+/**
+ * Has Node take a connection without a request so far for one that is between two: the first one is awaited for
+ * `headersTimeout`, of which the answer is a 408. Its parser is shown a request that nobody hears of.
+ */
+export const beAfterRequest = (socket: net.Socket): void => {
+  const parser = (socket as { readonly parser?: ServerParser | null }).parser
+  if (parser == null || socket.bytesRead > 0 || typeof parser.onIncoming !== "function") return
+  const { onIncoming } = parser
+  parser.onIncoming = () => 0
+  parser.execute?.(anyRequest)
+  Object.assign(parser, { onIncoming, incoming: null })
+}
+
+/**
+ * A connection that has come from an older process between two requests is idle, and not new: it may take
+ * `keepAliveTimeout` until its next request, and not `headersTimeout`.
+ */
+export const beginIdleTime = (server: net.Server, socket: net.Socket): void => {
+  cameUsed.add(socket)
+  beAfterRequest(socket)
+  const settings = server as { readonly keepAliveTimeout?: number; readonly keepAliveTimeoutBuffer?: number }
+  const { keepAliveTimeout = 0, keepAliveTimeoutBuffer = 0 } = settings
+  if (keepAliveTimeout <= 0) return
+  const timer = setTimeout(() => {
+    // A drain suspends it.
+    if (socket.bytesRead === 0 && settings.keepAliveTimeout !== 0) socket.destroy()
+  }, keepAliveTimeout + keepAliveTimeoutBuffer)
+  timer.unref()
+  socket.once("close", () => clearTimeout(timer))
 }
 
 /** A handler that removed the header would otherwise have its response end the connection without a word. */

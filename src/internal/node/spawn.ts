@@ -130,7 +130,7 @@ const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
   controlSocket?.on("error", () => {})
   controlSocket?.unref()
   const namesSocket = child.stdio[layout.names] as net.Socket
-  const channel = layout.channel === undefined ? Option.none() : Option.some(toChild(child))
+  const channel = layout.channel === undefined ? Option.none() : toChild(child)
   const notificationIndex = request.leading?.indexOf("notification") ?? -1
   const notificationSocket = notificationIndex < 0
     ? undefined

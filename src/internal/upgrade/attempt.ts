@@ -49,7 +49,7 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
       "spawn",
       ChildProcess.spawn({
         command,
-        channel: isNode(command, yield* Env),
+        channel: settings.handOver && isNode(command, yield* Env),
         environment: settings.environment,
         baseEnvironment: settings.baseEnvironment,
         descriptors: options.descriptors,

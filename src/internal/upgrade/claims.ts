@@ -11,6 +11,7 @@ import type { Address, FdName } from "../../Address.ts"
 import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
 import type { Fds, Listener } from "../../Fds.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
+import type { Sender } from "../handOver/sender.ts"
 import { hasOwnSocket } from "../node/internals.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
@@ -48,7 +49,7 @@ export const make = (
 
   const serve = (entry: Entry, listener: BoundListener): Listener["serve"] => {
     let isTaken = false
-    return (server, { drain = true } = {}) =>
+    return (server, { drain = true, handOver = true } = {}) =>
       Effect.suspend(() => {
         const { name } = entry
         if (server.listening) return Effect.fail(alreadyServing(name))
@@ -58,7 +59,8 @@ export const make = (
         return Effect.gen(function*() {
           if (isActive()) yield* listenLate(listener)
           entry.isDrained = drain
-          if (drain) entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener))
+          entry.handsOver = drain && handOver
+          if (drain) entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener), successorFor(entry))
           if (Option.isNone(listener.descriptor())) return yield* closed(name)
           entry.server = server
           listener.attach(server)
@@ -186,9 +188,9 @@ export const make = (
     addListener: (at, server) => {
       const name = fdName.listener(at)
       const listener = env.borrowListener(server)
-      const entry: Entry = { name, descriptor: listener.descriptor, listener, server }
+      const entry: Entry = { name, descriptor: listener.descriptor, listener, server, handsOver: true }
       return borrow(entry, alreadyListening(name)).pipe(
-        Effect.zipRight(draining.follow(server, name.address)),
+        Effect.zipRight(draining.follow(server, name.address, successorFor(entry))),
         Effect.map((emptyQueue) => {
           entry.emptyQueue = Effect.suspend(() => hasOwnSocket(server) ? emptyQueue : Effect.void)
         })
@@ -218,6 +220,10 @@ const fileEntry = (env: Env["Type"], name: FdName, descriptor: number): Entry =>
   const isThis = (now: string) => Option.contains(identity, now)
   return { name, descriptor: () => Option.as(Option.filter(env.fileIdentity(descriptor), isThis), descriptor) }
 }
+
+/** Who takes the connections of a server: the one of the same name. */
+const successorFor = ({ handsOver, name }: Entry) => (sender: Sender) =>
+  handsOver === true ? sender.to([name.network, name.address]) : undefined
 
 /** The address as the app wrote it, with the port that was chosen for port 0. */
 export const boundTo = ({ name }: Entry, { address }: BoundListener): string =>

@@ -26,6 +26,8 @@ export interface Entry {
   server?: net.Server
   /** Whether that server is drained with the others. */
   isDrained?: boolean
+  /** Whether connections of that server go to the newer process, and come from the older one. */
+  handsOver?: boolean
   /** Stops that server from accepting when its accept queue is empty. */
   emptyQueue?: Effect.Effect<void>
   /** A connection, which this process lets go of when another has taken over. */

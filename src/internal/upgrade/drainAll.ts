@@ -14,6 +14,7 @@ import type { Env } from "../../Env.ts"
 import type { DrainHook, DrainReport, ExitReason } from "../../UpgraderEvent.ts"
 import * as drainPacket from "../drain/packet.ts"
 import * as drainServer from "../drain/server.ts"
+import type { Sender, Successor } from "../handOver/sender.ts"
 import { logWarning } from "../logging.ts"
 import { disconnect, drain as clear } from "../seam.ts"
 import { samePress } from "../signals.ts"
@@ -24,8 +25,14 @@ export interface Draining {
    * Follows a server from before its first connection until the scope closes. What it gives stops the server from
    * accepting when its accept queue is empty.
    */
-  readonly follow: (server: net.Server, address: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+  readonly follow: (
+    server: net.Server,
+    address: string,
+    successor?: (sender: Sender) => Successor | undefined
+  ) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   readonly followPacket: (socket: dgram.Socket) => Effect.Effect<void, never, Scope.Scope>
+  /** Another process has taken over, and takes connections too. */
+  readonly handOverBy: (sender: Sender) => void
   readonly onDrain: (hook: DrainHook) => Effect.Effect<void, never, Scope.Scope>
   /** How many connections are open. */
   readonly connections: () => number
@@ -42,6 +49,7 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
   const servers = new Set<Followed>()
   const packets = new Set<Drain.DrainablePacket>()
   const hooks = new Set<DrainHook>()
+  let sender: Sender | undefined
 
   const during = <A>(set: Set<A>, item: A) =>
     Effect.acquireRelease(Effect.sync(() => set.add(item)), () => Effect.sync(() => set.delete(item)))
@@ -85,13 +93,20 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
   }, { concurrency: "unbounded" })
 
   return {
-    follow: (server, address) =>
-      drainServer.make(server, { ...settings.drain, drainTimeout: settings.drainTimeout }).pipe(
+    follow: (server, address, successor) =>
+      drainServer.make(
+        server,
+        { ...settings.drain, drainTimeout: settings.drainTimeout },
+        () => sender === undefined ? undefined : successor?.(sender)
+      ).pipe(
         Effect.tap((drainable) => during(servers, { address, drainable })),
         Effect.map((drainable) => drainable.emptyQueue)
       ),
     followPacket: (socket) =>
       Effect.asVoid(Effect.flatMap(drainPacket.make(socket), (drainable) => during(packets, drainable))),
+    handOverBy: (to) => {
+      sender = to
+    },
     onDrain: (hook) => Effect.asVoid(during(hooks, hook)),
     connections: () => [...servers].reduce((sum, { drainable }) => sum + drainable.connections(), 0),
     drain: (reason, stopAccepting) =>

@@ -10,11 +10,13 @@ import type { ChildProcess } from "../../ChildProcess.ts"
 import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
+import * as sender from "../handOver/sender.ts"
 import { logInfo } from "../logging.ts"
 import { forkApart } from "../seam.ts"
 import * as trace from "../wire/trace.ts"
 import type { Ancestry } from "./ancestry.ts"
 import { attempt } from "./attempt.ts"
+import type { Draining } from "./drainAll.ts"
 import * as log from "./log.ts"
 import type { Successor } from "./machine.ts"
 import type { Settings } from "./options.ts"
@@ -27,11 +29,12 @@ interface Process {
   readonly settings: Settings
   readonly ancestry: Ancestry
   readonly registry: Registry
+  readonly draining: Draining
 }
 
 /** Starts a new process and undoes everything on this side if it does not take over. */
 export const handOver = (
-  { ancestry, env, registry, settings }: Process,
+  { ancestry, draining, env, registry, settings }: Process,
   options: {
     readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
     readonly restore: Effect.Effect<void>
@@ -40,6 +43,11 @@ export const handOver = (
 ): Effect.Effect<Successor, UpgradeError> => {
   // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
   let started: ChildProcess | undefined
+  const takenOver = (child: ChildProcess | undefined) => {
+    if (child === undefined) return Effect.void
+    Option.map(child.channel, (channel) => draining.handOverBy(sender.make(channel)))
+    return forkApart(successor.watch(env, settings, child))
+  }
   const run = (span: Tracer.Span) =>
     Effect.gen(function*() {
       started = undefined
@@ -65,11 +73,11 @@ export const handOver = (
           )
         }
       })
+      yield* takenOver(started)
       yield* log.afterTheFact(Effect.zipRight(
         log.notHandedOver(env, descriptors),
         logInfo(`Process ${pid} has taken over as generation ${generation}`)
       ))
-      if (started !== undefined) yield* forkApart(successor.watch(env, settings, started))
       span.attribute("tableflip.successor.pid", pid)
       return { pid, generation }
     })

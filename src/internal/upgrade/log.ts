@@ -89,7 +89,7 @@ export const drained = ({ servers }: DrainReport): Effect.Effect<void> =>
   Effect.forEach(servers, ({ duration, ...server }) =>
     logInfo(
       `Drained ${server.address} in ${Duration.format(duration)}: ${server.open} connection(s), ` +
-        `${server.sentAway} sent away, ${server.finished} finished, ${server.timedOut} timed out, ` +
+        `${server.handedOver} handed over, ${server.sentAway} sent away, ${server.finished} finished, ${server.timedOut} timed out, ` +
         `${server.forced} forced`
     ).pipe(Effect.annotateLogs({ ...server, millis: Duration.toMillis(duration) })), { discard: true })
 

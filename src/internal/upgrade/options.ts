@@ -16,6 +16,7 @@ export interface Settings {
   readonly stopTimeout: Duration.Duration
   readonly hookTimeout: Duration.Duration
   readonly exitTimeout: Duration.Duration
+  readonly handOver: boolean
   readonly forcedExitCode: number
   readonly drain: NonNullable<Options["drain"]>
   readonly maxDraining: number
@@ -54,6 +55,7 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
       stopTimeout,
       hookTimeout,
       exitTimeout,
+      handOver: options.handOver ?? true,
       forcedExitCode,
       drain,
       maxDraining,

@@ -12,7 +12,9 @@ import type { BoundListener, Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import { ListenError } from "../../TableflipError.ts"
 import type { ExitReason } from "../../UpgraderEvent.ts"
+import type { Served } from "../handOver/receiver.ts"
 import { logDebug, logWarning } from "../logging.ts"
+import { isPlainHttp } from "../node/internals.ts"
 import * as activation from "./activation.ts"
 import * as claims from "./claims.ts"
 import type { Entry } from "./descriptorTable.ts"
@@ -31,6 +33,8 @@ export interface Registry {
   readonly activate: Effect.Effect<void, ListenError>
   /** Where servers of this process listen, or are to listen when it is ready. */
   readonly addresses: Effect.Effect<ReadonlyArray<string>>
+  /** The servers that can take connections of older processes. */
+  readonly takingServers: () => ReadonlyArray<Served>
   /** Closes what was inherited and not asked for. */
   readonly closeUnclaimed: Effect.Effect<void>
   /** No other process serves the Unix paths any more: those that nobody asked for are removed. */
@@ -199,6 +203,12 @@ export const make: (options: {
       addresses: Effect.sync(() =>
         table.entries().flatMap((entry) => entry.listener ? [claims.boundTo(entry, entry.listener)] : [])
       ),
+      takingServers: () =>
+        table.entries().flatMap(({ handsOver, name, server }) =>
+          server !== undefined && handsOver === true && isPlainHttp(server)
+            ? [{ place: [name.network, name.address] as const, server }]
+            : []
+        ),
       closeUnclaimed: Effect.zipRight(closeUnclaimed, tellUnclaimedActivated),
       parentExited: Effect.suspend(() => {
         parentLives = false

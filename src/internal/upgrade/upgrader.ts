@@ -16,6 +16,7 @@ import type { BuildError } from "../../TableflipError.ts"
 import { NotSupportedError, ProtocolError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
 import type { UpgraderEvent } from "../../UpgraderEvent.ts"
+import * as receiverOf from "../handOver/receiver.ts"
 import { logError, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
 import * as control from "../wire/control.ts"
@@ -119,6 +120,9 @@ export const assemble = Effect.fnUntraced(
     const stateGiver = yield* giver.make(role.stateRefusal)
     const stateTaker = yield* taker.make(env, ancestry.exchange, role.stateRefusal)
 
+    const receiver = settings.handOver
+      ? Option.map(ancestry.channel, (channel) => receiverOf.make(channel, registry.takingServers))
+      : Option.none()
     const logReady = Effect.flatMap(registry.addresses, (addresses) => log.ready(env.pid, generation, addresses))
     let isReady = false
     const started = yield* Deferred.make<void>()
@@ -137,6 +141,7 @@ export const assemble = Effect.fnUntraced(
       yield* pidFile?.writeAfter(registry.activate) ?? registry.activate
       isReady = true
       yield* Deferred.succeed(started, void 0)
+      Option.map(receiver, ({ open }) => open())
       const taken = yield* ancestry.notifyReady
       if (ancestry.hasParent && !taken) {
         yield* logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
@@ -161,7 +166,7 @@ export const assemble = Effect.fnUntraced(
       becomeReady,
       attempt: Option.match(role.refusal, {
         onNone: () =>
-          handOver({ env, settings, ancestry, registry }, {
+          handOver({ env, settings, ancestry, registry, draining }, {
             publish,
             restore: logFailure(pidFile?.restore ?? Effect.void),
             serveState: stateGiver.serve

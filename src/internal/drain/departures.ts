@@ -1,0 +1,131 @@
+/**
+ * Connections of a server that go to the newer process between two requests, so that their clients notice nothing. What
+ * goes is HTTP/1 without TLS: all of its state is in what has been read, and between two requests nothing has.
+ *
+ * @internal
+ */
+import type * as net from "node:net"
+import type { Candidate, Successor } from "../handOver/sender.ts"
+import * as Node from "../node/internals.ts"
+import type { Connection, Connections } from "./connections.ts"
+
+/** @internal */
+export interface Departures {
+  /** Decides whether a connection is to go. */
+  readonly opened: (connection: Connection) => void
+  /** Lets go those that can. Synchronous. */
+  readonly begin: () => void
+  /** Whether a request on a connection is answered as ever, because the connection is to go after it. */
+  readonly keeps: (connection: Connection) => boolean
+  /** Looks for those that can go now and have not been noticed. */
+  readonly sweep: () => void
+  /** From now on what has a further request, or is idle and cannot go, is kept no longer. */
+  readonly hurry: () => void
+  readonly end: () => void
+}
+
+/** @internal */
+export const make = (
+  server: net.Server,
+  connections: Connections,
+  successor: Successor,
+  /** Drains a connection that is not to go any more. */
+  release: (connection: Connection) => void
+): Departures => {
+  /** Bytes that had been read of a connection when it was seen between two requests: as long as there are no more, it is. */
+  const seen = new WeakMap<Connection, number>()
+  const inRow = new WeakSet<Connection>()
+  const finished = new Set<Connection>()
+  let isLate = false
+  let unsubscribe: (() => void) | undefined
+
+  const stay = (connection: Connection) => {
+    if (!connection.leaves) return
+    connection.leaves = false
+    release(connection)
+  }
+
+  const isReady = (connection: Connection) => {
+    const { socket } = connection
+    return connection.leaves && Node.isQuiet(socket, server) &&
+      (socket.bytesRead === 0 || seen.get(connection) === socket.bytesRead)
+  }
+
+  const candidateOf = (connection: Connection): Candidate => {
+    const { socket } = connection
+    return {
+      socket,
+      isUsed: () => Node.isUsed(socket),
+      isReady: () => {
+        inRow.delete(connection)
+        return isReady(connection)
+      },
+      sent: () => {
+        connection.ending = "handedOver"
+      },
+      taken: () => connections.destroy(connection, "handedOver"),
+      refused: () => {
+        connection.ending = undefined
+        stay(connection)
+      }
+    }
+  }
+
+  const look = (among: Iterable<Connection>) => {
+    const idle = Node.betweenMessages(server)
+    for (const connection of among) {
+      const { socket } = connection
+      if (idle?.has(socket)) seen.set(connection, socket.bytesRead)
+      if (inRow.has(connection) || !isReady(connection)) continue
+      inRow.add(connection)
+      successor.offer(candidateOf(connection))
+    }
+  }
+
+  const isPlain = Node.isPlainHttp(server)
+
+  const consider = (connection: Connection) => {
+    connection.leaves = isPlain && successor.takes() && Node.speaksHttp1(connection.socket) &&
+      Node.plainSocketOf(connection.socket) === undefined && Node.httpServerOf(connection.socket) === server
+  }
+
+  const all = () => [...connections.all.values()].filter(({ leaves }) => leaves)
+
+  // A response is out; by the end of this turn so is all that Node does after it, and the next request is not read yet.
+  const onFinish = (socket: net.Socket) => {
+    const connection = connections.of(socket)
+    if (connection?.leaves !== true) return
+    if (finished.size === 0) setImmediate(lookAtFinished)
+    finished.add(connection)
+  }
+
+  const lookAtFinished = () => {
+    const among = [...finished]
+    finished.clear()
+    look(among)
+  }
+
+  return {
+    opened: consider,
+    begin: () => {
+      if (!successor.takes()) return
+      unsubscribe = Node.onResponseFinish(onFinish)
+      successor.onOver(() => connections.forEach(stay))
+      look(all())
+    },
+    keeps: (connection) => {
+      if (isLate) connection.leaves = false
+      return connection.leaves
+    },
+    sweep: () => {
+      const waiting = all().filter((connection) => !inRow.has(connection))
+      if (isLate) {
+        for (const connection of waiting) if (Node.isQuiet(connection.socket, server)) stay(connection)
+      } else if (waiting.length > 0) look(waiting)
+    },
+    hurry: () => {
+      isLate = true
+    },
+    end: () => unsubscribe?.()
+  }
+}
