@@ -43,8 +43,8 @@ const worst = (statuses: ReadonlyArray<ExitStatus.ExitStatus>): Option.Option<Ex
 /** What a command is said to have ended with that goes on by itself. */
 const leftRunning = ExitStatus.Exited({ code: 0 })
 
-/** While one runs, one more waits for its turn, and whoever asks for yet another gets that one. */
-const oneBehind = <E>(run: Effect.Effect<void, E>, scope: Scope.Scope): Effect.Effect<void, E> => {
+/** While one runs, one more waits for its turn, and whoever asks for yet another gets that one. It must end by itself. */
+const oneBehind = <E>(run: Effect.Effect<void, E>): Effect.Effect<void, E> => {
   let waiting: Deferred.Deferred<void, E> | undefined
   const turn = Effect.unsafeMakeSemaphore(1)
   return Effect.gen(function*() {
@@ -54,12 +54,7 @@ const oneBehind = <E>(run: Effect.Effect<void, E>, scope: Scope.Scope): Effect.E
     const begin = Effect.sync(() => {
       waiting = undefined
     })
-    yield* Effect.zipRight(begin, run).pipe(
-      turn.withPermits(1),
-      Effect.intoDeferred(mine),
-      Effect.interruptible,
-      Effect.forkIn(scope)
-    )
+    yield* Effect.zipRight(begin, run).pipe(turn.withPermits(1), Effect.intoDeferred(mine), seam.forkToTheEnd)
     return yield* Deferred.await(mine)
   })
 }
@@ -106,7 +101,6 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     const env = yield* Env
     const settings = yield* seam.fromResult(supervisorOptions.decode(options, Option.isSome(env.probe)))
     if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
-    const scope = yield* Effect.scope
     let isLeft = false
     let isStopping = false
     let heardByTerminal = false
@@ -187,7 +181,8 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
 
     const ending = yield* Deferred.make<never, TerminatingError>()
     const end = Deferred.fail(ending, new TerminatingError())
-    const unlessEnding = <A, E>(effect: Effect.Effect<A, E>) => Effect.raceFirst(Deferred.await(ending), effect)
+    const unlessEnding = <A, E>(effect: Effect.Effect<A, E>) =>
+      Effect.interruptible(Effect.raceFirst(Deferred.await(ending), effect))
     // What is begun in a scope that is closed never ends.
     yield* Effect.addFinalizer(() => end)
     const starting = yield* Effect.makeSemaphore(1)
@@ -210,13 +205,11 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
           return Effect.void
         }),
         starting.withPermits(1),
-        unlessEnding,
-        Effect.interruptible
+        unlessEnding
       ),
       // One that comes while the command is being started is for after that.
-      reload: unlessEnding(oneBehind(
-        Effect.zipRight(starting.withPermits(1)(Effect.void), Effect.suspend(() => processes.replace)),
-        scope
+      reload: oneBehind(unlessEnding(
+        Effect.zipRight(starting.withPermits(1)(Effect.void), Effect.suspend(() => processes.replace))
       )),
       status: processes.status,
       // One that has only just been started may not have set a handler yet, and would be ended by it.
