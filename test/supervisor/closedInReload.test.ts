@@ -11,7 +11,7 @@ import { TestEnv } from "../../src/Testing.ts"
 
 const turns = (times: number) => Effect.repeat(Effect.yieldNow(), { times })
 
-it.scoped.each([9, 12, 15, 16, 17, 18, 40])(
+it.scoped.each([1, 3, 5, 6, 7, 9, 12, 15, 16, 17, 18, 40])(
   "a supervisor closed %i turns after the new one is ready leaves nothing",
   (n) =>
     Effect.gen(function*() {

@@ -55,75 +55,76 @@ const settings: FastCheck.Arbitrary<Setting> = FastCheck.record({
   leaveRunning: FastCheck.boolean()
 })
 
-const run = Effect.fnUntraced(function*(sequence: ReadonlyArray<Step>, { leaveRunning, policy, workers }: Setting) {
-  const scope = yield* Scope.make()
-  const machine = yield* TestEnv
-  const supervisor = yield* Supervisor.make({
-    command: { name: "app" },
-    ready: { when: Readiness.Wire, timeout: "5 seconds" },
-    stop: { timeout: "2 seconds" },
-    restart: { policy, limit: { count: 3, within: "10 seconds" } },
-    workers,
-    leaveRunning
-  }).pipe(Scope.extend(scope))
-  const children: Array<FakeProcess> = []
-  yield* machine.nextChild.pipe(
-    Effect.tap((child) => Effect.sync(() => children.push(child))),
-    Effect.forever,
-    Effect.fork
-  )
-  type Outcome = Either.Either<unknown, { readonly _tag: string }>
-  const asked: Array<readonly [Step, Fiber.RuntimeFiber<Outcome>]> = []
-  const ask = (step: Step, call: Effect.Effect<unknown, { readonly _tag: string }>) =>
-    Effect.map(forkApart(Effect.either(call)), (fiber) => asked.push([step, fiber]))
-  const onChild = (act: (child: FakeProcess) => Effect.Effect<unknown, unknown>) =>
-    Option.match(Option.fromNullable(children.at(-1)), {
-      onNone: () => Effect.void,
-      onSome: (child) => Effect.ignore(act(child))
-    })
-  const take: Record<Step, Effect.Effect<unknown>> = {
-    start: ask("start", supervisor.start),
-    reload: ask("reload", supervisor.reload),
-    stop: ask("stop", supervisor.stop()),
-    exit: ask("exit", supervisor.exit),
-    hasten: supervisor.hasten,
-    signal: supervisor.signal("SIGUSR1"),
-    childReady: onChild((child) => child.notifyReady),
-    childExits: onChild((child) => child.exit(0)),
-    childFails: onChild((child) => child.exit(1)),
-    childKilled: onChild((child) => child.kill("SIGKILL")),
-    childCloses: onChild((child) => child.closeReady),
-    childHangs: onChild((child) => child.silent),
-    time: TestClock.adjust("700 millis"),
-    turn: turns(10)
-  }
-  for (const step of sequence) yield* Effect.suspend(() => take[step])
+const run = Effect.fnUntraced(
+  function*(sequence: ReadonlyArray<Step>, { leaveRunning, policy, workers }: Setting) {
+    const scope = yield* Scope.make()
+    const machine = yield* TestEnv
+    const supervisor = yield* Supervisor.make({
+      command: { name: "app" },
+      ready: { when: Readiness.Wire, timeout: "5 seconds" },
+      stop: { timeout: "2 seconds" },
+      restart: { policy, limit: { count: 3, within: "10 seconds" } },
+      workers,
+      leaveRunning
+    }).pipe(Scope.extend(scope))
+    const children: Array<FakeProcess> = []
+    yield* machine.nextChild.pipe(
+      Effect.tap((child) => Effect.sync(() => children.push(child))),
+      Effect.forever,
+      Effect.fork
+    )
+    type Outcome = Either.Either<unknown, { readonly _tag: string }>
+    const asked: Array<readonly [Step, Fiber.RuntimeFiber<Outcome>]> = []
+    const ask = (step: Step, call: Effect.Effect<unknown, { readonly _tag: string }>) =>
+      Effect.map(forkApart(Effect.either(call)), (fiber) => asked.push([step, fiber]))
+    const onChild = (act: (child: FakeProcess) => Effect.Effect<unknown, unknown>) =>
+      Option.match(Option.fromNullable(children.at(-1)), {
+        onNone: () => Effect.void,
+        onSome: (child) => Effect.ignore(act(child))
+      })
+    const take: Record<Step, Effect.Effect<unknown>> = {
+      start: ask("start", supervisor.start),
+      reload: ask("reload", supervisor.reload),
+      stop: ask("stop", supervisor.stop()),
+      exit: ask("exit", supervisor.exit),
+      hasten: supervisor.hasten,
+      signal: supervisor.signal("SIGUSR1"),
+      childReady: onChild((child) => child.notifyReady),
+      childExits: onChild((child) => child.exit(0)),
+      childFails: onChild((child) => child.exit(1)),
+      childKilled: onChild((child) => child.kill("SIGKILL")),
+      childCloses: onChild((child) => child.closeReady),
+      childHangs: onChild((child) => child.silent),
+      time: TestClock.adjust("700 millis"),
+      turn: turns(10)
+    }
+    for (const step of sequence) yield* Effect.suspend(() => take[step])
 
-  // What was begun goes on for as long as its time-outs.
-  yield* turns(50)
-  const closed = yield* forkApart(Scope.close(scope, Exit.void))
-  yield* Effect.repeat(Effect.zipRight(TestClock.adjust("5 seconds"), turns(20)), { times: 20 })
-  assert.isTrue(Option.isSome(yield* Fiber.poll(closed)), "the scope closes")
-  for (const call of ["start", "reload", "exit", "stop"] as const) yield* take[call]
-  yield* TestClock.adjust("1 minute")
+    yield* turns(50)
+    const closed = yield* forkApart(Scope.close(scope, Exit.void))
+    yield* Effect.repeat(Effect.zipRight(TestClock.adjust("5 seconds"), turns(20)), { times: 20 })
+    assert.isTrue(Option.isSome(yield* Fiber.poll(closed)), "the scope closes")
+    for (const call of ["start", "reload", "exit", "stop"] as const) yield* take[call]
+    yield* TestClock.adjust("1 minute")
 
-  for (const [step, fiber] of asked) {
-    const ended = yield* Fiber.poll(fiber)
-    assert.isTrue(Option.isSome(ended), `${step} ends`)
-    const exit = Option.getOrThrow(ended)
-    assert.isTrue(Exit.isSuccess(exit), `${step} is answered, and not by a defect or an interruption`)
-    if (Exit.isSuccess(exit) && Either.isLeft(exit.value)) {
-      const { _tag } = exit.value.left
-      if (step === "exit") assert.include(["ProcessEndedError", "RestartsExhaustedError"], _tag)
-      else assert.include(allowed[step as "start" | "reload"], _tag)
+    for (const [step, fiber] of asked) {
+      const ended = yield* Fiber.poll(fiber)
+      assert.isTrue(Option.isSome(ended), `${step} ends`)
+      const exit = Option.getOrThrow(ended)
+      assert.isTrue(Exit.isSuccess(exit), `${step} is answered, and not by a defect or an interruption`)
+      if (Exit.isSuccess(exit) && Either.isLeft(exit.value)) {
+        const { _tag } = exit.value.left
+        if (step === "exit") assert.include(["ProcessEndedError", "RestartsExhaustedError"], _tag)
+        else assert.include(allowed[step as "start" | "reload"], _tag)
+      }
+    }
+    const alive = yield* machine.processes
+    if (!leaveRunning) assert.strictEqual(alive, 1, "no process is left")
+    if (asked.some(([step], index) => step === "stop" && index < asked.length - 4)) {
+      assert.strictEqual(alive, 1, "no process is left of what was stopped")
     }
   }
-  const alive = yield* machine.processes
-  if (!leaveRunning) assert.strictEqual(alive, 1, "no process is left")
-  if (asked.some(([step], index) => step === "stop" && index < asked.length - 4)) {
-    assert.strictEqual(alive, 1, "no process is left of what was stopped")
-  }
-})
+)
 
 // In parts, one after the other, so that the time limit of each is its own.
 describe.sequential.each([1, 2, 3, 4])("Supervisor, in any order of events, part %s of 4", () => {
@@ -131,7 +132,7 @@ describe.sequential.each([1, 2, 3, 4])("Supervisor, in any order of events, part
     "every call ends and nothing is left over",
     [FastCheck.array(FastCheck.constantFrom(...steps), { minLength: 1, maxLength: 25 }), settings],
     ([sequence, setting]) => run(sequence, setting).pipe(Effect.provide(TestEnv.layer), Effect.scoped),
-    { numRuns: 25, timeout: 60_000 }
+    { numRuns: 12, timeout: 60_000 }
   )
 
   effectProperty(
@@ -143,6 +144,6 @@ describe.sequential.each([1, 2, 3, 4])("Supervisor, in any order of events, part
         workers: 1
       })
         .pipe(Effect.provide(TestEnv.layer), Effect.scoped),
-    { numRuns: 25, timeout: 60_000 }
+    { numRuns: 12, timeout: 60_000 }
   )
 })

@@ -7,8 +7,9 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as FiberId from "effect/FiberId"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { ChildProcess } from "../../ChildProcess.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import { logError, logWarning } from "../logging.ts"
@@ -78,7 +79,8 @@ const sweep = Effect.fnUntraced(
 )
 
 export const make = (options: FamilyOptions): Effect.Effect<Family, never, Scope.Scope> =>
-  Effect.map(Effect.scope, (scope) => {
+  // Whoever ends them at the end waits for what is told here.
+  Effect.map(Effect.flatMap(Effect.scope, (scope) => Scope.fork(scope, ExecutionStrategy.sequential)), (scope) => {
     const live = new Set<ChildProcess>()
     const sweeps = new Map<ChildProcess, Deferred.Deferred<void>>()
     const killed = new Set<ChildProcess>()
