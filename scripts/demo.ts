@@ -1,9 +1,10 @@
 /**
  * Shows what the package is for: a server under load is replaced by a new copy of itself, again and again, and every
- * request is counted. Then the same with a plain `server.close()`, to see what usually happens.
+ * request is counted. One client keeps a single connection from the first to the last. Then the same with a plain `server.close()`, to see what usually happens.
  *
  *     npm run demo [-- --quick] [-- --new-connections] [-- --upgrades 50]
  */
+import * as net from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -34,7 +35,36 @@ interface Interval {
   readonly end: number
 }
 
+/** One connection, on which a request follows the other for as long as it lasts. */
+const startKeeper = (port: number) => {
+  const socket = net.connect({ host: "127.0.0.1", port })
+  const processes = new Set<string>()
+  let answers = 0
+  const ask = () => socket.write("GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
+  socket.on("connect", ask)
+  socket.on("data", (answer) => {
+    answers++
+    processes.add(/\d+$/.exec(String(answer))?.[0] ?? "")
+    setTimeout(ask, pause)
+  })
+  socket.on("error", () => {})
+  return {
+    end: (): Kept => {
+      const kept = { answers, processes: processes.size, isOpen: !socket.readableEnded && !socket.destroyed }
+      socket.destroy()
+      return kept
+    }
+  }
+}
+
+interface Kept {
+  readonly answers: number
+  readonly processes: number
+  readonly isOpen: boolean
+}
+
 interface Result {
+  readonly kept: Kept
   readonly upgrades: ReadonlyArray<Interval>
   readonly samples: ReadonlyArray<Sample>
   readonly seconds: number
@@ -50,10 +80,11 @@ const run = async (server: generations.Generations, upgrades: number): Promise<R
   await server.line(/is ready as generation 1/)
   const begin = now()
   const crowd = load.start({ port: Number(port), clients, pause, keepAlive: !options["new-connections"] })
+  const keeper = startKeeper(Number(port))
   const done: Array<Interval> = []
   const samples: Array<Sample> = []
   const widths = [3, 9, 9, 10, 21, 10, 10]
-  row(widths, ["#", "old pid", "new pid", "ready in", "connections drained", "requests", "failed"])
+  row(widths, ["#", "old pid", "new pid", "ready in", "connections kept", "requests", "failed"])
   await sleep(calm)
 
   let pid = server.pid
@@ -69,7 +100,7 @@ const run = async (server: generations.Generations, upgrades: number): Promise<R
     samples.push(...await crowd.take())
     const requests = samples.filter(within(upgrade))
     const [drained, duration] = await server.line(
-      new RegExp(`Process ${pid} (?:has drained (\\d+) connections in (\\d+) ms|exits)`),
+      new RegExp(`Process ${pid} (?:has handed over (\\d+ of \\d+) connections in (\\d+) ms|exits)`),
       { from }
     )
     row(widths, [
@@ -87,8 +118,9 @@ const run = async (server: generations.Generations, upgrades: number): Promise<R
 
   samples.push(...await crowd.stop())
   const seconds = (now() - begin) / 1000
+  const kept = keeper.end()
   await server.stop(pid)
-  return { upgrades: done, samples, seconds }
+  return { kept, upgrades: done, samples, seconds }
 }
 
 const latencies = (title: string, samples: ReadonlyArray<Sample>) => {
@@ -100,13 +132,18 @@ const latencies = (title: string, samples: ReadonlyArray<Sample>) => {
   ])
 }
 
-const summarize = ({ samples, seconds, upgrades }: Result) => {
+const summarize = ({ kept, samples, seconds, upgrades }: Result) => {
   const failures = failuresOf(samples)
   const answering = new Set(samples.flatMap(({ answer }) => answer ?? []))
   console.log(
     `\n${upgrades.length} upgrade${upgrades.length === 1 ? "" : "s"}, ${number(samples.length)} requests in ${
       seconds.toFixed(0)
     } seconds, answered by ${number(answering.size)} processes: ${number(failures.length)} failed.`
+  )
+  console.log(
+    `One client with one connection had ${number(kept.answers)} answers, of ${kept.processes} process${
+      kept.processes === 1 ? "" : "es"
+    }, and its connection ${kept.isOpen ? "is still open" : "was closed"}.`
   )
   for (const reason of new Set(failures)) {
     console.log(`  ${number(failures.filter((other) => other === reason).length)} with ${reason}`)

@@ -28,8 +28,9 @@ const main = Effect.gen(function*() {
   const { drain } = yield* Upgrader.Upgrader
   const { duration, servers } = yield* drain
   const open = servers.reduce((sum, server) => sum + server.open, 0)
+  const kept = servers.reduce((sum, server) => sum + server.handedOver, 0)
   const time = Duration.toMillis(duration).toFixed(0)
-  console.log(`Process ${process.pid} has drained ${open} connections in ${time} ms`)
+  console.log(`Process ${process.pid} has handed over ${kept} of ${open} connections in ${time} ms`)
 })
 
 main.pipe(

@@ -19,7 +19,11 @@ const hears = ["message", "disconnect", "internalMessage"]
 
 const nothing = ["undefined", "undefined", "undefined", "undefined", "undefined"].join(",")
 
-const startKeeping = (app: Record<string, unknown> = {}) => start(fixture("keeping.mjs"), { app })
+/** Clients that pause are not to be closed for it. */
+const patient = { keepAliveTimeout: 60_000 }
+
+const startKeeping = (app: Record<string, unknown> = {}) =>
+  start(fixture("keeping.mjs"), { app: { server: patient, ...app } })
 
 const at = ({ port }: { readonly port: number }): net.NetConnectOpts => ({ host: "127.0.0.1", port })
 
