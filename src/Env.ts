@@ -329,6 +329,19 @@ export type ProbeOutcome =
 export type DescriptorKind = "listener" | "packet" | "file" | "unknown"
 
 /**
+ * What has become of the processes that a pool had left over.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OrphansEnded {
+  /** Whether there were any. */
+  readonly found: boolean
+  /** Ids of those that had to be killed. */
+  readonly killed: ReadonlyArray<number>
+}
+
+/**
  * The operating system, as this process sees it.
  *
  * @since 0.1.0
@@ -373,6 +386,10 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly debugged: Effect.Effect<boolean>
   /** How many bytes of memory this process has in use. */
   readonly residentMemory: Effect.Effect<number>
+  /** What tells this process from every other that has, or will have, its id; none where the system does not say. */
+  readonly mark: Effect.Effect<string | undefined>
+  /** Ends what a pool whose primary is gone has left over at an address. */
+  readonly endOrphans: (address: Address) => Effect.Effect<OrphansEnded>
   /** Takes the one place that a process has for an upgrader; none if it was free, else who has it. */
   readonly claim: (holder: string) => Effect.Effect<Option.Option<string>, never, Scope.Scope>
   /** Keeps a SIGTERM or SIGINT that comes twice, as from one Ctrl-C, from ending this process in the middle of its drain. */

@@ -23,6 +23,7 @@ import { endsWithThis } from "./init.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
 import { listensBesides } from "./listening.ts"
 import { notifier } from "./notifier.ts"
+import { endOrphans, ownMark } from "./orphans.ts"
 import * as packets from "./packets.ts"
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
@@ -116,6 +117,8 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
         if (millis !== Number.POSITIVE_INFINITY) setTimeout(end, Math.min(millis, longestTimer)).unref()
       }),
     debugged: Effect.sync(isDebugged),
+    mark: Effect.sync(ownMark),
+    endOrphans: (address) => endOrphans(resolvedPath(address, directory)),
     residentMemory: Effect.sync(() => process.memoryUsage.rss()),
     claim,
     holdStopSignals: stopSignals.hold,

@@ -271,7 +271,7 @@ export const descendantsOf = (pid: number): ReadonlyArray<number> =>
 
 /** What lives in a session. Zombies have ended, whether somebody looks after them or not. */
 export const sessionOf = (session: number): ReadonlyArray<number> =>
-  readDirectory("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+  processes().filter((pid) => {
     const [state = "", , , found] = processStat(pid)
     return found === String(session) && !["Z", "X"].includes(state)
   })
@@ -281,6 +281,19 @@ const processStat = (pid: number): ReadonlyArray<string> => {
   const stat = readOrEmpty(`/proc/${pid}/stat`)
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")
 }
+
+/** When it was started, in a unit of the kernel; nothing if it is not there or has ended. */
+export const startedAt = (pid: number): string | undefined => {
+  const stat = processStat(pid)
+  return ["Z", "X"].includes(stat[0] ?? "") ? undefined : stat[19]
+}
+
+export const processes = (): ReadonlyArray<number> =>
+  readDirectory("/proc").filter((name) => /^\d+$/.test(name)).map(Number)
+
+/** What its descriptors are, as far as this process may look. */
+export const descriptorLinks = (pid: number): ReadonlyArray<string> =>
+  readDirectory(`/proc/${pid}/fd`).flatMap((descriptor) => readLink(`/proc/${pid}/fd/${descriptor}`) ?? [])
 
 export const parentOf = (pid: number): number | undefined => {
   const [, parent] = processStat(pid)

@@ -205,6 +205,8 @@ export const make = (
     setExitCode: () => Effect.void,
     endWithin: () => Effect.void,
     debugged: Effect.succeed(false),
+    mark: Effect.succeed(`${self.pid}:0`),
+    endOrphans: () => Effect.succeed({ found: false, killed: [] }),
     residentMemory: Effect.succeed(2 ** 26),
     claim: (holder) =>
       Effect.acquireRelease(

@@ -45,6 +45,8 @@ const stateVariable = "TABLEFLIP_STATE"
 const controlVariable = "TABLEFLIP_CONTROL"
 const supervisorVariable = "TABLEFLIP_SUPERVISOR"
 const channelVariable = "TABLEFLIP_CHANNEL"
+/** Of a process of a pool: which process has started it, so that one that is left over can be told from others. */
+export const primaryVariable = "TABLEFLIP_PRIMARY"
 /** To which hand-off the extensions belong. */
 const extensionsOfVariable = "TABLEFLIP_EXTENSIONS_OF"
 
@@ -58,6 +60,7 @@ export const variables = [
   controlVariable,
   supervisorVariable,
   channelVariable,
+  primaryVariable,
   extensionsOfVariable
 ]
 

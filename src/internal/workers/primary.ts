@@ -20,7 +20,7 @@ import type { PoolEvent } from "../../PoolEvent.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process, Workers } from "../../Workers.ts"
-import { logError, logInfo } from "../logging.ts"
+import { logError, logInfo, logWarning } from "../logging.ts"
 import { statusOf } from "../pool/policy.ts"
 import * as pool from "../pool/pool.ts"
 import type { Member, SlotSpec } from "../pool/slot.ts"
@@ -32,6 +32,7 @@ import { makeUpgradable } from "../upgrade/upgrader.ts"
 import { encode as encodeWord, forEachAnswer, Word } from "../wire/control.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
+import { primaryVariable } from "../wire/handOff.ts"
 import { finish } from "./finish.ts"
 import * as mainContext from "./mainContext.ts"
 import type { PoolSettings } from "./options.ts"
@@ -71,7 +72,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   yield* Effect.addFinalizer((exit) => Scope.close(listening, exit))
   const listeners = yield* Effect.forEach(settings.listen, (at) =>
     Effect.map(
-      fds.listener(at),
+      listenerAt(env, fds, at),
       (listener): Shared => ({ name: fdName.listener(at), listener })
     )).pipe(Scope.extend(listening))
 
@@ -117,6 +118,23 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   )
 })
 
+/** A worker that cannot notice the end of its primary would keep the next one from starting. */
+const listenerAt = (env: Env["Type"], fds: Fds["Type"], at: Address) =>
+  Effect.catchIf(
+    fds.listener(at),
+    ({ reason }) => reason === "AddressInUse",
+    (error) =>
+      Effect.flatMap(env.endOrphans(at), ({ found, killed }) =>
+        killed.length === 0
+          ? found ? fds.listener(at) : Effect.fail(error)
+          : logWarning(
+            `Process ${
+              killed.join(", ")
+            } of a pool still had ${error.address} although its primary is gone, and did not ` +
+              "react; it has been killed"
+          ).pipe(Effect.zipRight(fds.listener(at))))
+  )
+
 /** What was done to the pool as a whole. What becomes of each process, the process and the pool say themselves. */
 const logOf = (event: PoolEvent): Effect.Effect<void> => {
   switch (event._tag) {
@@ -161,7 +179,7 @@ const starter =
           Option.match(descriptor, { onNone: () => [], onSome: (descriptor) => [{ name, descriptor }] })))
       const child = yield* ChildProcess.spawn({
         command: yield* resolveCommand(settings.command),
-        environment: settings.environment,
+        environment: { ...settings.environment, [primaryVariable]: yield* env.mark },
         baseEnvironment: settings.baseEnvironment,
         descriptors: descriptors.flat(),
         generation: how.generation,
