@@ -26,6 +26,7 @@ const reachableFrom = (name, getModuleInfo) => {
 }
 
 const command = "internal/cli/main.js"
+const clients = "internal/cli/controlCommands.js"
 
 export default {
   input: Object.fromEntries(modules.map((name) => [name.slice(0, -".js".length), path.join(dist, name)])),
@@ -38,6 +39,9 @@ export default {
     chunkFileNames: "internal/[name].js",
     manualChunks: (id, { getModuleInfo }) => {
       const isNeededBy = (name) => reachableFrom(name, getModuleInfo).has(id)
+      if (isNeededBy(clients) && !isNeededBy(command)) {
+        return isNeededBy("Control.js") ? "ControlProtocol" : "ClientsWithAllTheyNeed"
+      }
       // What a client and help need, without Effect. The one module that looks for package.json stays where it is.
       if (isNeededBy(command)) {
         return id === path.join(dist, command)

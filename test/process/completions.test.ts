@@ -31,7 +31,8 @@ const printed = (shell: string, script: string) =>
 
 /** The line that is typed, and some of what is offered for its last word. */
 const offers: ReadonlyArray<readonly [ReadonlyArray<string>, ReadonlyArray<string>]> = [
-  [["r"], ["run"]],
+  [["r"], ["reload", "replace", "run"]],
+  [["reload", "--wait", ""], ["drained", "ended", "switched"]],
   [["run", "--war"], ["--warmup"]],
   [["run", "--restart", ""], ["always", "never", "on-failure"]],
   [["run", "--stop-signal", "QU"], ["QUIT"]],

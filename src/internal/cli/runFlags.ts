@@ -51,7 +51,8 @@ const command = {
   "replace-at-once": flag.value(flag.countOrAll, "How many copies are replaced at a time [1]"),
   cwd: flag.value(flag.directory, "Where to start it, looked up at each start"),
   "env-file": flag.values(flag.file, "NAME=value lines, read at each start; repeats"),
-  "pid-file": flag.value(flag.file, "Where to write the process id of tableflip")
+  "pid-file": flag.value(flag.file, "Where to write the process id of tableflip"),
+  control: flag.value(flag.file, "A socket for tableflip status, reload, stop, …")
 }
 
 const output = {

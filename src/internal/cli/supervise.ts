@@ -25,10 +25,23 @@ const announce = Effect.gen(function*() {
   )
 })
 
-const untilEnd = (leaveRunning: boolean, { onRunning }: Runtime) =>
+/** What SIGTERM does, it does in all respects. */
+const stop = Effect.sync(() => void process.kill(process.pid, "SIGTERM"))
+
+/** Loaded where it is asked for. */
+const control = (path: string | undefined, supervisor: Supervisor.Supervisor["Type"]) =>
+  path === undefined
+    ? Effect.void
+    : Effect.flatMap(
+      Effect.promise(() => import("../controlSocket/supervisor.ts")),
+      ({ open }) => open({ path, supervisor, stop })
+    )
+
+const untilEnd = (leaveRunning: boolean, socket: string | undefined, { onRunning }: Runtime) =>
   Effect.gen(function*() {
     const supervisor = yield* Supervisor.Supervisor
     const events = yield* supervisor.events
+    yield* control(socket, supervisor)
     yield* announce
     yield* Queue.take(events).pipe(Effect.flatMap(log.event), Effect.forever, Effect.forkScoped)
     onRunning()
@@ -40,7 +53,7 @@ const untilEnd = (leaveRunning: boolean, { onRunning }: Runtime) =>
 export const supervise = async (run: Run, runtime: Runtime): Promise<number> => {
   const options = toOptions(run)
   const { "leave-running": leaveRunning, "log-format": format = "human", quiet, verbose } = run.values
-  const program = untilEnd(leaveRunning, runtime).pipe(
+  const program = untilEnd(leaveRunning, run.values.control, runtime).pipe(
     Effect.provide(Layer.provideMerge(Supervisor.layerWithoutEnv(options), Env.layer)),
     Effect.map((status) => {
       const signal = exitCode.signalOf(status)

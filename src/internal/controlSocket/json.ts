@@ -27,6 +27,8 @@ export const toJson = (value: unknown, depth = 0): unknown => {
 
 const errorOf = (error: Error, depth: number): ErrorJson => ({
   ...fieldsOf(error, depth),
+  // No field of its own that could be listed.
+  ...error.cause instanceof Error && depth < deepest ? { cause: errorOf(error.cause, depth + 1) } : {},
   _tag: "_tag" in error ? String(error._tag) : error.name,
   message: error.message
 })

@@ -8,13 +8,13 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { PoolEvent } from "../../PoolEvent.ts"
 import type { Upgrader } from "../../Upgrader.ts"
 import type { DrainReport, UpgraderEvent } from "../../UpgraderEvent.ts"
 import type { Workers } from "../../Workers.ts"
-import { drain as clear, forkApart, monotonicMillis } from "../seam.ts"
+import { forkApart, monotonicMillis } from "../seam.ts"
+import { hear } from "./hear.ts"
 import type { Journal } from "./journal.ts"
 import { errorJson, timeJson, toJson } from "./json.ts"
 import type { Identity, ProcessJson } from "./protocol.ts"
@@ -103,26 +103,20 @@ export const make: (sources: Sources) => Effect.Effect<
         })
     )
 
-  const hear = <A extends UpgraderEvent | PoolEvent>(
-    events: Queue.Dequeue<A>,
-    handle: (event: A) => Effect.Effect<unknown>
-  ) => {
-    const hearOne = (event: A) => Effect.zipRight(handle(event), tell(event))
-    return Effect.as(
-      Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.flatMap(Queue.take(events), hearOne)))),
-      Effect.flatMap(clear(events), Effect.forEach(hearOne, { discard: true }))
-    )
-  }
+  const handled = <A extends UpgraderEvent | PoolEvent>(handle: (event: A) => Effect.Effect<unknown>) => (event: A) =>
+    Effect.zipRight(handle(event), tell(event))
 
   yield* record.look
-  const rest = yield* hear(yield* upgrader.events, onUpgraderEvent)
+  const rest = yield* hear(yield* upgrader.events, handled(onUpgraderEvent))
   const restOfPool = yield* Option.match(workers, {
     onNone: () => Effect.succeed(Effect.void),
     onSome: ({ events }) =>
       Effect.flatMap(events, (events) =>
         hear(
           events,
-          (event) => event._tag === "Stopped" ? Deferred.succeed(poolStopped, { killed: event.killed }) : Effect.void
+          handled((event) =>
+            event._tag === "Stopped" ? Deferred.succeed(poolStopped, { killed: event.killed }) : Effect.void
+          )
         ))
   })
 
