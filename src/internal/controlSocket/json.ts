@@ -19,7 +19,7 @@ const fieldsOf = (value: object, depth: number): Record<string, unknown> =>
 export const toJson = (value: unknown, depth = 0): unknown => {
   if (depth > deepest) return String(value)
   if (typeof value !== "object" || value === null) return typeof value === "bigint" ? Number(value) : value
-  if (Duration.isDuration(value)) return Duration.toMillis(value)
+  if (Duration.isDuration(value)) return Math.round(Duration.toMillis(value))
   if (value instanceof Error) return errorOf(value, depth)
   if (Array.isArray(value)) return value.map((item) => toJson(item, depth + 1))
   return fieldsOf(value, depth)

@@ -33,7 +33,7 @@ const summary = ({ duration, servers }: DrainReport) => {
   const sum = (count: "open" | "finished" | "sentAway" | "timedOut" | "forced") =>
     servers.reduce((total, server) => total + server[count], 0)
   return {
-    millis: Duration.toMillis(duration),
+    millis: Math.round(Duration.toMillis(duration)),
     open: sum("open"),
     finished: sum("finished"),
     sentAway: sum("sentAway"),
