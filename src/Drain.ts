@@ -22,6 +22,7 @@ import type * as dgram from "node:dgram"
 import type * as net from "node:net"
 import * as internalPacket from "./internal/drain/packet.ts"
 import * as internalServer from "./internal/drain/server.ts"
+import type { InvalidOptionError } from "./TableflipError.ts"
 
 /**
  * How a server is drained.
@@ -193,8 +194,10 @@ export interface WebSocketServer {
  * @since 0.1.0
  * @category constructors
  */
-export const server: (server: net.Server, options?: Options) => Effect.Effect<Drainable, never, Scope.Scope> =
-  internalServer.make
+export const server: (
+  server: net.Server,
+  options?: Options
+) => Effect.Effect<Drainable, InvalidOptionError, Scope.Scope> = internalServer.make
 
 /**
  * How a UDP socket is drained.
@@ -238,4 +241,4 @@ export interface DrainablePacket {
 export const packet: (
   socket: dgram.Socket,
   options?: PacketOptions
-) => Effect.Effect<DrainablePacket, never, Scope.Scope> = internalPacket.make
+) => Effect.Effect<DrainablePacket, InvalidOptionError, Scope.Scope> = internalPacket.make

@@ -9,15 +9,17 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as dgram from "node:dgram"
 import type { DrainablePacket, PacketOptions } from "../../Drain.ts"
+import type { InvalidOptionError } from "../../TableflipError.ts"
 import * as Node from "../node/internals.ts"
-import { forkApart } from "../seam.ts"
+import { decodeDuration } from "../options.ts"
+import { forkApart, fromResult } from "../seam.ts"
 
 /** @internal */
 export const make: (
   socket: dgram.Socket,
   options?: PacketOptions
-) => Effect.Effect<DrainablePacket, never, Scope.Scope> = Effect.fnUntraced(function*(socket, options) {
-  const replyTimeout = Duration.decode(options?.replyTimeout ?? "1 second")
+) => Effect.Effect<DrainablePacket, InvalidOptionError, Scope.Scope> = Effect.fnUntraced(function*(socket, options) {
+  const replyTimeout = yield* fromResult(decodeDuration("replyTimeout", options?.replyTimeout ?? "1 second", true))
   const hurried = yield* Deferred.make<void>()
   const closed = yield* Deferred.make<void>()
   let started = false

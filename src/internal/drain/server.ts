@@ -12,10 +12,11 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { Drainable, Options, ServerReport } from "../../Drain.ts"
+import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { Successor } from "../handOver/sender.ts"
 import { logDebug, logWarning } from "../logging.ts"
 import * as Node from "../node/internals.ts"
-import { disconnect, forkApart } from "../seam.ts"
+import { disconnect, forkApart, fromResult } from "../seam.ts"
 import * as acceptQueue from "./acceptQueue.ts"
 import type { Connection } from "./connections.ts"
 import { follow } from "./connections.ts"
@@ -25,6 +26,7 @@ import type { Departures } from "./departures.ts"
 import { make as makeDepartures } from "./departures.ts"
 import * as Http1 from "./http1.ts"
 import * as Http2 from "./http2.ts"
+import { decode } from "./options.ts"
 import * as WebSockets from "./webSocket.ts"
 
 /** How often connections are looked at: the precision of every limit but the deadline. */
@@ -32,18 +34,6 @@ const sweepInterval = Duration.millis(50)
 
 /** What `destroy` takes until the 'close' event; a stream in user land may never emit it. */
 const destroyTimeout = Duration.seconds(1)
-
-const settle = (options: Options | undefined) => {
-  const drainTimeout = Duration.decode(options?.drainTimeout ?? "30 seconds")
-  return {
-    drainTimeout,
-    idleMillis: Duration.toMillis(Duration.min(Duration.decode(options?.idleTimeout ?? "10 seconds"), drainTimeout)),
-    hookTimeout: Duration.min(Duration.decode(options?.hookTimeout ?? "5 seconds"), drainTimeout),
-    lingerMillis: Duration.toMillis(Duration.decode(options?.lingerTimeout ?? "2 seconds")),
-    spreadMillis: Duration.toMillis(Duration.decode(options?.webSocketSpread ?? "1 second")),
-    webSocketCode: options?.webSocketCloseCode ?? 1012
-  }
-}
 
 /** Steps of the wall clock must not close what is held. */
 const monotonicMillis = Effect.sync(() => performance.now())
@@ -53,6 +43,8 @@ const log = Effect.annotateLogs({ package: "effect-tableflip", module: "Drain" }
 const warn = (message: string) => (cause: Cause.Cause<unknown>) => log(logWarning(message, cause))
 
 const notDrained = warn("A connection could not be drained")
+
+const notStopped = warn("A server has thrown when it was to stop accepting")
 
 /** A WebSocket is foreign code: what it throws must not keep the deadline from being met. */
 const guard = (effect: Effect.Effect<void>): Effect.Effect<void> => Effect.catchAllCause(effect, notDrained)
@@ -75,9 +67,9 @@ export const make: (
   options?: Options,
   /** Who takes connections over when the drain begins, if somebody does. */
   successorNow?: () => Successor | undefined
-) => Effect.Effect<Followed, never, Scope.Scope> = Effect
+) => Effect.Effect<Followed, InvalidOptionError, Scope.Scope> = Effect
   .fnUntraced(function*(server, options, successorNow = () => undefined) {
-    const settings = settle(options)
+    const settings = yield* fromResult(decode(options))
     const drainMillis = Duration.toMillis(settings.drainTimeout)
     const hook = options?.onDrain
     const report = yield* Deferred.make<ServerReport>()
@@ -90,10 +82,13 @@ export const make: (
     const stop = () => {
       if (stopped) return
       stopped = true
+      if (server.listening) Node.closeListener(server)
       // `listen` may still be looking up its host name
       server.on("listening", onListening)
-      if (server.listening) Node.closeListener(server)
     }
+
+    /** A server may be foreign code too, and the drain is to go on. */
+    const stopSafely = Effect.catchAllCause(Effect.sync(stop), notStopped)
 
     const connections = follow(server)
     let departures: Departures | undefined
@@ -240,7 +235,7 @@ export const make: (
     const run = Effect.gen(function*() {
       startedAt = yield* monotonicMillis
       yield* guard(Effect.sync(() => begin(startedAt)))
-      yield* emptyQueue
+      yield* Effect.catchAllCause(emptyQueue, (cause) => Effect.zipRight(notStopped(cause), stopSafely))
       checkEmpty()
       const untilEmpty = Effect.raceFirst(sweeps, Deferred.await(empty))
       const inTime = (effect: Effect.Effect<unknown>) =>
@@ -272,9 +267,11 @@ export const make: (
     const start = Effect.suspend(() => {
       if (started) return Effect.void
       started = true
-      if (!isAlone()) stop()
-      // not a child of whoever asks first: an interrupted caller must not leave connections half way
-      return forkApart(Effect.intoDeferred(run, report))
+      return Effect.zipRight(
+        isAlone() ? Effect.void : stopSafely,
+        // not a child of whoever asks first: an interrupted caller must not leave connections half way
+        forkApart(Effect.intoDeferred(run, report))
+      )
     })
 
     const drain = Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(report))))

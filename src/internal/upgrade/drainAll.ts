@@ -99,11 +99,13 @@ export const make = (env: Env["Type"], settings: Settings): Draining => {
         { ...settings.drain, drainTimeout: settings.drainTimeout },
         () => sender === undefined ? undefined : successor?.(sender)
       ).pipe(
+        // Checked when the upgrader was built.
+        Effect.orDie,
         Effect.tap((drainable) => during(servers, { address, drainable })),
         Effect.map((drainable) => drainable.emptyQueue)
       ),
     followPacket: (socket) =>
-      Effect.asVoid(Effect.flatMap(drainPacket.make(socket), (drainable) => during(packets, drainable))),
+      Effect.asVoid(Effect.flatMap(Effect.orDie(drainPacket.make(socket)), (drainable) => during(packets, drainable))),
     handOverBy: (to) => {
       sender = to
     },

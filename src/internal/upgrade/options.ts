@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { CommandOptions, Options } from "../../Upgrader.ts"
+import * as drainOptions from "../drain/options.ts"
 import { decodeCount, decodeDuration, decodeUpgradeSignals, invalid } from "../options.ts"
 
 export interface Settings {
@@ -38,9 +39,7 @@ export const decode = (options: Options): Either.Either<Settings, InvalidOptionE
     const exitTimeout = options.exitTimeout === Infinity || options.exitTimeout === Duration.infinity
       ? Duration.infinity
       : yield* decodeDuration("exitTimeout", options.exitTimeout ?? "10 seconds", true)
-    for (const name of ["idleTimeout", "lingerTimeout", "webSocketSpread"] as const) {
-      yield* decodeDuration(`drain.${name}`, drain[name] ?? 0, true)
-    }
+    yield* drainOptions.decode(drain, "drain.")
     const forcedExitCode = options.forcedExitCode ?? 0
     if (!Number.isInteger(forcedExitCode) || forcedExitCode < 0 || forcedExitCode > 255) {
       return yield* invalid("forcedExitCode", forcedExitCode, "a whole number from 0 to 255")
