@@ -3,14 +3,19 @@
  * reloads under load, a release that does not start, crashes, stop. It boots in namespaces of its own, on a root that
  * cannot be written, and ends with them.
  *
- *     npm run systemd [-- --reloads 10] [app] [supervised] [activated]
+ * The units of docs/deploying.md are tried too, on this machine's systemd and on a newer one, if the backports of Debian can be
+ * reached (`--newer no` leaves it out, `--newer only` leaves out the other).
+ *
+ *     npm run systemd [-- --reloads 10] [app] [supervised] [activated] [notifying] [notifyingactivated] [notifyreload]
  */
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { table } from "../test/kit/table.ts"
-import { boot, missing } from "./systemd/machine.ts"
+import { boot, missing, version } from "./systemd/machine.ts"
+import { fetch as fetchNewer } from "./systemd/newer.ts"
+import { notifying, notifyingActivated, notifyReload } from "./systemd/notifying.ts"
 import { activated, supervised } from "./systemd/supervised.ts"
 import type { Service } from "./systemd/unit.ts"
 import { tryOut, unitsOf } from "./systemd/unit.ts"
@@ -18,7 +23,7 @@ import { upgraded } from "./systemd/upgraded.ts"
 
 const { positionals: names, values } = parseArgs({
   allowPositionals: true,
-  options: { reloads: { type: "string", default: "10" } }
+  options: { reloads: { type: "string", default: "10" }, newer: { type: "string", default: "yes" } }
 })
 
 const reason = missing()
@@ -27,31 +32,65 @@ if (reason !== undefined) {
   process.exit()
 }
 
-const port = 18_000 + process.pid % 1_000 * 3
-const all: ReadonlyArray<Service> = [upgraded(port), supervised(port + 1), activated(port + 2)]
-const unknown = names.filter((name) => !all.some((service) => service.name === name))
+const port = 18_000 + process.pid % 1_000 * 10
+const servicesOf = (version: number): ReadonlyArray<Service> => [
+  upgraded(port),
+  supervised(port + 1, version),
+  activated(port + 2, version),
+  notifying(port + 3, version),
+  notifyingActivated(port + 4, version),
+  ...version < 253 ? [] : [notifyReload(port + 5, version)]
+]
+
+const known = servicesOf(Infinity).map(({ name }) => name)
+const unknown = names.filter((name) => !known.includes(name))
 if (unknown.length > 0) {
-  console.error(`There is ${all.map(({ name }) => name).join(", ")}, but no ${unknown.join(", ")}`)
+  console.error(`There is ${known.join(", ")}, but no ${unknown.join(", ")}`)
   process.exit(2)
 }
-const services = all.filter(({ name }) => names.length === 0 || names.includes(name))
 
 // Cleaning up /tmp is one of the first things that a systemd does that is not as alone as it should be.
 const marker = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "marker-")), "marker")
 fs.writeFileSync(marker, "still here")
 
-const machine = await boot(Object.assign({}, ...services.map(unitsOf)))
-try {
-  const rows: Array<ReadonlyArray<string>> = []
-  for (const service of services) {
-    const steps = await tryOut(machine, service, Number(values.reloads))
-    rows.push(...steps.map(({ isRight, seen, step }) => [`${service.name}: ${step}`, seen, isRight ? "ok" : "FAILED"]))
+const rows: Array<ReadonlyArray<string>> = []
+
+const tryAll = async (version: number, directory?: string): Promise<void> => {
+  const services = servicesOf(version).filter(({ name }) => names.length === 0 || names.includes(name))
+  console.log(`\nsystemd ${version}, Node ${process.version}\n`)
+  const machine = await boot(Object.assign({}, ...services.map(unitsOf)), directory)
+  try {
+    for (const service of services) {
+      const steps = await tryOut(machine, service, Number(values.reloads))
+      rows.push(
+        ...steps.map(({ isRight, seen, step }) => [
+          String(version),
+          `${service.name}: ${step}`,
+          seen,
+          isRight ? "ok" : "FAILED"
+        ])
+      )
+    }
+  } finally {
+    await machine.end()
   }
-  if (!fs.existsSync(marker)) rows.push(["this machine", "files of it were removed", "FAILED"])
-  console.log(`\n${machine.run("/lib/systemd/systemd", "--version").split("\n")[0]}, Node ${process.version}\n`)
-  table(["step", "seen", "result"], rows)
+}
+
+try {
+  const own = version()
+  if (values.newer !== "only") await tryAll(own)
+  if (own < 254 && values.newer !== "no") {
+    const newer = fetchNewer()
+    if (typeof newer === "string") {
+      console.log(`\nSkipped with a newer systemd, which cannot be had here: ${newer}`)
+    } else {
+      await tryAll(newer.version, path.join(newer.directory, "root"))
+      fs.rmSync(newer.directory, { recursive: true, force: true })
+    }
+  }
+  if (!fs.existsSync(marker)) rows.push(["-", "this machine", "files of it were removed", "FAILED"])
+  table(["systemd", "step", "seen", "result"], rows)
   if (rows.some((row) => row.at(-1) === "FAILED")) process.exitCode = 1
 } finally {
-  await machine.end()
   fs.rmSync(path.dirname(marker), { recursive: true, force: true })
 }

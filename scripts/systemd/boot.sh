@@ -1,14 +1,15 @@
 #!/bin/sh
 # Boots systemd as process 1 of namespaces of its own, on a root that cannot be written. Nothing that it does shows outside.
-#   boot.sh <package> <units> <cgroup>
-# The package is seen at /srv/package. The units are all that this systemd knows.
+#   boot.sh <package> <units> <cgroup> [<systemd>]
+# The package is seen at /srv/package. The units are all that this systemd knows. It is that of this machine, or one that has
+# been unpacked into a directory.
 set -eu
-package=$1 units=$2 cgroup=$3
+package=$1 units=$2 cgroup=$3 systemd=${4:-}
 
 if [ "${INSIDE:-}" != yes ]; then
   echo $$ >"$cgroup/cgroup.procs"
   INSIDE=yes exec unshare --mount --propagation private --uts --ipc --cgroup --pid --fork --kill-child -- \
-    sh "$0" "$package" "$units" "$cgroup"
+    sh "$0" "$package" "$units" "$cgroup" "$systemd"
 fi
 
 mount -t tmpfs -o mode=755 tmpfs /srv
@@ -16,6 +17,16 @@ mkdir /srv/package /srv/units /srv/dev
 mount --bind "$package" /srv/package
 mount -o remount,bind,ro /srv/package
 cp "$units"/* /srv/units/
+
+if [ -n "$systemd" ]; then
+  mount --bind "$systemd/lib/systemd" /lib/systemd
+  for libraries in "$systemd"/usr/lib/*/systemd; do
+    mount --bind "$libraries" "${libraries#"$systemd"}"
+  done
+  for program in "$systemd"/bin/systemctl "$systemd"/bin/systemd-notify "$systemd"/usr/bin/systemctl "$systemd"/usr/bin/systemd-notify; do
+    [ ! -e "$program" ] || mount --bind "$program" "${program#"$systemd"}"
+  done
+fi
 
 for device in null zero full random urandom tty; do
   : >"/srv/dev/$device"

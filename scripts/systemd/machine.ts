@@ -27,6 +27,10 @@ const isCgroup2 = (directory: string) => fs.existsSync(path.join(directory, "cgr
 
 const works = (command: string, ...args: ReadonlyArray<string>) => spawnSync(command, args).status === 0
 
+/** Of the systemd that is booted. */
+export const version = (): number =>
+  Number(/^systemd (\d+)/.exec(spawnSync("/lib/systemd/systemd", ["--version"], { encoding: "utf8" }).stdout)?.[1])
+
 /** Why there can be none here. */
 export const missing = (): string | undefined => {
   if (process.platform !== "linux") return "systemd runs on Linux only"
@@ -62,12 +66,13 @@ const writeUnits = (directory: string, units: Readonly<Record<string, string>>) 
   for (const [name, content] of Object.entries(units)) fs.writeFileSync(path.join(directory, name), content)
 }
 
-export const boot = async (units: Readonly<Record<string, string>>): Promise<Machine> => {
+/** Boots the systemd of this machine, or one that was unpacked into a directory. */
+export const boot = async (units: Readonly<Record<string, string>>, systemd = ""): Promise<Machine> => {
   const cgroup = fs.mkdtempSync(path.join(cgroups.find(isCgroup2)!, "tableflip-"))
   const unitDirectory = fs.mkdtempSync(path.join(os.tmpdir(), "units-"))
   writeUnits(unitDirectory, units)
   const script = path.join(root, "scripts/systemd/boot.sh")
-  const unshare = spawn("sh", [script, root, unitDirectory, cgroup], { stdio: ["ignore", "pipe", "pipe"] })
+  const unshare = spawn("sh", [script, root, unitDirectory, cgroup, systemd], { stdio: ["ignore", "pipe", "pipe"] })
   let said = ""
   for (const stream of [unshare.stdout, unshare.stderr]) stream.on("data", (text: Buffer) => said += String(text))
   const ended = once(unshare, "exit")

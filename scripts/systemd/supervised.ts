@@ -6,7 +6,7 @@ import type { Service, Unit } from "./unit.ts"
 import { answer, until } from "./unit.ts"
 
 /** The unit of the documentation, with other paths and another address. */
-const unitOf = (listen: string): string => {
+const unitOf = (listen: string, version: number): string => {
   const page = fs.readFileSync(path.join(root, "docs/supervisor.md"), "utf8")
   const [, unit] = /^```ini app\.service\n(.*?)^\[Install\]/ms.exec(page) ?? []
   const start = "ExecStart=/usr/bin/tableflip run --listen 8080 -- node server.mjs"
@@ -15,7 +15,13 @@ const unitOf = (listen: string): string => {
     throw new Error(`docs/supervisor.md has no unit with ${start} and ${directory} any more`)
   }
   const bin = `${process.execPath} /srv/package/dist/bin.js`
-  return unit
+  const newer = (given: string) =>
+    given.replace(
+      "Type=notify\nNotifyAccess=all\n",
+      "Type=notify-reload\nNotifyAccess=main\nOpenFile=/run/systemd/notify:notify\n"
+    )
+      .replace(/^ExecReload=.*\n/m, "")
+  return (version < 253 ? unit : newer(unit))
     .replace(start, `ExecStart=${bin} run ${listen} -- ${process.execPath} /srv/current/app.js`)
     .replace(directory, "WorkingDirectory=/srv/current")
 }
@@ -100,16 +106,16 @@ const tryOut = (isActivated: boolean) => async (unit: Unit, reloads: number): Pr
   await unit.stop("stop")
 }
 
-export const supervised = (port: number): Service => ({
+export const supervised = (port: number, version: number): Service => ({
   name: "supervised",
-  unit: unitOf(`--listen 127.0.0.1:${port}`),
+  unit: unitOf(`--listen 127.0.0.1:${port}`, version),
   port,
   tryOut: tryOut(false)
 })
 
-export const activated = (port: number): Service => ({
+export const activated = (port: number, version: number): Service => ({
   name: "activated",
-  unit: unitOf(""),
+  unit: unitOf("", version),
   socket: `[Socket]\nListenStream=127.0.0.1:${port}\n`,
   port,
   tryOut: tryOut(true)

@@ -10,6 +10,8 @@ export interface Service {
   readonly name: string
   readonly unit: string
   readonly port: number
+  /** What a release runs; the example of an HTTP server by default. */
+  readonly program?: string
   readonly environment?: Readonly<Record<string, string>>
   /** Its `.socket` unit, if systemd opens the socket. */
   readonly socket?: string
@@ -29,8 +31,9 @@ export interface Step {
   readonly isRight: boolean
 }
 
-export const program = (tag: string) =>
-  `process.title = "app-${tag}"\nawait import("/srv/package/build/examples/http.js")\n`
+const example = "/srv/package/build/examples/http.js"
+
+const program = (file: string, tag: string) => `process.title = "app-${tag}"\nawait import("${file}")\n`
 
 /** Puts a release where the unit looks for it, as deployments do: a new directory, and a link that is switched. */
 const deploy = (machine: Machine, name: string, code: string) => {
@@ -66,6 +69,8 @@ export interface Unit {
   readonly port: number
   /** Runs a command in the machine; fails if it fails. */
   readonly run: Machine["run"]
+  /** Runs one that may fail. */
+  readonly attempt: Machine["attempt"]
   readonly release: (name: string, code?: string) => void
   readonly note: (step: string, isRight: boolean, seen: string) => void
   readonly show: (property: string) => string
@@ -82,7 +87,12 @@ export interface Unit {
   readonly stop: (step: string, file?: string) => Promise<void>
 }
 
-const open = (machine: Machine, { name, port }: Service, steps: Array<Step>, loads: Set<Load>): Unit => {
+const open = (
+  machine: Machine,
+  { name, port, program: file = example }: Service,
+  steps: Array<Step>,
+  loads: Set<Load>
+): Unit => {
   const note: Unit["note"] = (step, isRight, seen) => {
     steps.push({ step, isRight, seen })
     console.log(`${isRight ? "ok    " : "FAILED"}  ${name}: ${step}: ${seen}`)
@@ -94,7 +104,8 @@ const open = (machine: Machine, { name, port }: Service, steps: Array<Step>, loa
     name,
     port,
     run: machine.run,
-    release: (tag, code = program(tag)) => deploy(machine, tag, code),
+    attempt: machine.attempt,
+    release: (tag, code = program(file, tag)) => deploy(machine, tag, code),
     note,
     show,
     mainPid: () => Number(show("MainPID")),
