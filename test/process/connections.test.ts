@@ -156,14 +156,23 @@ describe.runIf(isLinux)("connections of clients that never connect again", () =>
       const first = yield* app.up(1)
       const clients = yield* Effect.replicateEffect(connect(at(first)), 4)
       const [waits, streams, half, body] = clients as [Keeper, Keeper, Keeper, Keeper]
+      for (const keeper of clients) yield* askOn(keeper)
+      const gate = path.join(yield* directory, "gate")
+      const until = () => fs.existsSync(gate)
       const answers = Promise.all([
-        waits.ask({ path: "/?slow=1500" }),
-        streams.ask({ path: "/?slow=1500&stream" }),
-        half.ask({ cuts: [30], pause: 1_500 }),
-        body.ask({ body: "x".repeat(2_000), cuts: [500, 1_000], pause: 800 })
+        half.ask({ cuts: [30], until }),
+        body.ask({ body: "x".repeat(2_000), cuts: [500, 1_000], until }),
+        waits.ask({ path: `/?gate=${gate}` }),
+        streams.ask({ path: `/?gate=${gate}&stream` })
       ])
       yield* app.waitForCount(new RegExp(`^SERVING ${first.pid}`), 2)
-      const { next, report } = yield* upgrade(app, first)
+      yield* signal(first.pid, "SIGHUP")
+      const next = yield* app.up(2)
+      yield* app.waitFor(new RegExp(`^EVENT ${first.pid} Draining`))
+      // The state of each is looked at when the drain begins, a moment later.
+      yield* Effect.sleep("1 second")
+      fs.writeFileSync(gate, "")
+      const report = yield* reportOf(app, first.pid)
       assert.deepStrictEqual([report.inFlight, report.handedOver], [4, 4])
       for (const answer of yield* Effect.promise(() => answers)) assert.strictEqual(answer.pid, first.pid)
       for (const keeper of clients) {
@@ -197,15 +206,16 @@ describe.runIf(isLinux)("connections of clients that never connect again", () =>
 describe.runIf(isLinux)("a connection that was handed over", () => {
   it.scopedLive("is closed after keepAliveTimeout, and not before", () =>
     Effect.gen(function*() {
-      const app = yield* startKeeping({ server: { keepAliveTimeout: 3_000 } })
+      const newer = JSON.stringify({ server: { keepAliveTimeout: 5_000 } })
+      const app = yield* startKeeping({ upgrader: { environment: { APP: newer } } })
       const first = yield* app.up(1)
       const idle = yield* connect(at(first))
       const busy = yield* connect(at(first))
       for (const keeper of [idle, busy]) yield* askOn(keeper)
       const { next, report } = yield* upgrade(app, first)
       assert.strictEqual(report.handedOver, 2)
-      const slow = yield* Effect.fork(askOn(busy, { path: "/?slow=5000" }))
-      yield* eventually("the idle one to be closed", () => idle.ending() !== undefined, { within: "10 seconds" })
+      const slow = yield* Effect.fork(askOn(busy, { path: "/?slow=8000" }))
+      yield* eventually("the idle one to be closed", () => idle.ending() !== undefined)
       assert.strictEqual((yield* slow).pid, next.pid)
     }))
 
