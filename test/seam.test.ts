@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import { broadcast, drain } from "../src/internal/seam.ts"
 
 describe("a broadcast", () => {
@@ -26,5 +28,12 @@ describe("a broadcast", () => {
       yield* Effect.scoped(Effect.zipRight(events, publish(1)))
       yield* publish(2)
       assert.deepStrictEqual([...yield* drain(stays)], [1, 2])
+    }))
+
+  it.scoped("whose scope is closed ends for whoever subscribes late too, and keeps nothing for him", () =>
+    Effect.gen(function*() {
+      const { events } = yield* Effect.scoped(broadcast<number>())
+      const late = yield* events
+      yield* Fiber.await(yield* Effect.fork(Queue.take(late)))
     }))
 })

@@ -94,21 +94,31 @@ const isOverfull = (queue: Queue.Dequeue<unknown>): boolean =>
 export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => new Set<Queue.Queue<A>>()),
-      (queues) => Effect.forEach(queues, Queue.shutdown, { discard: true })
+      Effect.sync(() => ({ queues: new Set<Queue.Queue<A>>(), isClosed: false })),
+      (state) => {
+        state.isClosed = true
+        return Effect.forEach(state.queues, Queue.shutdown, { discard: true })
+      }
     ),
-    (queues) => ({
+    (state) => ({
       publish: (event) =>
         Effect.suspend(() => {
-          queues.forEach((queue) => queue.unsafeOffer(event))
+          state.queues.forEach((queue) => queue.unsafeOffer(event))
           // One that is given up at this moment has nobody to lose anything.
-          return Effect.forEach([...queues].filter(isOverfull), (queue) => Effect.exit(Queue.takeUpTo(queue, 1)), {
-            discard: true
-          })
+          return Effect.forEach(
+            [...state.queues].filter(isOverfull),
+            (queue) => Effect.exit(Queue.takeUpTo(queue, 1)),
+            {
+              discard: true
+            }
+          )
         }),
       events: Effect.acquireRelease(
-        Effect.tap(Queue.unbounded<A>(), (queue) => Effect.sync(() => queues.add(queue))),
-        (queue) => Effect.zipRight(Effect.sync(() => queues.delete(queue)), Queue.shutdown(queue))
+        Effect.tap(
+          Queue.unbounded<A>(),
+          (queue) => state.isClosed ? Queue.shutdown(queue) : Effect.sync(() => state.queues.add(queue))
+        ),
+        (queue) => Effect.zipRight(Effect.sync(() => state.queues.delete(queue)), Queue.shutdown(queue))
       )
     })
   )

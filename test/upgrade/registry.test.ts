@@ -21,6 +21,7 @@ import { fileIdentity } from "../../src/internal/node/streams.ts"
 import type { Draining } from "../../src/internal/upgrade/drainAll.ts"
 import * as registryOf from "../../src/internal/upgrade/registry.ts"
 import * as fdName from "../../src/internal/wire/fdName.ts"
+import { ListenError } from "../../src/TableflipError.ts"
 import { directory } from "../kit/files.ts"
 import { isLinux } from "../kit/proc.ts"
 import { eventually } from "../kit/waiting.ts"
@@ -353,5 +354,41 @@ describe.runIf(isLinux)("a file", () => {
       yield* registry.closeUnclaimed
       assert.deepStrictEqual(yield* registry.descriptors, [])
       fs.closeSync(taken)
+    }).pipe(Effect.provide(layerEnv)))
+})
+
+describe("an address on which a server could not listen", () => {
+  it.scopedLive("is free for the next one when it listened elsewhere already", () =>
+    Effect.gen(function*() {
+      const registry = yield* makeRegistry()
+      const at = { host, port: 0 }
+      const busy = echo("busy")
+      yield* Effect.acquireRelease(
+        Effect.async<void>((resume) => void busy.listen(0, host, () => resume(Effect.void))),
+        () => Effect.sync(() => busy.close())
+      )
+      assert.strictEqual((yield* Effect.flip(registry.service.listen(busy, at))).reason, "AlreadyClaimed")
+      const port = portOf(yield* registry.service.listen(echo("next"), at))
+      yield* registry.activate
+      assert.strictEqual(yield* ask({ host, port }), "next")
+    }).pipe(Effect.provide(layerEnv)))
+
+  it.scopedLive("is free for the next try when it was too late for it", () =>
+    Effect.gen(function*() {
+      const env = yield* Env
+      let fails = true
+      const error = new ListenError({ reason: "AddressInUse", address: "there", detail: "another one was faster" })
+      const bind: typeof env.bind = (address) =>
+        Effect.map(env.bind(address), (bound) => ({
+          ...bound,
+          prepare: Effect.suspend(() => fails ? Effect.fail(error) : bound.prepare)
+        }))
+      const registry = yield* makeRegistry().pipe(Effect.provideService(Env, { ...env, bind }))
+      yield* registry.activate
+      const at = { host, port: 0 }
+      assert.strictEqual((yield* Effect.flip(registry.service.listen(echo("first"), at))).reason, "AddressInUse")
+      fails = false
+      const port = portOf(yield* registry.service.listen(echo("second"), at))
+      assert.strictEqual(yield* ask({ host, port }), "second")
     }).pipe(Effect.provide(layerEnv)))
 })

@@ -12,9 +12,14 @@ const isInit = (name: string): boolean => ["tini", "docker-init", "catatonit", "
 
 const isShell = (name: string): boolean => ["sh", "dash", "bash", "ash", "busybox", "zsh", "ksh"].includes(name)
 
-/** One that runs a script or a command, and not one at whose prompt somebody types. */
-const runsScript = (pid: number): boolean =>
-  nodeProc.argumentsOf(pid).slice(1).some((word) => !/^-[a-bd-z]*$/.test(word))
+/** Whether a shell runs a script or a command by these arguments, and is not one at whose prompt somebody types. */
+export const isScript = ([word, ...more]: ReadonlyArray<string>): boolean => {
+  if (word === undefined) return false
+  if (/^--(rcfile|init-file)$/.test(word) || /^[-+][a-z]*[oO]$/.test(word)) return isScript(more.slice(1))
+  return !/^(-[a-bd-z]*|--[a-z-]*|\+[a-z]+)$/i.test(word) || isScript(more)
+}
+
+const runsScript = (pid: number): boolean => isScript(nodeProc.argumentsOf(pid).slice(1))
 
 const endsWithChild = (pid: number, name: string): boolean =>
   isInit(name) || name.startsWith("npm ") || isShell(name) && runsScript(pid)

@@ -4,8 +4,10 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { Address, FdName } from "../../Address.ts"
 import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
@@ -139,8 +141,17 @@ export const make = (
 
   return {
     listener,
+    // A server that is refused leaves the address as it was, inherited or free.
     listen: (server, at, options) =>
-      Effect.flatMap(listener(at), (claimed) => Effect.as(claimed.serve(server, options), claimed.address)),
+      Effect.suspend(() => server.listening ? Effect.fail(alreadyServing(fdName.listener(at))) : Effect.scope).pipe(
+        Effect.flatMap((scope) => Scope.fork(scope, ExecutionStrategy.sequential)),
+        Effect.flatMap((own) =>
+          Effect.flatMap(listener(at), (claimed) => Effect.as(claimed.serve(server, options), claimed.address)).pipe(
+            Scope.extend(own),
+            Effect.onError(() => Scope.close(own, Exit.void))
+          )
+        )
+      ),
     packet: (at) => {
       const name = fdName.packet(at)
       return table.claim<BoundPacket, ListenError>({

@@ -124,14 +124,20 @@ const maxUntaken = 1024
 export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => new Set<Queue.Queue<A>>()),
-      (queues) => Effect.forEach(queues, Queue.shutdown, { discard: true })
+      Effect.sync(() => ({ queues: new Set<Queue.Queue<A>>(), isClosed: false })),
+      (state) => {
+        state.isClosed = true
+        return Effect.forEach(state.queues, Queue.shutdown, { discard: true })
+      }
     ),
-    (queues) => ({
-      publish: (event) => Effect.sync(() => queues.forEach((queue) => Queue.offerUnsafe(queue, event as any))),
+    (state) => ({
+      publish: (event) => Effect.sync(() => state.queues.forEach((queue) => Queue.offerUnsafe(queue, event as any))),
       events: Effect.acquireRelease(
-        Effect.tap(Queue.sliding<A>(maxUntaken), (queue) => Effect.sync(() => queues.add(queue))),
-        (queue) => Effect.andThen(Effect.sync(() => queues.delete(queue)), Queue.shutdown(queue))
+        Effect.tap(
+          Queue.sliding<A>(maxUntaken),
+          (queue) => state.isClosed ? Queue.shutdown(queue) : Effect.sync(() => state.queues.add(queue))
+        ),
+        (queue) => Effect.andThen(Effect.sync(() => state.queues.delete(queue)), Queue.shutdown(queue))
       )
     })
   )
