@@ -362,7 +362,10 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly directory: string
   /** The program that this process runs: Node, as it was typed if it was typed with its directory. */
   readonly executable: string
-  /** The command that starts this process again in the way it was started. */
+  /**
+   * The command that starts this process again in the way it was started. One that was started with an inspector gives
+   * each of those another port.
+   */
   readonly start: Effect.Effect<Command, SpawnError>
   /** The environment in which this process was started, whatever it has changed since. */
   readonly startVariables: Effect.Effect<Readonly<Record<string, string | undefined>>>

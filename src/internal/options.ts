@@ -35,6 +35,14 @@ const decodeOrUndefined = (input: Duration.DurationInput): Duration.Duration | u
 export const decodeCount = (option: string, value: number): Either.Either<number, InvalidOptionError> =>
   Number.isSafeInteger(value) && value >= 1 ? Either.right(value) : invalid(option, value, "a whole number from 1")
 
+/** More than any machine has processors: whoever asks for more has mistyped, and would start them until nothing goes. */
+const mostProcesses = 1_024
+
+export const decodeProcesses = (option: string, value: number): Either.Either<number, InvalidOptionError> =>
+  Number.isSafeInteger(value) && value >= 1 && value <= mostProcesses
+    ? Either.right(value)
+    : invalid(option, value, `a whole number from 1 to ${mostProcesses}`)
+
 /** How many are replaced at a time; infinity for all. */
 export const decodeAtOnce = (value: number | "all" = 1): Either.Either<number, InvalidOptionError> =>
   value === "all" ? Either.right(Infinity) : decodeCount("replace.atOnce", value)

@@ -546,10 +546,10 @@ describe("Workers", () => {
         yield* stopPool(pool, children)
       }).pipe(Effect.scoped, Effect.provide(TestEnv.layer)))
 
-    it.effect("takes whole numbers from 1", () =>
+    it.effect("takes whole numbers from 1 to 1024", () =>
       Effect.gen(function*() {
         const { children, pool, workers } = yield* upAndRunning({ size: 1 })
-        for (const size of [0, -1, 1.5, NaN, Infinity]) {
+        for (const size of [0, -1, 1.5, NaN, Infinity, 100_000_000]) {
           assert.strictEqual((yield* Effect.flip(workers.resize(size)))._tag, "InvalidOptionError")
         }
         yield* stopPool(pool, children)
@@ -785,6 +785,7 @@ describe("Workers", () => {
   describe("options", () => {
     const wrong: ReadonlyArray<readonly [string, Workers.Options<any, any, any, any>]> = [
       ["size", { size: 0 }],
+      ["size", { size: 1_025 }],
       ["replace.atOnce", { replace: { atOnce: 0.5 } }],
       ["stop.signals", { stop: { signals: ["SIGHUP"] } }],
       ["stop.signals", { stop: { signals: ["SIGKILL"] } }],
@@ -797,7 +798,7 @@ describe("Workers", () => {
       ["drainTimeout", { drainTimeout: "Infinity" as Duration.DurationInput }]
     ]
     for (const [option, options] of wrong) {
-      it.effect(`${option} is checked`, () =>
+      it.effect(`${option} is checked: ${JSON.stringify(options)}`, () =>
         Effect.gen(function*() {
           const error = yield* Effect.flip(Workers.launchWithoutEnv(Layer.empty, options))
           assert.strictEqual((error as { _tag: string })._tag, "InvalidOptionError")

@@ -20,6 +20,7 @@ import { files } from "./files.ts"
 import { guardSockets } from "./guard.ts"
 import { isSameFile } from "./identity.ts"
 import { endsWithThis } from "./init.ts"
+import { withOwnInspector } from "./inspector.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
 import { listensBesides } from "./listening.ts"
 import { notifier } from "./notifier.ts"
@@ -79,7 +80,13 @@ const isDebugged = (): boolean => process.getBuiltinModule?.("node:inspector")?.
 export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
   const directory = startDirectory()
   const executable = startExecutable(directory)
-  const start = startCommand(directory, executable, started())
+  const how = started()
+  const start = startCommand(directory, executable, how)
+  const inspected = withOwnInspector({
+    execArgv: how.isSingleExecutable ? [] : how.execArgv,
+    options: how.isSingleExecutable ? "" : process.env["NODE_OPTIONS"] ?? "",
+    port: process.debugPort
+  })
   const asStarted = startVariables()
   return {
     pid: process.pid,
@@ -91,7 +98,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     endsWithThis: Effect.sync(() => endsWithThis(process.pid, process.ppid)),
     directory,
     executable,
-    start: Effect.suspend(() => fromResult(start)),
+    start: Effect.suspend(() => Effect.map(fromResult(start), inspected)),
     startVariables: Effect.succeed(asStarted),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),

@@ -10,7 +10,7 @@ import { format } from "../../Address.ts"
 import * as Readiness from "../../Readiness.ts"
 import type { Command, Listen, Options } from "../../Supervisor.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
-import { decodeAtOnce, decodeCount, decodeDuration, invalid } from "../options.ts"
+import { decodeAtOnce, decodeCount, decodeDuration, decodeProcesses, invalid } from "../options.ts"
 import type { RestartLimits } from "../pool/restartSchedule.ts"
 
 export interface Settings {
@@ -117,7 +117,7 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
           within: yield* decodeDuration("restart.limit.within", limit.within, false)
         }
       },
-      workers: yield* decodeCount("workers", options.workers ?? 1),
+      workers: yield* decodeProcesses("workers", options.workers ?? 1),
       atOnce: yield* decodeAtOnce(replace?.atOnce),
       environmentFiles: options.environmentFiles ?? [],
       capture,

@@ -11,7 +11,14 @@ import type { Address } from "../../Address.ts"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
 import type { Options } from "../../Workers.ts"
-import { decodeAtOnce, decodeCount, decodeDuration, decodeSignals, decodeUpgradeSignals, invalid } from "../options.ts"
+import {
+  decodeAtOnce,
+  decodeDuration,
+  decodeProcesses,
+  decodeSignals,
+  decodeUpgradeSignals,
+  invalid
+} from "../options.ts"
 import { defaultRestart } from "../pool/restartSchedule.ts"
 import type { MemoryLimit } from "./memory.ts"
 
@@ -54,7 +61,7 @@ export const decode = (
       return yield* invalid("processes", "worker", "made of other names, because that is what workers are called")
     }
     return {
-      size: yield* decodeCount("size", options.size),
+      size: yield* decodeProcesses("size", options.size),
       listen: options.listen ?? [],
       atOnce: yield* decodeAtOnce(replace?.atOnce),
       restart: restart?.schedule ?? defaultRestart,

@@ -6,13 +6,13 @@
 import * as Effect from "effect/Effect"
 import { InvalidOptionError } from "../../TableflipError.ts"
 import type { Workers } from "../../Workers.ts"
-import { decodeCount } from "../options.ts"
+import { decodeProcesses } from "../options.ts"
 import type { Pool } from "../pool/pool.ts"
 import { fromResult } from "../seam.ts"
 
 export const make = (workers: Pool, events: Workers["Type"]["events"]): Workers["Type"] => ({
   size: workers.size,
-  resize: (size) => Effect.flatMap(fromResult(decodeCount("size", size)), workers.resize),
+  resize: (size) => Effect.flatMap(fromResult(decodeProcesses("size", size)), workers.resize),
   replace: workers.replace,
   replaceWorker: (index) =>
     workers.size.pipe(
