@@ -93,6 +93,30 @@ describe("Systemd", () => {
       }).pipe(Effect.provide(app()), Effect.provide(child.layer))
     }).pipe(Effect.provide(machine())))
 
+  it.effect("does not take the end of the older process for the end of an upgrade that has begun since", () =>
+    Effect.gen(function*() {
+      const upgrader = yield* Upgrader.Upgrader
+      const { self } = yield* TestEnv
+      const told = yield* teller
+      yield* upgrader.ready
+      const { child, running } = yield* upgrade
+      yield* Effect.gen(function*() {
+        const next = yield* Upgrader.Upgrader
+        yield* next.ready
+        yield* running
+        yield* upgrader.drain
+        yield* self.exit(0)
+        yield* next.waitForParent
+        const { child: third, running: more } = yield* upgrade
+        yield* told
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* told, [])
+        yield* third.notifyReady
+        yield* more
+        assert.match((yield* told).join(), /^101 READY=1 STATUS=Process 102 serves/)
+      }).pipe(Effect.provide(app()), Effect.provide(child.layer))
+    }).pipe(Effect.provide(machine())))
+
   it.effect("is ready again after an upgrade that failed, that could not be tried, and that was refused", () =>
     Effect.gen(function*() {
       const upgrader = yield* Upgrader.Upgrader

@@ -134,7 +134,7 @@ export const follow = Effect.fnUntraced(function*({ env, manager, poolEvents, up
       case "ParentExited":
         isAlone = true
         return Effect.forkScoped(Effect.interruptible(Effect.delay(
-          Effect.suspend(() => isReady && !isStopping && successor === "" ? becomeReady : Effect.void),
+          Effect.suspend(() => isReady && !isStopping && !isAttempting && successor === "" ? becomeReady : Effect.void),
           untilMain
         )))
       case "UpgradeStarted":
