@@ -435,6 +435,11 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
    */
   readonly queueConnections: (sockets: ReadonlyArray<QueueingSocket>) => Effect.Effect<void, ListenError>
   /**
+   * For sockets that are about to be closed, while other processes accept from them: has the system queue hardly anybody
+   * else, and completes when those who wait have been accepted, or nobody is for a second.
+   */
+  readonly emptyQueues: (listeners: ReadonlyArray<BoundListener>) => Effect.Effect<void>
+  /**
    * Takes care that these listening sockets stay what they are: has each look at them repair what can be repaired, and
    * tell what it has found. A look that `connects` finds more, and makes a connection on which nothing comes.
    */

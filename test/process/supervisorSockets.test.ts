@@ -3,13 +3,16 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as fs from "node:fs"
 import * as path from "node:path"
-import { ask } from "../kit/clients.ts"
+import { ask, load } from "../kit/clients.ts"
 import { directory } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
 import { isLinux } from "../kit/proc.ts"
 import { signal } from "../kit/processes.ts"
-import { ready, run, soon } from "../kit/tableflip.ts"
+import { ready, run, server, soon } from "../kit/tableflip.ts"
+import { eventually } from "../kit/waiting.ts"
 
 /** A server that answers with its process id, and does something to its socket when it is told to stop. */
 const breaking = (how: string) => [
@@ -107,5 +110,45 @@ time.sleep(60)
       const app = yield* run({ options, command })
       yield* app.waitFor(/^QUEUE 7$/)
       yield* app.waitFor(/^BLOCKING True$/)
+    }))
+})
+
+describe.runIf(isLinux)("a last stop", () => {
+  const stopUnderLoad = (command: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const app = yield* run({ options: ["--listen", `127.0.0.1:${port}`, ...soon], command })
+      const pid = yield* ready(app, 1)
+      const clients = yield* load(port, 30)
+      yield* eventually("answers", () => (clients.answers.get(pid) ?? 0) > 200)
+      yield* signal(app.pid, "SIGTERM")
+      assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
+      yield* clients.stop
+      return clients.failures.filter((failure) => !failure.includes("ECONNREFUSED"))
+    })
+
+  it.scopedLive("resets none of those who have been connected", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* stopUnderLoad(server), [])
+    }))
+
+  it.scopedLive("resets no more than the one who comes while a program has stopped accepting and not closed yet", () =>
+    Effect.gen(function*() {
+      assert.isAtMost((yield* stopUnderLoad(["python3", "-u", fixture("commands/listen_fds.py")])).length, 1)
+    }))
+
+  it.scopedLive("takes the path of a Unix socket away first, and serves who waits there", () =>
+    Effect.gen(function*() {
+      const socket = path.join(yield* directory, "s")
+      const app = yield* run({
+        options: ["--listen", `unix:${socket}`, ...soon],
+        env: { STUBBORN: "yes" }
+      })
+      const pid = yield* ready(app, 1)
+      yield* signal(app.pid, "SIGTERM")
+      yield* app.waitFor(new RegExp(`^STOP ${pid} SIGTERM`))
+      assert.deepStrictEqual(fs.readdirSync(path.dirname(socket)).filter((name) => name === "s"), [])
+      yield* signal(app.pid, "SIGTERM")
+      yield* app.exit
     }))
 })

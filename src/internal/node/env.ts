@@ -28,7 +28,7 @@ import { endOrphans, ownMark } from "./orphans.ts"
 import * as packets from "./packets.ts"
 import * as nodeProc from "./proc.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
-import { queueConnections } from "./queue.ts"
+import { emptyQueues, queueConnections } from "./queue.ts"
 import { resolve, resolvedPath } from "./socketAddress.ts"
 import * as sockets from "./sockets.ts"
 import { spawn } from "./spawn.ts"
@@ -143,6 +143,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     bind: (address) => sockets.bind(resolvedPath(address, directory)),
     adopt: (address, descriptor) => sockets.adopt(resolvedPath(address, directory), descriptor),
     queueConnections,
+    emptyQueues,
     guardSockets,
     bindPacket: packets.bindPacket,
     adoptPacket: packets.adoptPacket,

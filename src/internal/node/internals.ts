@@ -126,6 +126,19 @@ export const defaultBacklog = 511
  */
 export const shrinkQueue = (server: net.Server): void => void serverHandle(server)?.listen?.(0)
 
+/** The same in a process of its own, for the sockets at descriptor 3, 4, …: one for each argument. */
+export const shrinkProgram = `
+const net = require("node:net")
+process.argv.slice(1).forEach((_, index) => {
+  const server = net.createServer()
+  server.on("error", () => {})
+  server.listen({ fd: index + 3 })
+  // Node itself takes 0 for no number.
+  server._handle?.listen(0)
+})
+process.nextTick(() => process.exit(0))
+`
+
 interface Builtins {
   getBuiltinModule?(name: "node:cluster"): { readonly isWorker: boolean }
 }

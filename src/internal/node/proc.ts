@@ -39,6 +39,8 @@ export const isBlocking = (descriptor: number): boolean => {
 interface InetSocket {
   readonly localAddress: string
   readonly localPort: number
+  /** Of one that listens, how many wait to be accepted; of others, how many bytes wait to be read. */
+  readonly waiting: number
   /** 0 for one that is connected to nobody. */
   readonly remotePort: number
   /** "0" for a connection that nobody has accepted yet. */
@@ -46,12 +48,19 @@ interface InetSocket {
 }
 
 const parseInet = (line: string): InetSocket | undefined => {
-  const [, local = "", remote = "", , , , , , , inode] = line.trim().split(/\s+/)
+  const [, local = "", remote = "", , queues = "", , , , , inode] = line.trim().split(/\s+/)
   const [localAddress, localPort] = local.split(":")
   const [, remotePort = "0"] = remote.split(":")
-  return localAddress === undefined || localPort === undefined || inode === undefined
-    ? undefined
-    : { localAddress, localPort: Number.parseInt(localPort, 16), remotePort: Number.parseInt(remotePort, 16), inode }
+  const [, waiting = "0"] = queues.split(":")
+  if (localAddress === undefined || localPort === undefined || inode === undefined) return undefined
+  const numberOf = (hex: string) => Number.parseInt(hex, 16)
+  return {
+    localAddress,
+    localPort: numberOf(localPort),
+    remotePort: numberOf(remotePort),
+    waiting: numberOf(waiting),
+    inode
+  }
 }
 
 const tables = { tcp: ["tcp", "tcp6"], udp: ["udp", "udp6"] } as const
@@ -100,6 +109,21 @@ export const isListening = (descriptor: number): boolean => {
     ["/proc/self/net/tcp", "/proc/self/net/tcp6"].some((file) =>
       listeningLines(file).some((line) => parseInet(line)?.inode === inode)
     )
+}
+
+/** How many wait to be accepted at a socket that listens; none as far as nothing is known. */
+export const queueLength = (descriptor: number): number => {
+  const inode = inodeOf(descriptor)
+  for (const file of ["/proc/self/net/tcp", "/proc/self/net/tcp6"]) {
+    const socket = listeningLines(file).map(parseInet).find((socket) => socket?.inode === inode)
+    if (socket !== undefined) return socket.waiting
+  }
+  const lines = readOrEmpty("/proc/self/net/unix").split("\n").map((line) => line.split(/\s+/))
+  const own = lines.find(([, , , , , , found]) => found === inode)?.slice(7).join(" ")
+  // What nobody has accepted has the path of the one that listens, and no number yet.
+  return own === undefined || own === ""
+    ? 0
+    : lines.filter(([, , , , , , found, ...path]) => found === "0" && path.join(" ") === own).length
 }
 
 /** The words of an address are in the byte order of the machine, as 32-bit numbers. */

@@ -9,7 +9,7 @@ import * as childProcess from "node:child_process"
 import { constants } from "node:os"
 import type { Address } from "../../Address.ts"
 import { format } from "../../Address.ts"
-import type { QueueingSocket } from "../../Env.ts"
+import type { BoundListener, QueueingSocket } from "../../Env.ts"
 import { ListenError } from "../../TableflipError.ts"
 import * as internals from "./internals.ts"
 import * as nodeProc from "./proc.ts"
@@ -98,3 +98,30 @@ export const queueConnections = (sockets: ReadonlyArray<QueueingSocket>): Effect
       if (error !== undefined) return yield* error
     }
   }).pipe(Effect.uninterruptible)
+
+const shrinkQueues = (descriptors: ReadonlyArray<number>): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const child = childProcess.spawn(process.execPath, ["-e", internals.shrinkProgram, ...descriptors.map(String)], {
+      stdio: ["ignore", "ignore", "ignore", ...descriptors],
+      env: {}
+    })
+    child.on("error", () => resume(Effect.void))
+    child.once("close", () => resume(Effect.void))
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
+
+/** How often the queues are looked at, and for how long at most. */
+const lookInterval = 5
+const longest = 1_000
+
+export const emptyQueues = (listeners: ReadonlyArray<BoundListener>): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const descriptors = listeners.flatMap(({ descriptor }) => Option.toArray(descriptor()))
+    const ports = listeners.filter(({ address }) => typeof address === "object")
+      .flatMap(({ descriptor }) => Option.toArray(descriptor()))
+    // At a Unix socket a client is not kept waiting but refused with EAGAIN.
+    if (ports.length > 0) yield* shrinkQueues(ports)
+    yield* Effect.sleep(lookInterval).pipe(
+      Effect.repeat({ until: () => descriptors.every((descriptor) => nodeProc.queueLength(descriptor) === 0) })
+    )
+  }).pipe(Effect.interruptible, Effect.timeoutOption(longest), Effect.asVoid)

@@ -114,7 +114,12 @@ const toBoundListener = (address: Address, listening: Listening): BoundListener 
       else internals.closeListener(server)
       if (!published) bound.discard()
     },
-    unlink: Effect.suspend(() => at !== undefined && file !== undefined ? unlinkOwn(at, file) : Effect.void)
+    unlink: Effect.suspend(() => {
+      const own = file
+      // Its number may be another's soon.
+      file = undefined
+      return at !== undefined && own !== undefined ? unlinkOwn(at, own) : Effect.void
+    })
   }
 }
 

@@ -283,6 +283,7 @@ export const make = (
           })
       }),
     queueConnections: () => Effect.void,
+    emptyQueues: () => Effect.void,
     guardSockets: () => Effect.succeed(() => Effect.succeed([])),
     bindPacket: (_address: PortAddress) =>
       Effect.sync(() => packetOf(kernel, self, kernelOf.allocate(self, { _tag: "Other" }))),

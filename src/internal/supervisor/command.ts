@@ -20,11 +20,11 @@ import * as socketActivation from "../wire/listenFds.ts"
 import * as environmentFile from "./environmentFile.ts"
 import type { Settings } from "./options.ts"
 import { waitUntilReady } from "./readiness.ts"
-import type { Socket } from "./sockets.ts"
+import type { Socket, Sockets } from "./sockets.ts"
 
 export interface CommandOptions {
   readonly settings: Settings
-  readonly sockets: ReadonlyArray<Socket>
+  readonly sockets: Sockets
   /** What has the kernel tell the command when this process dies. */
   readonly deathSignalPrefix: ReadonlyArray<string>
   /** Whether it has heard of the stop from its terminal, so that it is not told twice. */
@@ -105,7 +105,7 @@ const asTyped = ({ cause, detail, reason }: SpawnError, command: string, directo
 const ofServiceManager: Variables = Object.fromEntries(serviceManager.variables.map((name) => [name, undefined]))
 
 const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number) {
-  const { deathSignalPrefix, settings, sockets } = options
+  const { deathSignalPrefix, settings, sockets: { all: sockets } } = options
   const env = yield* Env
   const { args = [], name } = settings.command
   const directory = path.resolve(env.directory, settings.command.directory ?? ".")
@@ -150,7 +150,7 @@ export const slot = (
     revives: true,
     start: ({ generation }) =>
       Effect.gen(function*() {
-        const child = yield* spawn(options, generation)
+        const child = yield* options.sockets.use(spawn(options, generation))
         yield* options.onStart(child, generation)
         let isRetired = false
         const member: Member = {

@@ -28,12 +28,6 @@ export interface Socket {
   readonly aliases: ReadonlyArray<FdName>
 }
 
-export interface Sockets {
-  readonly sockets: ReadonlyArray<Socket>
-  /** The socket of the service manager that is told how this process does, if it has opened one for that. */
-  readonly notifySocket: Option.Option<number>
-}
-
 /** A name that another socket has already would lead to the wrong one. */
 const unique = (sockets: ReadonlyArray<Socket>): ReadonlyArray<Socket> => {
   const taken = new Set<string>()
@@ -102,6 +96,21 @@ const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: bo
   return { sockets: sockets.flat(), notifySocket }
 })
 
+export interface Sockets {
+  readonly all: ReadonlyArray<Socket>
+  /** The socket of the service manager that is told how this process does, if it has opened one for that. */
+  readonly notifySocket: Option.Option<number>
+  /** Uses the descriptors, which are not closed meanwhile. Interrupts once they are. */
+  readonly use: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Has those who wait be accepted, and hardly anybody else come. */
+  readonly empty: Effect.Effect<void>
+  /**
+   * Closes what this process has opened, for the command to be the last that has it: a queue is reset by who is last, and
+   * that should be who has just accepted from it. Where the descriptors are in use that is left to the end.
+   */
+  readonly close: Effect.Effect<void>
+}
+
 /** The sockets, those that systemd has opened first. `isLeft` tells at the end whether somebody else serves them on. */
 export const open: (
   env: Env["Type"],
@@ -131,6 +140,26 @@ export const open: (
             aliases: socketActivation.aliases(nameAddress(listen))
           }])
       }))
-    return { ...activated, sockets: unique([...activated.sockets, ...opened.flat()]) }
+    let users = 0
+    let isClosed = false
+    return {
+      notifySocket: activated.notifySocket,
+      all: unique([...activated.sockets, ...opened.flat()]),
+      use: (effect) =>
+        Effect.suspend(() => {
+          if (isClosed) return Effect.interrupt
+          users += 1
+          return Effect.ensuring(effect, Effect.sync(() => users -= 1))
+        }),
+      empty: Effect.zipRight(
+        Effect.forEach(bound, ({ listener }) => listener.unlink, { discard: true }),
+        Effect.suspend(() => bound.length === 0 ? Effect.void : env.emptyQueues(bound.map(({ listener }) => listener)))
+      ),
+      close: Effect.sync(() => {
+        if (users > 0) return
+        isClosed = true
+        for (const { listener } of bound) listener.close()
+      })
+    }
   }
 )

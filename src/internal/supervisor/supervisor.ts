@@ -105,8 +105,9 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     let isStopping = false
     let heardByTerminal = false
 
-    const { notifySocket, sockets } = yield* supervisorSockets.open(env, settings, () => isLeft)
-    yield* checkDescriptor(settings, supervisedCommand.firstFree(sockets))
+    const sockets = yield* supervisorSockets.open(env, settings, () => isLeft)
+    const { notifySocket } = sockets
+    yield* checkDescriptor(settings, supervisedCommand.firstFree(sockets.all))
     const pidFile = settings.pidFile === undefined
       ? undefined
       : yield* PidFile.make(settings.pidFile, { exclusive: true })
@@ -132,7 +133,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
         (status) => Deferred.succeed(stopped, status)
       )
     )
-    const watch = yield* supervisorWatch.make(env, sockets, () => isStopping || isLeft)
+    const watch = yield* supervisorWatch.make(env, sockets.all, () => isStopping || isLeft)
 
     const commandOptions: supervisedCommand.CommandOptions = {
       settings,
@@ -193,6 +194,12 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       // Those that serve now; where none does, what comes up, or what it was that ended last.
       const current = serving.length > 0 ? serving : children.all()
       yield* end
+      // As long as somebody is there to accept.
+      yield* Effect.raceFirst(
+        Effect.interruptible(sockets.empty),
+        Effect.interruptible(Effect.forEach(current, ({ exit }) => exit, { discard: true }))
+      )
+      yield* sockets.close
       yield* processes.stop(Word.Stopped({ signal: settings.stopSignal }))
       yield* children.flush
       return yield* endedWith(current)
