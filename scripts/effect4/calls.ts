@@ -181,6 +181,10 @@ export const calls: Readonly<Record<string, Rule>> = {
     site.needs("Option")
     return args && `Effect.sync(() => Option.fromNullishOr(${site.port(args[0]!)}.pollUnsafe()))`
   },
+  "@effect/platform-node/NodeRuntime.runMain": (args) =>
+    // A logger that is provided takes the place of any other.
+    args?.length === 1 && args[0]?.getText() === "{ disablePrettyLogger: true }" ? "NodeRuntime.runMain" : undefined,
+  "effect/Logger.json": () => "Logger.layer([Logger.consoleJson])",
   "effect/Logger.add": (args, site) => args && `Logger.layer([${site.port(args[0]!)}], { mergeWithExisting: true })`,
   "effect/Runtime.runSync": (args, site) => {
     site.needs("Effect")

@@ -31,6 +31,9 @@ const isEffect = (module: string) => /^(effect|@effect\/[\w-]+)(\/|$)/.test(modu
 /** Members of these are modules. */
 const isBarrel = (module: string) => ["effect", "@effect/platform", "@effect/platform-node"].includes(module)
 
+/** That package is a part of Effect 4 itself. */
+const isGone = (module: string) => module.startsWith("@effect/platform/")
+
 const newModule = (module: string) => modules[module]?.[0] ?? module
 
 /** The modules of Effect 4 that a file will import. */
@@ -82,7 +85,7 @@ export const port = (file: ts.SourceFile, checker: ts.TypeChecker, exportsOf: Ex
     const trap = traps[module]?.[member]
     if (trap !== undefined) return fail(node, trap)
     const name = members[module]?.[member] ?? member
-    const known = exportsOf(newModule(module))
+    const known = isGone(newModule(module)) ? undefined : exportsOf(newModule(module))
     if (known === undefined) return fail(node, `there is no module ${newModule(module)} in Effect 4`)
     if (!known.has(name)) {
       return fail(node, `${newModule(module)} of Effect 4 has no ${name}, and no rule says what to write`)

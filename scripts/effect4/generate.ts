@@ -14,6 +14,7 @@ import ts from "typescript5"
 import { root } from "../../test/kit/paths.ts"
 import type { ExportsOf } from "./codemod.ts"
 import { modulesOf, port, Unported } from "./codemod.ts"
+import * as pages from "./pages.ts"
 import { here, install, out } from "./project.ts"
 
 const overlay = path.join(here, "overlay")
@@ -59,10 +60,21 @@ const exportsIn = (asked: Iterable<string>): ExportsOf => {
 
 const fixtures = filesBelow(path.join(root, "test/fixtures")).filter((file) => file.endsWith(".mjs"))
 
+/** What has this package from npm. */
+const consumers = [path.join(root, "test/consumer/app.ts"), ...pages.write()]
+
 const programOf = (): ts.Program => {
   const config = ts.readConfigFile(path.join(root, "tsconfig.json"), ts.sys.readFile)
   const { fileNames, options } = ts.parseJsonConfigFileContent(config.config, ts.sys, root)
-  return ts.createProgram([...fileNames, ...fixtures], { ...options, allowJs: true, checkJs: false })
+  return ts.createProgram([...fileNames, ...fixtures, ...consumers], {
+    ...options,
+    allowJs: true,
+    checkJs: false,
+    paths: {
+      "effect-tableflip": [path.join(root, "src/index.ts")],
+      "effect-tableflip/*": [path.join(root, "src/*.ts")]
+    }
+  })
 }
 
 const isPorted = (file: string) => /^(src|test|examples|scripts|bench)\/(?!effect4\/)/.test(file)
@@ -95,22 +107,27 @@ for (const folder of ["src", "test", "examples", "scripts", "bench"]) {
 const program = programOf()
 const checker = program.getTypeChecker()
 const sources = program.getSourceFiles().filter((source) => isPorted(path.relative(root, source.fileName)))
-const exportsOf = exportsIn(sources.flatMap(modulesOf))
+const blocks = program.getSourceFiles().filter(({ fileName }) => path.dirname(fileName) === pages.folder)
+const exportsOf = exportsIn([...sources, ...blocks].flatMap(modulesOf))
 const wrong: Array<string> = []
 let same = 0
 let count = 0
+const ported = (source: ts.SourceFile): string => {
+  try {
+    return port(source, checker, exportsOf)
+  } catch (error) {
+    if (!(error instanceof Unported)) throw error
+    wrong.push(error.message)
+    return ""
+  }
+}
 for (const source of sources) {
   const file = path.relative(root, source.fileName)
   if (byHand.has(file)) continue
   count++
-  try {
-    const text = port(source, checker, exportsOf)
-    if (text === source.text) same++
-    write(file, text)
-  } catch (error) {
-    if (!(error instanceof Unported)) throw error
-    wrong.push(error.message)
-  }
+  const text = ported(source)
+  if (text === source.text) same++
+  write(file, text)
 }
 for (const folder of ["src", "test", "examples", "scripts", "bench"]) {
   for (const file of filesBelow(path.join(root, folder))) {
@@ -125,6 +142,9 @@ for (
   })
 ) {
   write(path.relative(root, file), fs.readFileSync(file, "utf8"))
+}
+for (const page of pages.all) {
+  write(page, pages.rewrite(page, (file) => ported(program.getSourceFile(file)!)))
 }
 for (const file of byHand) write(file, fs.readFileSync(path.join(overlay, file), "utf8"))
 

@@ -15,9 +15,11 @@ const read = (file: string) => JSON.parse(fs.readFileSync(file, "utf8"))
 const manifest = (): string => {
   const own = read(path.join(root, "package.json"))
   const scripts = Object.fromEntries(
-    Object.entries(own.scripts).filter(([name]) => !/^check:|^format|effect4/.test(name))
+    Object.entries(own.scripts).filter(([name]) => !/^build$|^check|^format|^pack|effect4/.test(name))
   )
-  return `${JSON.stringify({ ...own, scripts, ...read(path.join(here, "manifest.json")) }, undefined, 2)}\n`
+  // The release lines have the numbers of their Effects, and are the same otherwise.
+  const version = own.version.replace(/^3\./, "4.")
+  return `${JSON.stringify({ ...own, version, scripts, ...read(path.join(here, "manifest.json")) }, undefined, 2)}\n`
 }
 
 /** Has what Effect 4 exports there to be read. npm is asked if the project is new or wants other packages. */

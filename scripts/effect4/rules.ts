@@ -17,6 +17,7 @@ export const modules: Readonly<Record<string, readonly [module: string, namespac
   "@effect/platform/HttpApiGroup": ["effect/http-api/HttpApiGroup"],
   "@effect/platform/HttpApiSchema": ["effect/http-api/HttpApiSchema"],
   "@effect/platform/HttpApp": ["effect/http/HttpEffect"],
+  "@effect/platform/HttpClient": ["effect/http/HttpClient"],
   "@effect/platform/HttpMiddleware": ["effect/http/HttpMiddleware"],
   "@effect/platform/HttpPlatform": ["effect/http/HttpPlatform"],
   "@effect/platform/HttpRouter": ["effect/http/HttpRouter"],
@@ -40,6 +41,7 @@ export const barrels: Readonly<Record<string, string>> = {
 /** The same under another name. Members are named by module, not by namespace, which a file may call as it likes. */
 export const members: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "@effect/platform-node/NodeContext": { NodeContext: "NodeServices" },
+  "@effect/platform-node/NodeHttpClient": { layer: "layerNodeHttp" },
   "@effect/platform-node/NodeHttpServer": { layerContext: "layerHttpServices" },
   "effect/Cause": { failureOption: "findErrorOption", isInterruptedOnly: "hasInterruptsOnly" },
   "effect/Config": {

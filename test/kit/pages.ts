@@ -1,6 +1,7 @@
 /**
  * The pages of the documentation as tests see them. What follows the language of a block on its first line says what the
- * block is: a file name, with which it is a file of its page; or `ignore: why`, with which it is not run.
+ * block is: a file name, with which it is a file of its page; or `ignore: why`, with which it is not run. One for the other
+ * Effect begins with its name, as in `effect4: app.ts`, and is not seen.
  *
  * A comment that begins with `<!-- test` is code for the shell as well, in its place between the blocks: what a reader
  * does without being told, such as waiting, and what is to be true at that point.
@@ -31,8 +32,7 @@ const pattern = /^```(\w+)[ \t]*(.*)\n((?:.*\n)*?)^```$|^<!-- test\n((?:.*\n)*?)
 
 export const blocksOf = (page: string): ReadonlyArray<Block> => {
   const text = textOf(page)
-  return Array.from(
-    text.matchAll(pattern),
+  return Array.from(text.matchAll(pattern)).filter(({ 2: info = "" }) => !/^effect\d: /.test(info)).map(
     ({ 0: all, 1: language = "test", 2: info = "", 3: code, 4: hidden, index }) => {
       const ignored = /^ignore: *(.*)$/.exec(info)?.[1]
       return {

@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -35,7 +36,7 @@ describe.runIf(isLinux)("while it drains, a process", () => {
         () => fs.readFileSync(`/proc/${up.pid}/cmdline`, "latin1").startsWith("app.mjs: draining (generation 1)")
       )
       assert.strictEqual(app.count(new RegExp(`^ALONE ${next.pid}`)), 0)
-      assert.strictEqual((yield* request)._tag, "Right")
+      assert.isTrue(Either.isRight(yield* request))
       yield* app.waitFor(new RegExp(`^LOG ${next.pid} INFO Every older process has ended`))
       yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`))
       yield* app.waitFor(new RegExp(`^EVENT ${next.pid} ParentExited`))
@@ -63,7 +64,7 @@ describe.runIf(isLinux)("while it drains, a process", () => {
       assert.strictEqual(app.count(/^EXIT/), 0)
       yield* signal(up.pid, "SIGTERM")
       assert.deepStrictEqual(yield* app.exit, { code: 3, signal: null })
-      assert.strictEqual((yield* request)._tag, "Left")
+      assert.isTrue(Either.isLeft(yield* request))
       assert.strictEqual(forced(yield* app.waitFor(/^EVENT \d+ Drained (.*)/)), 1)
     }))
 
@@ -73,7 +74,7 @@ describe.runIf(isLinux)("while it drains, a process", () => {
       yield* signal(up.pid, "SIGHUP")
       const next = yield* app.up(2)
       assert.deepStrictEqual(yield* app.exit, { code: 9, signal: null })
-      assert.strictEqual((yield* request)._tag, "Left")
+      assert.isTrue(Either.isLeft(yield* request))
       assert.strictEqual(forced(yield* app.waitFor(new RegExp(`^EVENT ${up.pid} Drained (.*)`))), 1)
       assert.strictEqual((yield* ask(next.port)).pid, next.pid)
     }))
@@ -91,7 +92,7 @@ describe.runIf(isLinux)("while it drains, a process", () => {
           process.kill(up.pid, "SIGINT")
         })
         assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
-        assert.strictEqual((yield* Fiber.join(request))._tag, "Right")
+        assert.isTrue(Either.isRight(yield* Fiber.join(request)))
         assert.isFalse(fs.existsSync(pidFile))
       }))
   }
