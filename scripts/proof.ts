@@ -58,6 +58,8 @@ const details = new Map<Scenario, string>()
 
 const run = async (scenario: Scenario): Promise<ReadonlyArray<string>> => {
   if (scenario.needs === "wrk" && !isInstalled()) return without(scenario, "skipped: wrk is not installed")
+  const lack = scenario.lacks?.()
+  if (lack !== undefined) return without(scenario, `skipped: ${lack}`)
   const begin = performance.now()
   const row = await scenario.run(quick).then(
     (outcome) => {

@@ -77,7 +77,8 @@ const programOf = (): ts.Program => {
   })
 }
 
-const isPorted = (file: string) => /^(src|test|examples|scripts|bench)\/(?!effect4\/)/.test(file)
+const isPorted = (file: string) =>
+  /^(src|test|examples|scripts|bench)\/(?!effect4\/)/.test(file) || /^scripts\/effect4\/(node|project).ts$/.test(file)
 
 /** What is the same for both. */
 const copied = [

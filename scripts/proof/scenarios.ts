@@ -9,6 +9,7 @@ import * as wrk from "../../test/kit/crowd/wrk.ts"
 import type { Drained, Settings } from "../../test/kit/servers/settings.ts"
 import type { Target } from "../../test/kit/servers/target.ts"
 import { withTarget } from "../../test/kit/servers/target.ts"
+import { effects } from "./effects.ts"
 import { pools } from "./pool.ts"
 
 export interface Outcome {
@@ -23,6 +24,8 @@ export interface Scenario {
   readonly title: string
   /** A program that must be there. */
   readonly needs?: "wrk"
+  /** What else it has to do without, and so is left out. */
+  readonly lacks?: () => string | undefined
   /** Mostly waits, so that it can run beside others of its kind. */
   readonly calm?: boolean
   /** What is lost by the nature of the protocol or of the client is only counted. */
@@ -295,6 +298,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     "echo",
     { clients: 100 }
   ),
+  effects,
   ...pools,
   tickets,
   longResponses,

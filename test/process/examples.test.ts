@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url))
 const tellExit = `data:text/javascript,${
   encodeURIComponent(
     `import { writeSync } from "node:fs"
-     process.on("exit", () => writeSync(1, "EXIT " + process.pid + " " + process.exitCode + "\\n"))`
+     process.on("exit", (code) => writeSync(1, "EXIT " + process.pid + " " + (process.exitCode ?? code) + "\\n"))`
   )
 }`
 

@@ -16,7 +16,7 @@ import type { Options, Process, ProcessExit, RunOptions, Workers } from "../../W
 import { logWarning } from "../logging.ts"
 import * as poolEvents from "../pool/events.ts"
 import { runUntil } from "../runUntil.ts"
-import { fromResult } from "../seam.ts"
+import { endWell, fromResult } from "../seam.ts"
 import type { Begun } from "../upgrade/begin.ts"
 import { begin } from "../upgrade/begin.ts"
 import * as mainContext from "./mainContext.ts"
@@ -57,7 +57,7 @@ export const launch = (tag: typeof Workers, work: Work<any, any>, options: AnyOp
         worker: { restart: "always", fatal: true, serves: true },
         ...yield* poolEvents.make
       })
-  }).pipe(Effect.scoped)
+  }).pipe(Effect.scoped, Effect.onInterrupt(() => endWell))
 
 export const run = (tag: typeof Workers, work: Work<any, any>, given: RunOptions<any, any, any, any>) =>
   Effect.gen(function*() {
@@ -84,7 +84,7 @@ export const run = (tag: typeof Workers, work: Work<any, any>, given: RunOptions
       }
     }).pipe(Effect.scoped)
     return exits
-  }).pipe(Effect.scoped)
+  }).pipe(Effect.scoped, Effect.onInterrupt(() => endWell))
 
 const gone = Effect.as(
   logWarning("The primary that started this worker is gone before it had handed over; ending"),

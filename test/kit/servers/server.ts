@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as fs from "node:fs"
 import * as http from "node:http"
 import * as https from "node:https"
+import { createRequire } from "node:module"
 import * as net from "node:net"
 import * as Fds from "../../../src/Fds.ts"
 import * as UpgradableHttpServer from "../../../src/UpgradableHttpServer.ts"
@@ -20,11 +21,13 @@ import { createServer } from "./apps.ts"
 import { echo } from "./echo.ts"
 import type { Drained, Settings } from "./settings.ts"
 
-const settings: Settings = JSON.parse(process.env["PROOF"] ?? `{"mode":"platform"}`)
-const address = { port: settings.port ?? 0, host: "127.0.0.1" }
-
 // Synchronous, so that the last words of a process are not lost.
 const say = (...words: ReadonlyArray<string | number>) => fs.writeSync(1, `${words.join(" ")}\n`)
+
+say("EFFECT", createRequire(import.meta.url)("effect/package.json").version)
+
+const settings: Settings = JSON.parse(process.env["PROOF"] ?? `{"mode":"platform"}`)
+const address = { port: settings.port ?? 0, host: "127.0.0.1" }
 
 const withTimeout = (server: net.Server): net.Server =>
   settings.keepAliveTimeout === undefined

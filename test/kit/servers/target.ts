@@ -1,5 +1,6 @@
 /** A server that is upgraded, and how it went. */
 import { fileURLToPath } from "node:url"
+import type { Generations } from "../generations.ts"
 import * as generations from "../generations.ts"
 import type { Drained, Settings } from "./settings.ts"
 
@@ -15,12 +16,21 @@ export interface Target {
   readonly settled: () => Promise<void>
   /** Asks for an upgrade that cannot succeed, and returns when it has failed. */
   readonly failToUpgrade: () => Promise<void>
+  readonly program: Generations
   /** What the processes before the current one did when they were drained. */
   readonly drained: ReadonlyArray<Drained>
 }
 
-export const withTarget = async <A>(settings: Settings, use: (target: Target) => Promise<A>): Promise<A> => {
-  const server = generations.start({ args: [program], environment: { PROOF: JSON.stringify(settings) } })
+export const withTarget = async <A>(
+  settings: Settings,
+  use: (target: Target) => Promise<A>,
+  other: { readonly executable?: string; readonly program?: string } = {}
+): Promise<A> => {
+  const server = generations.start({
+    executable: other.executable ?? process.execPath,
+    args: [other.program ?? program],
+    environment: { PROOF: JSON.stringify(settings) }
+  })
   const drained: Array<Drained> = []
   let pid = server.pid
   const ended = async (pid: number, from: number) => {
@@ -35,6 +45,7 @@ export const withTarget = async <A>(settings: Settings, use: (target: Target) =>
     await server.line(/is ready as generation 1/)
     return {
       port: Number(port),
+      program: server,
       drained,
       upgrade: async () => {
         const from = server.position()
