@@ -96,6 +96,7 @@ export const members: Readonly<Record<string, Readonly<Record<string, string>>>>
   },
   "effect/Mailbox": { Mailbox: "Queue", ReadonlyMailbox: "Dequeue" },
   "effect/Option": { fromNullable: "fromNullishOr" },
+  "effect/Random": { nextRange: "nextBetween" },
   "effect/Schema": { parseJson: "fromJsonString" },
   "effect/Scope": { CloseableScope: "Closeable", extend: "provide" }
 }

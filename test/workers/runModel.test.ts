@@ -8,10 +8,9 @@ import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import * as TestClock from "effect/TestClock"
 import type { Env } from "../../src/Env.ts"
-import { forkApart } from "../../src/internal/seam.ts"
+import { forkApart, scheduleOf } from "../../src/internal/seam.ts"
 import * as internal from "../../src/internal/workers/workers.ts"
 import type { FakeProcess } from "../../src/Testing.ts"
 import { TestEnv } from "../../src/Testing.ts"
@@ -23,11 +22,14 @@ interface Setting {
   readonly policy: "on-failure" | "never"
 }
 
+/** Each pause twice as long as the one before. */
+const threeTimes = scheduleOf(0, (_, times) => times < 3 ? [times + 1, 100 * 2 ** times] : undefined)
+
 /** `Workers.run` on this machine. */
 const run = ({ policy, size }: Setting) =>
   internal.run(Workers.Workers, { _tag: "Task", effect: Effect.void }, {
     size,
-    restart: { policy, schedule: Schedule.intersect(Schedule.exponential("100 millis"), Schedule.recurs(3)) },
+    restart: { policy, schedule: threeTimes },
     ready: { timeout: "5 seconds" },
     stop: { timeout: "2 seconds" }
   }) as Effect.Effect<ReadonlyArray<Workers.ProcessExit>, { readonly _tag: string }, Env>
