@@ -105,6 +105,11 @@ export interface Options {
   readonly capture?: boolean | undefined
   /** Leaves the command alone when this process ends; off by default. */
   readonly leaveRunning?: boolean | undefined
+  /**
+   * The soft limit of open files of the command; by default the one that this process was started with, as far as its
+   * parent tells, and otherwise the hard limit, to which Node raises its own.
+   */
+  readonly openFiles?: number | undefined
   /** Where to write the id of this process. */
   readonly pidFile?: string | undefined
 }

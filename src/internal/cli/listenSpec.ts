@@ -12,7 +12,7 @@ const parsePort = (text: string): number | undefined =>
 
 /** `host:port`, where an IPv6 address has brackets. */
 export const parseHostPort = (text: string): { readonly host: string; readonly port: number } | undefined => {
-  const [, ipv6, name, digits] = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d+)$/.exec(text) ?? []
+  const [, ipv6, name, digits] = /^(?:\[([^\]]*)\]|([^:[\]=\s]*)):(\d+)$/.exec(text) ?? []
   const port = digits === undefined ? undefined : parsePort(digits)
   if (port === undefined || (ipv6 !== undefined && !net.isIPv6(ipv6))) return undefined
   return { host: ipv6 ?? name ?? "", port }

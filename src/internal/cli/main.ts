@@ -52,6 +52,9 @@ const has = (args: ReadonlyArray<string>, name: string, short?: string): boolean
 
 const dispatch = async ([first, ...rest]: ReadonlyArray<string>, runtime: Runtime): Promise<number> => {
   if (first === undefined || first === "help" && rest.length === 0) return print(help.ofAll(subcommands))
+  if (first === "help" && rest.length > 1) {
+    throw new UsageError(`help is for one command, and ${JSON.stringify(rest[1])} is one more`)
+  }
   if (first === "help") return print(help.of(subcommandOf(rest[0]!)))
   if (first === "") throw new UsageError("an argument is empty")
   if (first.startsWith("-")) return general([first, ...rest])

@@ -23,6 +23,7 @@ export const flagFor: Readonly<Partial<Record<string, keyof typeof flags>>> = {
   capture: "output",
   leaveRunning: "leave-running",
   pidFile: "pid-file",
+  openFiles: "open-files",
   listen: "listen",
   workers: "workers"
 }

@@ -98,7 +98,8 @@ export const toOptions = (run: Run): Supervisor.Options => {
     environmentFiles: values["env-file"],
     capture,
     leaveRunning: values["leave-running"],
-    pidFile: values["pid-file"]
+    pidFile: values["pid-file"],
+    openFiles: values["open-files"]
   }
 }
 

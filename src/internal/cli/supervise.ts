@@ -12,12 +12,21 @@ import { drain } from "../seam.ts"
 import * as exitCode from "./exitCode.ts"
 import { UsageError } from "./flag.ts"
 import * as log from "./log.ts"
+import * as notUtf8 from "./notUtf8.ts"
 import type { Run } from "./runOptions.ts"
 import { toOptions, typedFor } from "./runOptions.ts"
 import type { Runtime } from "./subcommand.ts"
 
 const announce = Effect.gen(function*() {
   yield* Effect.logInfo(`process ${process.pid} takes over; SIGHUP reloads, SIGTERM stops`)
+  const changed = notUtf8.variables()
+  if (changed.length > 0) {
+    yield* Effect.logWarning(
+      `The command gets these variables changed, because they are not UTF-8, which is all that Node knows: ${
+        changed.join(", ")
+      }`
+    )
+  }
   if (process.pid !== 1) return
   yield* Effect.logInfo(
     "This is process 1. Node cannot reap processes that others have left behind; where the command leaves some, run " +
@@ -51,6 +60,10 @@ const untilEnd = (leaveRunning: boolean, socket: string | undefined, { onRunning
   }).pipe(Effect.scoped)
 
 export const supervise = async (run: Run, runtime: Runtime): Promise<number> => {
+  const [wrong] = notUtf8.args()
+  if (wrong !== undefined) {
+    throw new UsageError(`the argument ${JSON.stringify(wrong)} is not UTF-8, and Node would pass another one on`)
+  }
   const options = toOptions(run)
   const { "leave-running": leaveRunning, "log-format": format = "human", quiet, verbose } = run.values
   const program = untilEnd(leaveRunning, run.values.control, runtime).pipe(

@@ -88,6 +88,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     port: process.debugPort
   })
   const asStarted = startVariables()
+  const openFiles = Option.fromNullable(nodeProc.startOpenFiles())
   return {
     pid: process.pid,
     availableParallelism: Effect.sync(() => withQuota(os.availableParallelism(), cpuQuota(nodeProc.read))),
@@ -99,6 +100,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     directory,
     executable,
     start: Effect.suspend(() => Effect.map(fromResult(start), inspected)),
+    openFiles: Effect.succeed(openFiles),
     startVariables: Effect.succeed(asStarted),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),

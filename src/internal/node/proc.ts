@@ -27,6 +27,26 @@ export const isThere = (): boolean => {
   }
 }
 
+interface Limit {
+  readonly soft: number
+  readonly hard: number
+}
+
+const openFilesOf = (pid: number | "self"): Limit | undefined => {
+  const [, soft, hard] = /^Max open files +(\d+) +(\d+)/m.exec(readOrEmpty(`/proc/${pid}/limits`)) ?? []
+  return soft === undefined || hard === undefined ? undefined : { soft: Number(soft), hard: Number(hard) }
+}
+
+/**
+ * The soft limit of open files that this process was started with. Node has raised it to the hard one by now; the parent,
+ * from which it was inherited, still tells, unless it has set other limits for this process than for itself.
+ */
+export const startOpenFiles = (): number | undefined => {
+  const own = openFilesOf("self")
+  const parent = openFilesOf(process.ppid)
+  return own !== undefined && parent?.hard === own.hard && parent.soft < own.soft ? parent.soft : undefined
+}
+
 // fcntl.h, in the octal digits of fdinfo
 const O_NONBLOCK = 0o4000
 

@@ -228,6 +228,7 @@ export const make = (
         (queue) =>
           Effect.zipRight(Effect.sync(() => self.handlers.get(signal)?.delete(queue)), Queue.shutdown(queue))
       ),
+    openFiles: Effect.succeedNone,
     findProgram: ({ name }) => Effect.succeed(name),
     deathSignalPrefix: () => Effect.succeedNone,
     notifier: () =>

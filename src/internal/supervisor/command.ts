@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as path from "node:path"
 import * as ChildProcess from "../../ChildProcess.ts"
 import type { Command, Leading } from "../../Env.ts"
@@ -25,6 +26,10 @@ import type { Socket, Sockets } from "./sockets.ts"
 export interface CommandOptions {
   readonly settings: Settings
   readonly sockets: Sockets
+  /** What knows its own process id, and becomes the command. */
+  readonly shell: Option.Option<string>
+  /** The soft limit of open files that the command gets; otherwise it has that of this process. */
+  readonly openFiles: Option.Option<number>
   /** What has the kernel tell the command when this process dies. */
   readonly deathSignalPrefix: ReadonlyArray<string>
   /** Whether it has heard of the stop from its terminal, so that it is not told twice. */
@@ -63,14 +68,23 @@ const isShellName = (name: string) => /^[A-Za-z_]\w*$/.test(name)
 
 /**
  * `LISTEN_PID` has to be the id of the command itself, which nobody knows before it is there. A shell knows its own, and
- * keeps it when it becomes the command.
+ * keeps it when it becomes the command, and the limits that it has set.
  */
-const withListenPid = (command: ReadonlyArray<string>, environment: Variables): ReadonlyArray<string> => {
+const throughShell = (
+  command: ReadonlyArray<string>,
+  environment: Variables,
+  { openFiles, shell, sockets }: CommandOptions
+): ReadonlyArray<string> => {
+  const steps = [
+    ...Option.match(openFiles, { onNone: () => [], onSome: (count) => [`ulimit -S -n ${count}`] }),
+    ...sockets.all.length === 0 ? [] : ["LISTEN_PID=$$ && export LISTEN_PID"]
+  ]
+  if (Option.isNone(shell) || steps.length === 0) return command
   const lost = Object.entries(environment).flatMap(([name, value]) =>
     value === undefined || isShellName(name) ? [] : [`${name}=${value}`]
   )
   const rest = lost.length === 0 ? command : ["env", "--", ...lost, ...command]
-  return ["/bin/sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$@"`, "sh", ...rest]
+  return [shell.value, "-c", [...steps, `exec "$@"`].join(" && "), "sh", ...rest]
 }
 
 const toCommand = (line: ReadonlyArray<string>, directory: string): Command => {
@@ -114,7 +128,7 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
   const program = yield* env.findProgram({ name, directory, searchPath: environment["PATH"] })
   const line = [...deathSignalPrefix, program, ...args]
   return yield* ChildProcess.spawn({
-    command: toCommand(sockets.length === 0 ? line : withListenPid(line, environment), directory),
+    command: toCommand(throughShell(line, environment, options), directory),
     environment: { ...ofServiceManager, ...changes, ...socketActivation.encode(sockets.map(({ name }) => name)) },
     leading: leadingOf(sockets, settings.readiness),
     descriptors: sockets.flatMap(({ aliases, descriptor }) => aliases.slice(1).map((name) => ({ name, descriptor }))),

@@ -5,8 +5,9 @@
  */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
-import type { Address } from "../../Address.ts"
-import { format } from "../../Address.ts"
+import { isIPv4 } from "node:net"
+import type { Address, PortAddress } from "../../Address.ts"
+import { format, isPath } from "../../Address.ts"
 import * as Readiness from "../../Readiness.ts"
 import type { Command, Listen, Options } from "../../Supervisor.ts"
 import type { InvalidOptionError } from "../../TableflipError.ts"
@@ -30,6 +31,7 @@ export interface Settings {
   readonly capture: boolean
   readonly leaveRunning: boolean
   readonly pidFile: string | undefined
+  readonly openFiles: number | undefined
 }
 
 const checkReadiness = (readiness: Readiness.Readiness, canProbe: boolean): Either.Either<void, InvalidOptionError> =>
@@ -71,7 +73,32 @@ const checkListen = (listen: ReadonlyArray<Listen>): Either.Either<void, Invalid
   }
   const keys = listen.map(({ address, name }, index) => `${name ?? (isFixed(address) ? "" : index)} ${format(address)}`)
   const twice = keys.find((key, index) => keys.indexOf(key) !== index)
-  return twice === undefined ? Either.void : invalid("listen", twice.trim(), "named once")
+  return twice === undefined ? checkOverlap(listen) : invalid("listen", twice.trim(), "named once")
+}
+
+/** A process cannot end by these. */
+const noStop: ReadonlyArray<NodeJS.Signals> = ["SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT"]
+
+const isEverywhere = ({ host }: PortAddress) => host === undefined || host === "::"
+
+/** Whether one address takes what the other asks for. Names are not looked up. */
+const overlap = (one: Address, other: Address): boolean => {
+  if (isPath(one) || isPath(other) || one.port !== other.port || one.port === 0) return false
+  if (one.ipv6Only === true || other.ipv6Only === true) return false
+  if (isEverywhere(one) || isEverywhere(other)) return true
+  const [first = "", second = ""] = [one.host, other.host]
+  return [first, second].includes("0.0.0.0") && isIPv4(first) && isIPv4(second)
+}
+
+const checkOverlap = (listen: ReadonlyArray<Listen>): Either.Either<void, InvalidOptionError> => {
+  const addresses = listen.map(({ address }) => address)
+  for (const [index, one] of addresses.entries()) {
+    const other = addresses.slice(index + 1).find((other) => overlap(one, other))
+    if (other !== undefined) {
+      return invalid("listen", `${format(one)} and ${format(other)}`, "addresses of which none takes in another")
+    }
+  }
+  return Either.void
 }
 
 /** Port 0 is another port each time. */
@@ -92,6 +119,9 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
     const listen = options.listen ?? []
     yield* checkListen(listen)
     const limit = restart?.limit
+    if (noStop.includes(stop?.signal ?? "SIGTERM")) {
+      return yield* invalid("stop.signal", stop?.signal, "a signal that a process can end by")
+    }
     if (options.command.name === "") return yield* invalid("command", `""`, "the name of a program")
     if (options.pidFile === "") return yield* invalid("pidFile", `""`, "a path")
     const leaveRunning = options.leaveRunning ?? false
@@ -122,6 +152,7 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
       environmentFiles: options.environmentFiles ?? [],
       capture,
       leaveRunning,
-      pidFile: options.pidFile
+      pidFile: options.pidFile,
+      openFiles: options.openFiles === undefined ? undefined : yield* decodeCount("openFiles", options.openFiles)
     }
   })

@@ -135,9 +135,18 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     )
     const watch = yield* supervisorWatch.make(env, sockets.all, () => isStopping || isLeft)
 
+    const shell = yield* findShell(env)
+    if (Option.isNone(shell) && sockets.all.length > 0) {
+      yield* logWarning(
+        "There is no shell (sh) here, which LISTEN_PID takes: the command finds its sockets at descriptor 3 and above, as many " +
+          "as LISTEN_FDS says, but one that looks at LISTEN_PID does not take them for its own"
+      )
+    }
     const commandOptions: supervisedCommand.CommandOptions = {
       settings,
       sockets,
+      shell,
+      openFiles: settings.openFiles === undefined ? yield* env.openFiles : Option.some(settings.openFiles),
       deathSignalPrefix: Option.getOrElse(deathSignalPrefix, () => []),
       hasHeard: (pid) =>
         heardByTerminal
@@ -250,6 +259,12 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       events
     }
   })
+
+const findShell = (env: Env["Type"]) =>
+  Effect.flatMap(
+    env.variables,
+    ({ PATH = "" }) => Effect.option(env.findProgram({ name: "sh", directory: "/", searchPath: `/bin:${PATH}` }))
+  )
 
 const checkDescriptor = ({ readiness }: Settings, firstFree: number) =>
   readiness._tag === "Descriptor" && readiness.number < firstFree
