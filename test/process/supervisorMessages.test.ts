@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { directory } from "../kit/files.ts"
 import { isLinux } from "../kit/proc.ts"
+import { signal } from "../kit/processes.ts"
 import { run, soon } from "../kit/tableflip.ts"
 
 const fails = (options: ReadonlyArray<string>, command: ReadonlyArray<string>, ...patterns: ReadonlyArray<RegExp>) =>
@@ -50,5 +51,21 @@ describe.runIf(isLinux)("tableflip run says", () => {
     Effect.gen(function*() {
       const app = yield* run({ options: ["--listen", "0", "--listen", "0", ...soon] })
       yield* app.waitFor(/is ready/)
+    }))
+
+  it.scopedLive("in JSON which event a failed reload is, and by which error", () =>
+    Effect.gen(function*() {
+      const file = path.join(yield* directory, "env")
+      fs.writeFileSync(file, "A=1\n")
+      const app = yield* run({
+        options: ["--log-format", "json", "--env-file", file, "-w", "0.2"],
+        command: ["sleep", "60"]
+      })
+      yield* app.waitFor(/is ready/)
+      fs.writeFileSync(file, "A=\"1\n")
+      yield* signal(app.pid, "SIGHUP")
+      const [line] = yield* app.waitFor(/^\{.*The reload has failed.*$/)
+      const { error, event, level } = JSON.parse(line) as Record<string, unknown>
+      assert.deepStrictEqual({ error, event, level }, { error: "ReplaceError", event: "ReloadFailed", level: "error" })
     }))
 })

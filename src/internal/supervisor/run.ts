@@ -92,7 +92,12 @@ export const launch = (
         onSuccess: () => Effect.succeed("Serving"),
         onFailure: (error) =>
           Effect.as(
-            error._tag === "TerminatingError" ? Effect.void : logError(`The reload has failed. ${error.message}`),
+            error._tag === "TerminatingError"
+              ? Effect.void
+              : Effect.annotateLogs(logError(`The reload has failed. ${error.message}`), {
+                event: "ReloadFailed",
+                error: error._tag
+              }),
             `Serving; the last reload failed: ${error.message}`
           )
       })
