@@ -135,7 +135,8 @@ export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> 
       events: Effect.acquireRelease(
         Effect.tap(
           Queue.sliding<A>(maxUntaken),
-          (queue) => state.isClosed ? Queue.shutdown(queue) : Effect.sync(() => state.queues.add(queue))
+          (queue): Effect.Effect<unknown> =>
+            state.isClosed ? Queue.shutdown(queue) : Effect.sync(() => state.queues.add(queue))
         ),
         (queue) => Effect.andThen(Effect.sync(() => state.queues.delete(queue)), Queue.shutdown(queue))
       )
