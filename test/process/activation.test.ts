@@ -71,6 +71,7 @@ describe.runIf(isLinux)("sockets that a service manager has opened", () => {
       yield* app.waitFor(/A service manager listens on other@.* for this program, which has not asked for that/)
       yield* signal(up.pid, "SIGHUP")
       const next = yield* app.up(2)
+      yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`))
       assert.strictEqual(next.port, port)
       assert.strictEqual((yield* ask(port)).pid, next.pid)
     }))
