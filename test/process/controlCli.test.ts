@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
@@ -94,7 +95,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
       assert.include(out, `process ${up.pid} has ended`)
       assert.include(error, `started process ${next.pid} as generation 2`)
       assert.include(error, `process ${up.pid} is draining 1 connection\n`)
-      assert.strictEqual((yield* slow)._tag, "Right")
+      assert.isTrue(Either.isRight(yield* slow))
       const json = yield* ours("reload", "--json", "--wait", "drained")
       assert.strictEqual(json.error, "")
       assert.deepInclude(JSON.parse(json.out), { outcome: "upgraded", generation: 3 })
@@ -174,7 +175,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
       const { code, out } = yield* ours("stop")
       assert.deepStrictEqual([code, out], [0, `process ${up.pid} has ended\n`])
       assert.isFalse(isAlive(up.pid))
-      assert.strictEqual((yield* slow)._tag, "Right")
+      assert.isTrue(Either.isRight(yield* slow))
       assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
       assert.strictEqual((yield* ours("status")).code, 69)
     }))

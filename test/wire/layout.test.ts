@@ -1,4 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Option from "effect/Option"
+import type { HandOff } from "../../src/internal/wire/handOff.ts"
+import { encodeHandOff, untoldExchange } from "../../src/internal/wire/handOff.ts"
 import { layoutOf } from "../../src/internal/wire/layout.ts"
 
 const nothing = { leading: 0, inherit: 0, state: false, control: false, channel: false }
@@ -54,5 +57,23 @@ describe("the layout of descriptors", () => {
         }
       }
     }
+  })
+
+  it("puts the control stream of a successor right behind its state", () => {
+    const { control, state } = layoutOf({ ...nothing, inherit: 3, state: true, control: true, channel: true })
+    const handOff: HandOff = {
+      ready: 3,
+      names: 4,
+      descriptors: [5, 6, 7],
+      generation: 2,
+      lifelines: [],
+      state: Option.fromNullable(state),
+      control: Option.none(),
+      supervisor: Option.none(),
+      channel: Option.none()
+    }
+    assert.deepStrictEqual(untoldExchange(encodeHandOff(handOff), handOff), Option.fromNullable(control))
+    const ofAnother = { ...encodeHandOff(handOff), TABLEFLIP_FDS: "9,8" }
+    assert.deepStrictEqual(untoldExchange(ofAnother, handOff), Option.none())
   })
 })

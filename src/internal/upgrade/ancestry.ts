@@ -206,7 +206,8 @@ const lostOnTheWay = Effect.as(
 /** Takes what was handed off, and with it the ownership of every descriptor. */
 export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolError, Scope.Scope> = Effect.fnUntraced(
   function*(env) {
-    const decoded = protocol.decodeHandOff(yield* env.variables)
+    const variables = { ...yield* env.variables }
+    const decoded = protocol.decodeHandOff(variables)
     yield* env.removeVariables(protocol.variables)
     const handOff = yield* fromResult(decoded)
     // Those of the first process mean nothing to its successors, which get the sockets by the hand-off.
@@ -216,7 +217,7 @@ export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolErro
     const checked = yield* Effect.either(checkStreams(env, handOff.value))
     if (Either.isLeft(checked) && Option.isSome(handOff.value.supervisor)) return yield* lostOnTheWay
     yield* fromResult(checked)
-    return yield* receiveFrom(env, handOff.value, channel).pipe(
+    return yield* receiveFrom(env, handOff.value, channel, protocol.untoldExchange(variables, handOff.value)).pipe(
       Effect.onError(() => Effect.forEach(handOff.value.descriptors, env.closeDescriptor, { discard: true }))
     )
   }
@@ -232,7 +233,8 @@ const takeChannel = (env: Env["Type"], handOff: protocol.HandOff) =>
 const receiveFrom = Effect.fnUntraced(function*(
   env: Env["Type"],
   handOff: protocol.HandOff,
-  channel: Option.Option<Channel>
+  channel: Option.Option<Channel>,
+  untoldExchange: Option.Option<number>
 ) {
   const { descriptors, generation, ready } = handOff
   let told = false
@@ -247,7 +249,9 @@ const receiveFrom = Effect.fnUntraced(function*(
   if (Option.isNone(received)) {
     yield* logWarning("The process that started this one is gone before it had handed over; starting afresh")
     told = true
-    yield* Effect.forEach([ready, ...descriptors], env.closeDescriptor, { discard: true })
+    const useless = [ready, ...descriptors, ...[handOff.state, untoldExchange].flatMap(Option.toArray)]
+    yield* Effect.forEach(useless, env.closeDescriptor, { discard: true })
+    if (Option.isSome(channel)) channel.value.close()
     return { ...none, generation, lifelines: older, control, supervisor }
   }
   const inherited = yield* pair(received.value.names, descriptors)

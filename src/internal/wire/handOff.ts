@@ -96,6 +96,19 @@ const withoutStale = (environment: Environment, fds: string): Environment => {
   return isStale ? { [generationVariable]: String(Number(generation) + 1) } : environment
 }
 
+/**
+ * The descriptor behind that of the state, for a process that starts afresh because it has not been told which one it is: a
+ * successor always has that stream, of a release that says to which hand-off the extensions belong.
+ */
+export const untoldExchange = (
+  environment: Environment,
+  { control, state, supervisor }: HandOff
+): Option.Option<number> =>
+  environment[extensionsOfVariable] === extensionsOf(environment[generationVariable], environment[fdsVariable]) &&
+    Option.isNone(control) && Option.isNone(supervisor)
+    ? Option.map(state, (descriptor) => descriptor + 1)
+    : Option.none()
+
 export const decodeHandOff = (
   environment: Environment
 ): Either.Either<Option.Option<HandOff>, ProtocolError> =>
