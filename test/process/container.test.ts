@@ -30,7 +30,7 @@ const inContainer = (...command: ReadonlyArray<string>) =>
     app: {}
   })
 
-const refused = (why: RegExp) => new RegExp(`ERROR No upgrade: .*${why.source}.*tableflip run`)
+const refused = (why: RegExp) => new RegExp(`ERROR No upgrade(?: on SIGHUP)?: .*${why.source}.*tableflip run`)
 
 describe.runIf(isLinux && spawnSync("unshare", ["--pid", "--fork", "true"]).status === 0)("an upgrade", () => {
   it.scopedLive("of process 1 is refused, and it serves on", () =>
