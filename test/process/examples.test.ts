@@ -63,8 +63,8 @@ describe.runIf(isLinux)("examples", () => {
         yield* signal(first, "SIGHUP")
         const second = yield* number(/Process (\d+) has taken over as generation 2/)
         assert.notStrictEqual(second, first)
-        assert.strictEqual(yield* ask(port), answer(second))
         yield* program.waitFor(new RegExp(`^EXIT ${first} 0`))
+        assert.strictEqual(yield* ask(port), answer(second))
 
         yield* signal(second, "SIGTERM")
         yield* program.waitFor(new RegExp(`^EXIT ${second} ${stopped}$`))
