@@ -40,7 +40,6 @@ describe.runIf(isLinux)("a PID file", () => {
   it.scopedLive("goes to one of several that start at once", () =>
     Effect.gen(function*() {
       const file = yield* inDirectory
-      fs.writeFileSync(file, "1\n")
       const all = yield* Effect.all(Array.from({ length: 5 }, () => start(file)), { concurrency: "unbounded" })
       yield* eventually(
         "all but one have given up",

@@ -38,7 +38,7 @@ describe.skipIf(!isLinux)("a generation", () => {
       yield* signal(handle.pid, "SIGHUP")
       yield* ready(handle, 2)
       yield* eventually("the child of the old generation to be gone", () => !isAlive(Number(first)))
-      assert.isTrue(handle.lines().some((line) => line.includes(`and left process ${first}`)))
+      yield* handle.waitFor(new RegExp(`and left process ${first}`))
     }), 60_000)
 
   it.scopedLive(

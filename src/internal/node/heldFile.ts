@@ -33,6 +33,9 @@ const numberIn = (file: string): number | undefined => {
   }
 }
 
+/** What it was written under: it has that open until it has opened it by its name. */
+const isTemporary = (name: string) => /^\.[\da-z]+-[\da-z]+(?: \(deleted\))?$/.test(name)
+
 const hasOpen = (pid: number, name: string, file: FileIdentity): boolean => {
   const directory = `/proc/${pid}/fd`
   try {
@@ -40,7 +43,8 @@ const hasOpen = (pid: number, name: string, file: FileIdentity): boolean => {
       const link = path.join(directory, descriptor)
       try {
         // Looked at only where it may be the one: what is behind others might not answer.
-        return path.basename(fs.readlinkSync(link)) === name && isSame(fs.statSync(link), file)
+        const base = path.basename(fs.readlinkSync(link))
+        return (base === name || isTemporary(base)) && isSame(fs.statSync(link), file)
       } catch {
         // Closed meanwhile.
         return false
@@ -65,7 +69,8 @@ const isWithoutLinks = (cause: unknown) => ["EPERM", "ENOTSUP", "EOPNOTSUPP", "E
 
 /**
  * Gives a file its name, unless somebody who lives holds what has it. Of several that try it at once one succeeds: a name
- * is given only where there is none, and what is in the way is moved aside and looked at again before it is removed.
+ * is given only where there is none, and what is in the way is moved aside and looked at again before it is removed. Only where
+ * several find the same leftover at the same instant may two of them come through.
  */
 export const nameUnlessHeld = (temporary: string, file: string): Option.Option<number> => {
   for (;;) {
