@@ -3,9 +3,12 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { fork } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { directory } from "../kit/files.ts"
+import { fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
 import { signal } from "../kit/processes.ts"
 import { run, soon } from "../kit/tableflip.ts"
@@ -40,6 +43,7 @@ describe.runIf(isLinux)("a PID file", () => {
   it.scopedLive("goes to one of several that start at once", () =>
     Effect.gen(function*() {
       const file = yield* inDirectory
+      fs.writeFileSync(file, "1\n")
       const all = yield* Effect.all(Array.from({ length: 5 }, () => start(file)), { concurrency: "unbounded" })
       yield* eventually(
         "all but one have given up",
@@ -48,6 +52,30 @@ describe.runIf(isLinux)("a PID file", () => {
       const [left] = all.filter((app) => app.count(/is that of/) === 0)
       assert.strictEqual(read(file), left!.pid)
       assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), ["app.pid"])
+    }))
+
+  it.scopedLive("that is a leftover goes to one of several, however close together they are", () =>
+    Effect.gen(function*() {
+      const starters = yield* Effect.acquireRelease(
+        Effect.sync(() => Array.from({ length: 5 }, () => fork(fixture("claim.mjs")))),
+        (starters) => Effect.sync(() => starters.forEach((starter) => starter.kill("SIGKILL")))
+      )
+      const answers = Effect.promise(() =>
+        Promise.all(starters.map((starter) => once(starter, "message").then(([answer]) => answer as unknown)))
+      )
+      yield* answers
+      for (let round = 1; round <= 60; round++) {
+        const file = yield* inDirectory
+        fs.writeFileSync(file, "1\n")
+        const at = Date.now() + 20
+        const [got] = yield* Effect.zip(
+          answers,
+          Effect.sync(() => starters.forEach((starter) => starter.send({ at, file }))),
+          { concurrent: true }
+        )
+        const winners = starters.filter((_, index) => got[index] === null)
+        assert.deepStrictEqual(winners.map(({ pid }) => pid), [read(file)], `round ${round}: ${JSON.stringify(got)}`)
+      }
     }))
 
   it.scopedLive("that names a process which has not written it is replaced", () =>

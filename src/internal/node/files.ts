@@ -58,10 +58,8 @@ const writeTemporary = async (file: string, content: string): Promise<number> =>
   } finally {
     await handle.close()
   }
-  return openToHold(file)
+  return openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
 }
-
-const openToHold = (file: string): number => openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
 
 const prepare = async (file: string, content: string): Promise<PreparedFile> => {
   // A name of its own for every writer, made with O_EXCL: neither a second writer nor a planted link can be hit.
@@ -85,15 +83,6 @@ const prepare = async (file: string, content: string): Promise<PreparedFile> => 
     }
     const result = await rename()
     isNamed = isDone(result)
-    if (!isNamed) return result
-    try {
-      // Whoever looks for who holds it goes by its name.
-      const named = openToHold(file)
-      release()
-      descriptor = named
-    } catch {
-      // Somebody has removed it already.
-    }
     return result
   }
   return {

@@ -33,7 +33,7 @@ const numberIn = (file: string): number | undefined => {
   }
 }
 
-/** What it was written under: it has that open until it has opened it by its name. */
+/** What it was written under, which the system goes on to call it where it has got its name by a link. */
 const isTemporary = (name: string) => /^\.[\da-z]+-[\da-z]+(?: \(deleted\))?$/.test(name)
 
 const hasOpen = (pid: number, name: string, file: FileIdentity): boolean => {
@@ -68,23 +68,26 @@ const holderOf = (file: string, identity: FileIdentity): Option.Option<number> =
 const isWithoutLinks = (cause: unknown) => ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(codeOf(cause) ?? "")
 
 /**
- * Gives a file its name, unless somebody who lives holds what has it. Of several that try it at once one succeeds: a name
- * is given only where there is none, and what is in the way is moved aside and looked at again before it is removed. Only where
- * several find the same leftover at the same instant may two of them come through.
+ * Gives a file its name, unless somebody who lives holds what has it. Of several that try it at once one succeeds: a name is
+ * given only where there is none, and a leftover is replaced only by whoever has the right to.
  */
 export const nameUnlessHeld = (temporary: string, file: string): Option.Option<number> => {
+  const holder = take(temporary, file)
+  if (Option.isNone(holder)) fs.rmSync(temporary, { force: true })
+  return holder
+}
+
+/** There is one for each leftover. Who has it replaces that, or has come too late and gives it back. */
+const rightTo = (file: string, { dev, ino }: FileIdentity) =>
+  path.join(path.dirname(file), `.${dev.toString(36)}-${ino.toString(36)}`)
+
+const take = (temporary: string, file: string): Option.Option<number> => {
   for (;;) {
     try {
       fs.linkSync(temporary, file)
-      fs.unlinkSync(temporary)
       return Option.none()
     } catch (cause) {
-      if (isWithoutLinks(cause)) {
-        const found = fileIdentity(file)
-        const holder = found === undefined ? Option.none() : holderOf(file, found)
-        if (Option.isNone(holder)) fs.renameSync(temporary, file)
-        return holder
-      }
+      if (isWithoutLinks(cause)) return renameUnlessHeld(temporary, file)
       if (codeOf(cause) !== "EEXIST") throw cause
     }
     const found = fs.lstatSync(file, { throwIfNoEntry: false })
@@ -93,23 +96,21 @@ export const nameUnlessHeld = (temporary: string, file: string): Option.Option<n
     if (Option.isSome(holder)) return holder
     // Fails as it should.
     if (found.isDirectory()) fs.renameSync(temporary, file)
-    else removeLeftover(file, found, `${temporary}-old`)
+    const right = rightTo(file, found)
+    // It may itself be the leftover of somebody who was killed.
+    const other = take(temporary, right)
+    if (Option.isSome(other)) return other
+    if (isSame(fileIdentity(file), found)) {
+      fs.renameSync(right, file)
+      return Option.none()
+    }
+    fs.unlinkSync(right)
   }
 }
 
-const removeLeftover = (file: string, leftover: FileIdentity, aside: string): void => {
-  try {
-    fs.renameSync(file, aside)
-  } catch (cause) {
-    if (codeOf(cause) === "ENOENT") return
-    throw cause
-  }
-  try {
-    // Somebody else was quicker, and this is his.
-    if (!isSame(fileIdentity(aside), leftover)) fs.linkSync(aside, file)
-  } catch (cause) {
-    if (codeOf(cause) !== "EEXIST") throw cause
-  } finally {
-    fs.unlinkSync(aside)
-  }
+const renameUnlessHeld = (temporary: string, file: string): Option.Option<number> => {
+  const found = fileIdentity(file)
+  const holder = found === undefined ? Option.none() : holderOf(file, found)
+  if (Option.isNone(holder)) fs.renameSync(temporary, file)
+  return holder
 }
