@@ -399,8 +399,8 @@ export class Env extends Context.Tag("effect-tableflip/Env")<Env, {
   readonly holdStopSignals: Effect.Effect<void, never, Scope.Scope>
   /** Deliveries of a signal from now on. */
   readonly signals: (signal: NodeJS.Signals) => Effect.Effect<Queue.Dequeue<NodeJS.Signals>, never, Scope.Scope>
-  /** The soft limit of open files that this process was started with, if it can be told: Node raises its own. */
-  readonly openFiles: Effect.Effect<Option.Option<number>>
+  /** Limits of open files: the soft one that this process was started with, which Node raises, and the hard one, if they can be told. */
+  readonly openFiles: Effect.Effect<{ readonly soft: Option.Option<number>; readonly hard: Option.Option<number> }>
   /** Finds a program as a shell would. Symbolic links are kept. */
   readonly findProgram: (query: ProgramQuery) => Effect.Effect<string, SpawnError>
   /** What to put before a command line whose process is to get a signal when this one dies; none where that cannot be. */

@@ -41,6 +41,13 @@ describe.runIf(isLinux)("a command", () => {
       yield* app.waitFor(/^LIMIT 900 2000$/)
     }))
 
+  it.scopedLive("cannot have more open files than the hard limit, which is said", () =>
+    Effect.gen(function*() {
+      const app = yield* from("ulimit -S -n 1000; ulimit -H -n 2000", ["--open-files", "2001", ...soon], limits)
+      yield* app.waitFor(/^tableflip: --open-files is 2001; it must be at most 2000, the hard limit here/)
+      assert.strictEqual(app.count(/^LIMIT|has been started/), 0)
+    }))
+
   it.scopedLive("does not get another argument for one that is not UTF-8", () =>
     Effect.gen(function*() {
       const app = yield* start(undefined, {

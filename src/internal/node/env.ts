@@ -88,7 +88,6 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     port: process.debugPort
   })
   const asStarted = startVariables()
-  const openFiles = Option.fromNullable(nodeProc.startOpenFiles())
   return {
     pid: process.pid,
     availableParallelism: Effect.sync(() => withQuota(os.availableParallelism(), cpuQuota(nodeProc.read))),
@@ -100,7 +99,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     directory,
     executable,
     start: Effect.suspend(() => Effect.map(fromResult(start), inspected)),
-    openFiles: Effect.succeed(openFiles),
+    openFiles: Effect.sync(nodeProc.openFiles),
     startVariables: Effect.succeed(asStarted),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Option from "effect/Option"
 import * as fs from "node:fs"
 import type { Address } from "../../Address.ts"
 import type { DescriptorKind } from "../../Env.ts"
@@ -38,13 +39,14 @@ const openFilesOf = (pid: number | "self"): Limit | undefined => {
 }
 
 /**
- * The soft limit of open files that this process was started with. Node has raised it to the hard one by now; the parent,
- * from which it was inherited, still tells, unless it has set other limits for this process than for itself.
+ * The soft limit is the one that this process was started with. Node has raised it to the hard one by now; the parent, from
+ * which it was inherited, still tells, unless it has set other limits for this process than for itself.
  */
-export const startOpenFiles = (): number | undefined => {
+export const openFiles = () => {
   const own = openFilesOf("self")
   const parent = openFilesOf(process.ppid)
-  return own !== undefined && parent?.hard === own.hard && parent.soft < own.soft ? parent.soft : undefined
+  const isInherited = own !== undefined && parent?.hard === own.hard && parent.soft < own.soft
+  return { soft: isInherited ? Option.some(parent.soft) : Option.none(), hard: Option.fromNullable(own?.hard) }
 }
 
 // fcntl.h, in the octal digits of fdinfo

@@ -228,7 +228,7 @@ export const make = (
         (queue) =>
           Effect.zipRight(Effect.sync(() => self.handlers.get(signal)?.delete(queue)), Queue.shutdown(queue))
       ),
-    openFiles: Effect.succeedNone,
+    openFiles: Effect.succeed({ soft: Option.none(), hard: Option.none() }),
     findProgram: ({ name }) => Effect.succeed(name),
     deathSignalPrefix: () => Effect.succeedNone,
     notifier: () =>

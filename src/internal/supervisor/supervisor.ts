@@ -136,6 +136,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     const watch = yield* supervisorWatch.make(env, sockets.all, () => isStopping || isLeft)
 
     const shell = yield* findShell(env)
+    const openFiles = yield* checkOpenFiles(settings, shell, yield* env.openFiles)
     if (Option.isNone(shell) && sockets.all.length > 0) {
       yield* logWarning(
         "There is no shell (sh) here, which LISTEN_PID takes: the command finds its sockets at descriptor 3 and above, as many " +
@@ -146,7 +147,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       settings,
       sockets,
       shell,
-      openFiles: settings.openFiles === undefined ? yield* env.openFiles : Option.some(settings.openFiles),
+      openFiles,
       deathSignalPrefix: Option.getOrElse(deathSignalPrefix, () => []),
       hasHeard: (pid) =>
         heardByTerminal
@@ -265,6 +266,20 @@ const findShell = (env: Env["Type"]) =>
     env.variables,
     ({ PATH = "" }) => Effect.option(env.findProgram({ name: "sh", directory: "/", searchPath: `/bin:${PATH}` }))
   )
+
+/** The one that was asked for, or else that of the start. A shell sets it, and can set none that is above the hard limit. */
+const checkOpenFiles = (
+  { openFiles: asked }: Settings,
+  shell: Option.Option<string>,
+  { hard, soft }: Effect.Effect.Success<Env["Type"]["openFiles"]>
+) => {
+  if (asked === undefined) return Effect.succeed(soft)
+  const refuse = (expected: string) => new InvalidOptionError({ option: "openFiles", value: String(asked), expected })
+  if (Option.isNone(shell)) return refuse("left out, because there is no shell (sh) here that could set it")
+  return Option.exists(hard, (hard) => asked > hard)
+    ? refuse(`at most ${Option.getOrThrow(hard)}, the hard limit here (ulimit -H -n)`)
+    : Effect.succeedSome(asked)
+}
 
 const checkDescriptor = ({ readiness }: Settings, firstFree: number) =>
   readiness._tag === "Descriptor" && readiness.number < firstFree
