@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -6,8 +7,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { counters } from "../../src/internal/metrics.ts"
+import { make } from "../../src/internal/upgrade/measure.ts"
 import { TestEnv } from "../../src/Testing.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
+import { UpgraderEvent } from "../../src/UpgraderEvent.ts"
 import type { Seen } from "../kit/spans.ts"
 import { traced } from "../kit/spans.ts"
 
@@ -18,6 +21,25 @@ const upgrades = Effect.map(counters, (all) =>
       Number(value)
     ])
   ))
+
+const connections = Effect.map(counters, (all) =>
+  new Map(
+    all.filter(({ name }) => name === "tableflip.drain.connections").map(({ tags, value }) => [
+      tags["ending"],
+      Number(value)
+    ])
+  ))
+
+const noServer = {
+  address: "",
+  idle: 0,
+  fresh: 0,
+  inFlight: 0,
+  opaque: 0,
+  webSockets: 0,
+  droppedRequests: 0,
+  duration: Duration.zero
+}
 
 /** One upgrade that fails, one that does not, and the drain after it. */
 const life = Effect.gen(function*() {
@@ -48,6 +70,18 @@ describe.sequential("what is measured", () => {
       const more = ["ChildExitedError", "upgraded"].map((tag) => (after.get(tag) ?? 0) - (before.get(tag) ?? 0))
       assert.deepStrictEqual(more, [1, 1])
     }).pipe(Effect.provide(machine)))
+
+  it.scoped("connections of a drain by each of their ends, of which the report has the sum", () =>
+    Effect.gen(function*() {
+      const server = { ...noServer, open: 15, finished: 1, sentAway: 2, handedOver: 3, timedOut: 4, forced: 5 }
+      const measure = yield* make(1)
+      const report = { servers: [server], duration: Duration.seconds(1) }
+      const before = yield* connections
+      yield* measure(UpgraderEvent.Drained({ generation: 1, report }))
+      const after = yield* connections
+      const more = Object.fromEntries([...after].map(([ending, count]) => [ending, count - (before.get(ending) ?? 0)]))
+      assert.deepStrictEqual(more, { finished: 1, sentAway: 2, handedOver: 3, timedOut: 4, forced: 5 })
+    }))
 
   it.scoped("one trace covers an upgrade in both processes", () =>
     Effect.suspend(() => {

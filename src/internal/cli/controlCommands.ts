@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import type { Status } from "../controlSocket/protocol.ts"
 import * as writer from "../node/writer.ts"
 import type { Answer, Client } from "./controlClient.ts"
@@ -22,8 +23,6 @@ const pause = 250
 
 /** Milliseconds for what comes on another connection than the answer. */
 const lastWords = 20
-
-const sleep = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
 const print = (text: string) => writer.to(1).line(text)
 const say = (text: string) => writer.to(2).line(text)

@@ -4,6 +4,7 @@
  * @internal
  */
 import * as fs from "node:fs"
+import { setTimeout as sleep } from "node:timers/promises"
 
 /** One that has ended and whose parent has not asked for its status is over too. */
 const isZombie = (pid: number): boolean => {
@@ -30,7 +31,7 @@ const interval = 20
 export const hasEnded = async (pid: number, until: number): Promise<boolean> => {
   while (isAlive(pid)) {
     if (performance.now() >= until) return false
-    await new Promise((resolve) => setTimeout(resolve, interval))
+    await sleep(interval)
   }
   return true
 }

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { UpgraderEvent } from "../../UpgraderEvent.ts"
+import type { Ending } from "../drain/connections.ts"
 import * as metrics from "../metrics.ts"
 import { monotonicMillis } from "../seam.ts"
 
@@ -35,7 +36,15 @@ const drainConnections = metrics.counter({
   description: "Connections that a drain has found, by how they have ended"
 })
 
-const endings = ["finished", "sentAway", "timedOut", "forced"] as const
+/** In no order; a new one has to be named here. */
+const allEndings: Readonly<Record<Ending, true>> = {
+  finished: true,
+  sentAway: true,
+  handedOver: true,
+  timedOut: true,
+  forced: true
+}
+const endings = Object.keys(allEndings) as ReadonlyArray<Ending>
 
 /** Hears each event before anybody else does. A process that was started by an upgrade counts it: it lives on. */
 export const make = (generation: number): Effect.Effect<(event: UpgraderEvent) => Effect.Effect<void>> =>
