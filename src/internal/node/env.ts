@@ -22,6 +22,7 @@ import { isSameFile } from "./identity.ts"
 import { endsWithThis } from "./init.ts"
 import { withOwnInspector } from "./inspector.ts"
 import { connectionDescriptor, missingFunction, resumeReading, runtimeOf, stopReading } from "./internals.ts"
+import { openFiles } from "./limits.ts"
 import { listensBesides } from "./listening.ts"
 import { notifier } from "./notifier.ts"
 import { endOrphans, ownMark } from "./orphans.ts"
@@ -99,7 +100,7 @@ export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
     directory,
     executable,
     start: Effect.suspend(() => Effect.map(fromResult(start), inspected)),
-    openFiles: Effect.sync(nodeProc.openFiles),
+    openFiles: Effect.sync(openFiles),
     startVariables: Effect.succeed(asStarted),
     variables: Effect.sync(() => process.env),
     removeVariables: (names) => Effect.sync(() => names.forEach((name) => delete process.env[name])),

@@ -3,7 +3,6 @@
  *
  * @internal
  */
-import * as Option from "effect/Option"
 import * as fs from "node:fs"
 import type { Address } from "../../Address.ts"
 import type { DescriptorKind } from "../../Env.ts"
@@ -16,7 +15,7 @@ export const read = (file: string): string | undefined => {
   }
 }
 
-const readOrEmpty = (file: string): string => read(file) ?? ""
+export const readOrEmpty = (file: string): string => read(file) ?? ""
 
 /** Whether it can be read here. */
 export const isThere = (): boolean => {
@@ -26,27 +25,6 @@ export const isThere = (): boolean => {
     // Node's permission model may deny even the question.
     return false
   }
-}
-
-interface Limit {
-  readonly soft: number
-  readonly hard: number
-}
-
-const openFilesOf = (pid: number | "self"): Limit | undefined => {
-  const [, soft, hard] = /^Max open files +(\d+) +(\d+)/m.exec(readOrEmpty(`/proc/${pid}/limits`)) ?? []
-  return soft === undefined || hard === undefined ? undefined : { soft: Number(soft), hard: Number(hard) }
-}
-
-/**
- * The soft limit is the one that this process was started with. Node has raised it to the hard one by now; the parent, from
- * which it was inherited, still tells, unless it has set other limits for this process than for itself.
- */
-export const openFiles = () => {
-  const own = openFilesOf("self")
-  const parent = openFilesOf(process.ppid)
-  const isInherited = own !== undefined && parent?.hard === own.hard && parent.soft < own.soft
-  return { soft: isInherited ? Option.some(parent.soft) : Option.none(), hard: Option.fromNullable(own?.hard) }
 }
 
 // fcntl.h, in the octal digits of fdinfo
