@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
+import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { linkOrEmpty, readOrEmpty } from "./proc.ts"
 import { eventually } from "./waiting.ts"
@@ -9,11 +10,25 @@ import { eventually } from "./waiting.ts"
 // oxlint-disable-next-line unicorn/no-array-sort -- toSorted is not in ES2022
 const sorted = (items: ReadonlyArray<string>): ReadonlyArray<string> => [...items].sort()
 
+/** What a file is called today that has another name than the one under which it was opened. */
+const nameOf = (link: string): string => {
+  const target = linkOrEmpty(link)
+  if (!target.endsWith(" (deleted)")) return target
+  const directory = path.dirname(target)
+  try {
+    const { ino } = fs.statSync(link)
+    const name = fs.readdirSync(directory).find((name) => fs.statSync(path.join(directory, name)).ino === ino)
+    return name === undefined ? target : path.join(directory, name)
+  } catch {
+    return target
+  }
+}
+
 /** What the descriptors of a process are: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path. Sorted, without inodes. */
 export const openDescriptors = (pid: number): ReadonlyArray<string> =>
   sorted(
     fs.readdirSync(`/proc/${pid}/fd`)
-      .map((name) => linkOrEmpty(`/proc/${pid}/fd/${name}`))
+      .map((name) => nameOf(`/proc/${pid}/fd/${name}`))
       .filter((target) => target !== "")
       .map((target) => target.replace(/:\[\d+\]$/, "").replace(/tableflip-\w+/, "tableflip"))
   )
