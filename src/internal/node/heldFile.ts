@@ -100,9 +100,14 @@ const take = (temporary: string, file: string): Option.Option<number> => {
     // It may itself be the leftover of somebody who was killed.
     const other = take(temporary, right)
     if (Option.isSome(other)) return other
-    if (isSame(fileIdentity(file), found)) {
-      fs.renameSync(right, file)
-      return Option.none()
+    try {
+      if (isSame(fileIdentity(file), found)) {
+        fs.renameSync(right, file)
+        return Option.none()
+      }
+    } catch (cause) {
+      fs.unlinkSync(right)
+      throw cause
     }
     fs.unlinkSync(right)
   }
