@@ -9,15 +9,25 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { FdName } from "./Address.ts"
-import type { ByteReader, Channel, Command, Leading } from "./Env.ts"
-import { Env } from "./Env.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
 import { fromResult } from "./internal/seam.ts"
+import type { Channel } from "./internal/system/channel.ts"
+import { Env } from "./internal/system/env.ts"
+import type { Command, Leading } from "./internal/system/process.ts"
+import type { ByteReader } from "./internal/system/stream.ts"
 import * as exchange from "./internal/wire/exchange.ts"
 import * as protocol from "./internal/wire/handOff.ts"
 import { layoutOf } from "./internal/wire/layout.ts"
 import type { ProtocolError, SpawnError } from "./TableflipError.ts"
 import { ChildExitedError } from "./TableflipError.ts"
+
+/**
+ * What this module's own words are made of.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { ByteReader, Channel, Command, Leading }
 
 /**
  * A descriptor to pass on, under the name that the child asks for it by.

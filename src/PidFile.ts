@@ -6,8 +6,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as path from "node:path"
-import type { PreparedFile } from "./Env.ts"
-import { Env } from "./Env.ts"
+import { Env } from "./internal/system/env.ts"
+import type { PreparedFile } from "./internal/system/file.ts"
 import { PidFileError } from "./TableflipError.ts"
 
 /**

@@ -8,9 +8,10 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Env from "./Env.ts"
+import { layer as layerEnv } from "./Env.ts"
 import { Fds } from "./Fds.ts"
 import { serviceIfAny } from "./internal/seam.ts"
+import { Env } from "./internal/system/env.ts"
 import { follow } from "./internal/systemd/follow.ts"
 import * as serviceManager from "./internal/systemd/serviceManager.ts"
 import type { DescriptorError } from "./TableflipError.ts"
@@ -40,9 +41,9 @@ export interface Options {
  */
 export const layerWithoutEnv = (
   { descriptor = serviceManager.descriptorName }: Options = {}
-): Layer.Layer<never, DescriptorError, Upgrader | Fds | Env.Env> =>
+): Layer.Layer<never, DescriptorError, Upgrader | Fds | Env> =>
   Layer.scopedDiscard(Effect.gen(function*() {
-    const env = yield* Env.Env
+    const env = yield* Env
     const fds = yield* Fds
     const upgrader = yield* Upgrader
     const workers = yield* serviceIfAny<Workers["Type"]>("effect-tableflip/Workers")
@@ -61,4 +62,4 @@ export const layerWithoutEnv = (
  * @category layers
  */
 export const layer = (options?: Options): Layer.Layer<never, DescriptorError, Upgrader | Fds> =>
-  Layer.provide(layerWithoutEnv(options), Env.layer)
+  Layer.provide(layerWithoutEnv(options), layerEnv)

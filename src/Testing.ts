@@ -14,12 +14,13 @@ import type * as Mailbox from "effect/Mailbox"
 import * as Scope from "effect/Scope"
 import type { Address, FdName } from "./Address.ts"
 import { format } from "./Address.ts"
-import { Env } from "./Env.ts"
 import * as ExitStatus from "./ExitStatus.ts"
 import { offerUnsafe, stream, take } from "./internal/seam.ts"
 import * as testEnv from "./internal/simulated/env.ts"
 import type { Kernel, SimulatedProcess } from "./internal/simulated/kernel.ts"
 import * as testKernel from "./internal/simulated/kernel.ts"
+import type { System } from "./internal/system/env.ts"
+import { Env } from "./internal/system/env.ts"
 import * as parent from "./internal/upgrade/ancestry.ts"
 import * as control from "./internal/wire/control.ts"
 import type { ProtocolError, SpawnError } from "./TableflipError.ts"
@@ -128,7 +129,7 @@ const fakeProcess = (
   kernel: Kernel,
   process: SimulatedProcess,
   environment: FakeProcess["environment"],
-  env: Env["Type"]
+  env: System
 ): FakeProcess => ({
   pid: process.pid,
   environment,
@@ -163,7 +164,7 @@ const makeMachine = Effect.fnUntraced(function*(variables: Readonly<Record<strin
   const kernel = testKernel.makeKernel()
   const started = yield* stream<FakeProcess>()
 
-  const envOf = (process: SimulatedProcess): Env["Type"] =>
+  const envOf = (process: SimulatedProcess): System =>
     testEnv.make(
       kernel,
       process,

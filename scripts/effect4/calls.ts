@@ -202,6 +202,7 @@ export const calls: Readonly<Record<string, Rule>> = {
     site.needs("Cause")
     return `Queue.Dequeue<${list(args ?? [], site).join(", ")}, Cause.Done>`
   },
+  "effect/Context.GenericTag": (args, site) => args && `Context.Service(${list(args, site).join(", ")})`,
   "type effect/Context.Tag": (args, site) => `Context.Key<${list(args ?? [], site).join(", ")}>`,
   "type effect/Schema.Schema": (args, site) =>
     args?.length === 2 ? `Schema.Codec<${list(args, site).join(", ")}>` : undefined

@@ -5,14 +5,14 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Env } from "../Env.ts"
 import { logInfo } from "./logging.ts"
+import type { System } from "./system/env.ts"
 
 /**
  * Whether a SIGHUP that has just come says that the terminal of this process is gone. The system sends it at that moment:
  * a process whose terminal has gone without one (`disown` in a shell that ended) takes a later one for a request.
  */
-export const watch: (env: Pick<Env["Type"], "pid" | "terminalOf">) => Effect.Effect<
+export const watch: (env: Pick<System, "pid" | "terminalOf">) => Effect.Effect<
   { readonly hasHungUp: Effect.Effect<boolean> },
   never,
   Scope.Scope

@@ -6,6 +6,7 @@ import { Effect, type Layer } from "effect"
 import {
   Address,
   Drain,
+  Env,
   ExitStatus,
   Fds,
   type PoolError,
@@ -98,6 +99,13 @@ Supervisor.layer({ listen: [] })
 export const code: number = ExitStatus.toExitCode(ExitStatus.Exited({ code: 0 }))
 // @ts-expect-error: a code is a number
 ExitStatus.Exited({ code: "0" })
+
+// What the seam offers is for this library alone.
+export const seam = Env.Env.pipe(
+  // @ts-expect-error: there is no such field
+  Effect.flatMap((env) => env.spawn),
+  Effect.provide(Env.layer)
+)
 
 // Tests.
 declare const word: Testing.PoolWord

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Option from "effect/Option"
 import * as net from "node:net"
-import type { Channel, ChannelListener } from "../../src/Env.ts"
 import * as sender from "../../src/internal/handOver/sender.ts"
+import type { Channel, ChannelListener } from "../../src/internal/system/channel.ts"
 import type { Answer, Place } from "../../src/internal/wire/channel.ts"
 
 const here: Place = ["tcp", "127.0.0.1:8080"]

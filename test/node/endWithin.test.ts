@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { vi } from "vitest"
-import { Env, layer } from "../../src/Env.ts"
+import { layer } from "../../src/Env.ts"
+import { Env } from "../../src/internal/system/env.ts"
 
 /** Whoever wants to end this process, and the timers that are set meanwhile. */
 const watched = Effect.acquireRelease(

@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { SpawnRequest } from "../../src/Env.ts"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import { spawn } from "../../src/internal/node/spawn.ts"
+import type { SpawnRequest } from "../../src/internal/system/process.ts"
 import { directory } from "../kit/files.ts"
 
 const script = (text: string, more: Partial<SpawnRequest> = {}): SpawnRequest => ({

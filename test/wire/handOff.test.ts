@@ -6,7 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import type { FdName } from "../../src/Address.ts"
-import type { Env } from "../../src/Env.ts"
+import type { System } from "../../src/internal/system/env.ts"
 import * as parent from "../../src/internal/upgrade/ancestry.ts"
 import * as protocol from "../../src/internal/wire/handOff.ts"
 import type { ProtocolError } from "../../src/TableflipError.ts"
@@ -266,7 +266,7 @@ describe("receiving a hand-off", () => {
               : Effect.never
           )
         })
-    } as unknown as Env["Type"]
+    } as unknown as System
     return { closed, received: Effect.either(parent.receive(env)) }
   }
 

@@ -5,8 +5,8 @@
  */
 import * as Option from "effect/Option"
 import type * as net from "node:net"
-import type { Channel, PassedConnection } from "../../Env.ts"
 import { beginIdleTime } from "../node/internals.ts"
+import type { Channel, PassedConnection } from "../system/channel.ts"
 import type { Passing, Place } from "../wire/channel.ts"
 import { Answer, decodePassing } from "../wire/channel.ts"
 

@@ -6,8 +6,8 @@
  */
 import * as Option from "effect/Option"
 import type * as net from "node:net"
-import type { Channel } from "../../Env.ts"
 import { beAfterRequest, resumeReading, stopReading } from "../node/internals.ts"
+import type { Channel } from "../system/channel.ts"
 import type { Answer, Place } from "../wire/channel.ts"
 import { decodeAnswer } from "../wire/channel.ts"
 

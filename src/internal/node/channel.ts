@@ -6,7 +6,7 @@
  */
 import * as Option from "effect/Option"
 import type * as childProcess from "node:child_process"
-import type { Channel, ChannelListener, PassedConnection } from "../../Env.ts"
+import type { Channel, ChannelListener, PassedConnection } from "../system/channel.ts"
 import type { ConnectionHandle } from "./internals.ts"
 import { acceptOn, canPassSeveral, connectionHandle, parentChannel, passOn } from "./internals.ts"
 

@@ -12,8 +12,8 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
-import type { Env } from "../../Env.ts"
 import { fromResult } from "../seam.ts"
+import type { System } from "../system/env.ts"
 import { fromParent } from "./channel.ts"
 import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
@@ -78,7 +78,7 @@ const longestTimer = 2 ** 31 - 1
 /** Not imported: a Node without the inspector has no such module, and a process that is never asked need not load it. */
 const isDebugged = (): boolean => process.getBuiltinModule?.("node:inspector")?.url() !== undefined
 
-export const make: Effect.Effect<Env["Type"]> = Effect.sync(() => {
+export const make: Effect.Effect<System> = Effect.sync(() => {
   const directory = startDirectory()
   const executable = startExecutable(directory)
   const how = started()

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import { closeSync, constants, fstatSync, lstatSync, openSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
-import type { Files, PreparedFile } from "../../Env.ts"
+import type { Files, PreparedFile } from "../system/file.ts"
 import { nameUnlessHeld } from "./heldFile.ts"
 import { fileIdentity, isSame } from "./identity.ts"
 

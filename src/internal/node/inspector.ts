@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type { Command } from "../../Env.ts"
+import type { Command } from "../system/process.ts"
 
 interface Debugged {
   readonly execArgv: ReadonlyArray<string>

@@ -12,7 +12,7 @@ import * as http from "node:http"
 import * as https from "node:https"
 import * as net from "node:net"
 import * as tls from "node:tls"
-import type { ProbeOutcome, ProbeTarget } from "../../Env.ts"
+import type { ProbeOutcome, ProbeTarget } from "../system/probe.ts"
 import { accepterOf } from "./proc.ts"
 
 /** A connection. Only what makes its socket cannot be interrupted: a full accept queue may not answer for minutes. */

@@ -5,7 +5,7 @@
  */
 import * as fs from "node:fs"
 import type { Address } from "../../Address.ts"
-import type { DescriptorKind } from "../../Env.ts"
+import type { DescriptorKind } from "../system/socket.ts"
 
 export const read = (file: string): string | undefined => {
   try {

@@ -8,8 +8,8 @@ import * as Option from "effect/Option"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { ProgramQuery } from "../../Env.ts"
 import { SpawnError } from "../../TableflipError.ts"
+import type { ProgramQuery } from "../system/process.ts"
 
 // What execvp(3) searches without PATH.
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"

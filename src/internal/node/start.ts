@@ -8,8 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type { Command } from "../../Env.ts"
 import { SpawnError } from "../../TableflipError.ts"
+import type { Command } from "../system/process.ts"
 
 const notRepeatable = (detail: string) =>
   Either.left(

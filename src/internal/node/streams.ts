@@ -9,9 +9,9 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as net from "node:net"
-import type { ByteReader } from "../../Env.ts"
 import { DescriptorError } from "../../TableflipError.ts"
 import { drain } from "../seam.ts"
+import type { ByteReader } from "../system/stream.ts"
 import { connectionDescriptor } from "./internals.ts"
 
 /** What is kept for a reader who does not take it. The other side waits, once the system keeps no more for it either. */

@@ -11,10 +11,14 @@ import * as dgram from "node:dgram"
 import * as net from "node:net"
 import type { Address, PortAddress } from "../../Address.ts"
 import { format, isPath } from "../../Address.ts"
-import type { BoundListener, BoundPacket, ByteReader, Env, Leading, ProbeOutcome, ProbeTarget } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
 import { end, offerUnsafe, take } from "../seam.ts"
+import type { System } from "../system/env.ts"
+import type { ProbeOutcome, ProbeTarget } from "../system/probe.ts"
+import type { Leading } from "../system/process.ts"
+import type { BoundListener, BoundPacket } from "../system/socket.ts"
+import type { ByteReader } from "../system/stream.ts"
 import type { Slot } from "../wire/layout.ts"
 import { layoutOf } from "../wire/layout.ts"
 import type { Kernel, Open, SimulatedProcess, Socket } from "./kernel.ts"
@@ -89,7 +93,7 @@ const spawn = (
   kernel: Kernel,
   parent: SimulatedProcess,
   onStart: (child: SimulatedProcess, environment: Readonly<Record<string, string>>) => Effect.Effect<void>
-): Env["Type"]["spawn"] =>
+): System["spawn"] =>
 (request) =>
   Effect.gen(function*() {
     if (kernel.spawnError !== undefined) return yield* kernel.spawnError
@@ -183,7 +187,7 @@ export const make = (
   kernel: Kernel,
   self: SimulatedProcess,
   onStart: (child: SimulatedProcess, environment: Readonly<Record<string, string>>) => Effect.Effect<void>
-): Env["Type"] => {
+): System => {
   const connections = new WeakMap<net.Socket, number>()
   const notOpen = (descriptor: number) =>
     new DescriptorError({ reason: "NotOpen", name: String(descriptor), detail: "is not open" })

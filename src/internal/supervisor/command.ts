@@ -7,13 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as path from "node:path"
 import * as ChildProcess from "../../ChildProcess.ts"
-import type { Command, Leading } from "../../Env.ts"
-import { Env } from "../../Env.ts"
 import { EnvironmentFileError } from "../../PoolError.ts"
 import * as Readiness from "../../Readiness.ts"
 import { SpawnError } from "../../TableflipError.ts"
 import type { Member, SlotSpec } from "../pool/slot.ts"
 import { fromResult } from "../seam.ts"
+import type { System } from "../system/env.ts"
+import { Env } from "../system/env.ts"
+import type { Command, Leading } from "../system/process.ts"
 import * as serviceManager from "../systemd/serviceManager.ts"
 import { encode, Word } from "../wire/control.ts"
 import { firstNumber } from "../wire/layout.ts"
@@ -46,7 +47,7 @@ export interface CommandOptions {
 
 type Variables = Readonly<Record<string, string | undefined>>
 
-const readEnvironmentFile = (env: Env["Type"], file: string) =>
+const readEnvironmentFile = (env: System, file: string) =>
   env.files.readWhole(path.resolve(env.directory, file)).pipe(
     Effect.mapError((cause) => new EnvironmentFileError({ path: file, cause })),
     Effect.flatMap((content) =>
@@ -57,7 +58,7 @@ const readEnvironmentFile = (env: Env["Type"], file: string) =>
     )
   )
 
-const readEnvironment = (env: Env["Type"], { environmentFiles }: Settings) =>
+const readEnvironment = (env: System, { environmentFiles }: Settings) =>
   Effect.map(
     Effect.forEach(environmentFiles, (file) => readEnvironmentFile(env, file)),
     (files): Variables => Object.assign({}, ...files)
@@ -148,7 +149,7 @@ const readinessOf = ({ hasSpoken, settings: { readiness } }: CommandOptions) =>
 
 /** A place in the pool for the command. */
 export const slot = (
-  env: Env["Type"],
+  env: System,
   options: CommandOptions,
   place: { readonly name: string; readonly index: number }
 ): SlotSpec => {

@@ -7,11 +7,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ChildProcess } from "../../ChildProcess.ts"
-import type { ByteReader, Env, ProbeOutcome, ProbeTarget } from "../../Env.ts"
 import { ReadyTimeoutError } from "../../PoolError.ts"
 import type { Probing } from "../../Readiness.ts"
 import * as Readiness from "../../Readiness.ts"
 import { ChildExitedError, ProtocolError } from "../../TableflipError.ts"
+import type { System } from "../system/env.ts"
+import type { ProbeOutcome, ProbeTarget } from "../system/probe.ts"
+import type { ByteReader } from "../system/stream.ts"
 
 const newline = 10
 
@@ -65,7 +67,7 @@ const withOutput = (child: ChildProcess) => (error: ChildExitedError) =>
 
 /** Completes when the command serves, and fails as soon as it is known that it will not, at the latest after the timeout. */
 export const waitUntilReady = (
-  env: Env["Type"],
+  env: System,
   child: ChildProcess,
   readiness: Readiness.Readiness,
   readyTimeout: Duration.Duration

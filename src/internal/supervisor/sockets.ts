@@ -8,12 +8,12 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Address, FdName } from "../../Address.ts"
 import * as addressModule from "../../Address.ts"
-import type { Env } from "../../Env.ts"
 import type { Listen } from "../../Supervisor.ts"
 import type { ListenError } from "../../TableflipError.ts"
 import { ProtocolError } from "../../TableflipError.ts"
 import { logInfo } from "../logging.ts"
 import { fromResult } from "../seam.ts"
+import type { System } from "../system/env.ts"
 import * as serviceManager from "../systemd/serviceManager.ts"
 import * as socketActivation from "../wire/listenFds.ts"
 import type { Settings } from "./options.ts"
@@ -45,7 +45,7 @@ const nameAddress = ({ address, name }: Listen): Address =>
   name === undefined || addressModule.isPath(address) ? address : { ...address, name }
 
 /** With the port that the system has chosen, where it was to choose one. */
-const boundAddress = (env: Env["Type"], address: Address, descriptor: number): Effect.Effect<Address> =>
+const boundAddress = (env: System, address: Address, descriptor: number): Effect.Effect<Address> =>
   addressModule.isPath(address) || address.port !== 0
     ? Effect.succeed(address)
     : Effect.map(env.addressOf(descriptor), (found) => ({ ...address, ...portOf(Option.getOrUndefined(found)) }))
@@ -53,7 +53,7 @@ const boundAddress = (env: Env["Type"], address: Address, descriptor: number): E
 const portOf = (address: Address | undefined) =>
   address === undefined || addressModule.isPath(address) ? {} : { port: address.port }
 
-const takeActivated = Effect.fnUntraced(function*(env: Env["Type"], isWanted: boolean) {
+const takeActivated = Effect.fnUntraced(function*(env: System, isWanted: boolean) {
   const environment = yield* env.variables
   const decoded = isWanted ? socketActivation.decode(environment, env.pid) : undefined
   yield* env.removeVariables(socketActivation.variables)
@@ -113,7 +113,7 @@ export interface Sockets {
 
 /** The sockets, those that systemd has opened first. `isLeft` tells at the end whether somebody else serves them on. */
 export const open: (
-  env: Env["Type"],
+  env: System,
   settings: Settings,
   isLeft: () => boolean
 ) => Effect.Effect<Sockets, ListenError | ProtocolError, Scope.Scope> = Effect.fnUntraced(

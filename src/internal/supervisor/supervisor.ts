@@ -10,7 +10,6 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as path from "node:path"
 import type { ChildProcess } from "../../ChildProcess.ts"
-import { Env } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import * as PidFile from "../../PidFile.ts"
 import type { ProcessStartError } from "../../PoolError.ts"
@@ -25,6 +24,8 @@ import * as pool from "../pool/pool.ts"
 import { restartSchedule } from "../pool/restartSchedule.ts"
 import type { ProcessStatus } from "../pool/status.ts"
 import * as seam from "../seam.ts"
+import type { System } from "../system/env.ts"
+import { Env } from "../system/env.ts"
 import { Word } from "../wire/control.ts"
 import * as family from "./children.ts"
 import * as supervisedCommand from "./command.ts"
@@ -261,7 +262,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     }
   })
 
-const findShell = (env: Env["Type"]) =>
+const findShell = (env: System) =>
   Effect.flatMap(
     env.variables,
     ({ PATH = "" }) => Effect.option(env.findProgram({ name: "sh", directory: "/", searchPath: `/bin:${PATH}` }))
@@ -271,7 +272,7 @@ const findShell = (env: Env["Type"]) =>
 const checkOpenFiles = (
   { openFiles: asked }: Settings,
   shell: Option.Option<string>,
-  { hard, soft }: Effect.Effect.Success<Env["Type"]["openFiles"]>
+  { hard, soft }: Effect.Effect.Success<System["openFiles"]>
 ) => {
   if (asked === undefined) return Effect.succeed(soft)
   const refuse = (expected: string) => new InvalidOptionError({ option: "openFiles", value: String(asked), expected })

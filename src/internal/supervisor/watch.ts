@@ -7,8 +7,9 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import type { Env, SocketDamage } from "../../Env.ts"
 import { logError, logWarning } from "../logging.ts"
+import type { System } from "../system/env.ts"
+import type { SocketDamage } from "../system/socket.ts"
 import type { Socket } from "./sockets.ts"
 
 /** How often the sockets are looked at while a process stops. */
@@ -41,7 +42,7 @@ export interface Watch {
 }
 
 export const make = Effect.fnUntraced(function*(
-  env: Env["Type"],
+  env: System,
   sockets: ReadonlyArray<Socket>,
   isEnding: () => boolean
 ) {

@@ -8,15 +8,15 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import type { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import type { Upgrader } from "../../Upgrader.ts"
 import type { UpgraderEvent } from "../../UpgraderEvent.ts"
+import type { System } from "../system/env.ts"
 import type { ServiceManager } from "./serviceManager.ts"
 import { stretch, stretchEvery } from "./serviceManager.ts"
 
 export interface Followed {
-  readonly env: Env["Type"]
+  readonly env: System
   readonly manager: ServiceManager
   readonly upgrader: Upgrader["Type"]
   /** What happens in the pool of which this process is the primary. */

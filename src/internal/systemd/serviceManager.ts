@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { Env } from "../../Env.ts"
+import type { System } from "../system/env.ts"
 
 /** Variables that are for this process. A command that found them would speak as if it were the service. */
 export const variables = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] as const
@@ -49,7 +49,7 @@ interface Options {
   readonly isSuccessor: boolean
 }
 
-export const make: (env: Env["Type"], options: Options) => Effect.Effect<ServiceManager, never, Scope.Scope> = Effect
+export const make: (env: System, options: Options) => Effect.Effect<ServiceManager, never, Scope.Scope> = Effect
   .fnUntraced(function*(env, { isSuccessor, socket }) {
     const { NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC } = yield* env.variables
     const isThere = Option.isSome(socket) || NOTIFY_SOCKET !== undefined

@@ -9,10 +9,11 @@ import * as Option from "effect/Option"
 import type { Address, FdName } from "../../Address.ts"
 import * as address from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
-import type { DescriptorKind, Env } from "../../Env.ts"
 import { ProtocolError } from "../../TableflipError.ts"
 import { logWarning } from "../logging.ts"
 import { fromResult } from "../seam.ts"
+import type { System } from "../system/env.ts"
+import type { DescriptorKind } from "../system/socket.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
 import * as listenFds from "../wire/listenFds.ts"
@@ -31,7 +32,7 @@ const nameOf = (kind: DescriptorKind, name: string, at: Option.Option<Address>):
 
 /** What a first process has been given. The state is what its successors are told of it. */
 export const receive: (
-  env: Env["Type"]
+  env: System
 ) => Effect.Effect<
   { readonly inherited: ReadonlyArray<NamedDescriptor>; readonly state: State },
   ProtocolError

@@ -12,10 +12,12 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { FdName } from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
-import type { ByteReader, Channel, Env } from "../../Env.ts"
 import { ProtocolError } from "../../TableflipError.ts"
 import { logWarning } from "../logging.ts"
 import { fromResult } from "../seam.ts"
+import type { Channel } from "../system/channel.ts"
+import type { System } from "../system/env.ts"
+import type { ByteReader } from "../system/stream.ts"
 import { greeting } from "../wire/control.ts"
 import * as exchange from "../wire/exchange.ts"
 import * as protocol from "../wire/handOff.ts"
@@ -95,7 +97,7 @@ const receiveNames = (reader: ByteReader): Effect.Effect<Option.Option<protocol.
 
 /** A parent that is killed while it sends leaves a child that does without. */
 const receiveState = (
-  env: Env["Type"],
+  env: System,
   descriptor: number
 ): Effect.Effect<Option.Option<protocol.State>, ProtocolError> =>
   env.reader(descriptor).pipe(
@@ -115,7 +117,7 @@ const receiveState = (
     Effect.scoped
   )
 
-const openExchange = (env: Env["Type"], state: protocol.State) =>
+const openExchange = (env: System, state: protocol.State) =>
   Effect.map(
     Effect.transposeMapOption(
       Option.flatMap(Option.fromNullable(state.get(exchange.stateName)), exchange.decodeDescriptor),
@@ -183,7 +185,7 @@ const namedByVariable = (cause: unknown) =>
   })
 
 /** Closes nothing: numbers that were set by hand may be those of the descriptors that Node itself stands on. */
-const checkStreams = (env: Env["Type"], { control, lifelines, names, ready, state, supervisor }: protocol.HandOff) =>
+const checkStreams = (env: System, { control, lifelines, names, ready, state, supervisor }: protocol.HandOff) =>
   Effect.forEach(
     [ready, names, ...lifelines, ...[state, control, supervisor].flatMap(Option.toArray)],
     (descriptor) =>
@@ -204,7 +206,7 @@ const lostOnTheWay = Effect.as(
 )
 
 /** Takes what was handed off, and with it the ownership of every descriptor. */
-export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolError, Scope.Scope> = Effect.fnUntraced(
+export const receive: (env: System) => Effect.Effect<Ancestry, ProtocolError, Scope.Scope> = Effect.fnUntraced(
   function*(env) {
     const variables = { ...yield* env.variables }
     const decoded = protocol.decodeHandOff(variables)
@@ -224,14 +226,14 @@ export const receive: (env: Env["Type"]) => Effect.Effect<Ancestry, ProtocolErro
 )
 
 /** Before the app can come upon it. */
-const takeChannel = (env: Env["Type"], handOff: protocol.HandOff) =>
+const takeChannel = (env: System, handOff: protocol.HandOff) =>
   Effect.acquireRelease(
     Effect.map(Effect.transposeMapOption(handOff.channel, env.takeChannel), Option.flatten),
     Option.match({ onNone: () => Effect.void, onSome: (channel) => Effect.sync(channel.close) })
   )
 
 const receiveFrom = Effect.fnUntraced(function*(
-  env: Env["Type"],
+  env: System,
   handOff: protocol.HandOff,
   channel: Option.Option<Channel>,
   untoldExchange: Option.Option<number>

@@ -9,10 +9,11 @@ import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
-import type { Command } from "../../Env.ts"
-import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { ChildExitedError, UpgradeTimeoutError } from "../../TableflipError.ts"
+import type { System } from "../system/env.ts"
+import { Env } from "../system/env.ts"
+import type { Command } from "../system/process.ts"
 import type { Settings } from "./options.ts"
 import { within } from "./span.ts"
 
@@ -70,7 +71,7 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
   }).pipe(Effect.scoped, Effect.uninterruptible)
 
 /** A program of another kind would hand Node's variable for the channel down to whatever it starts. */
-const isNode = ({ executable }: Command, env: Env["Type"]): boolean =>
+const isNode = ({ executable }: Command, env: System): boolean =>
   executable === env.executable || /(^|\/)node[^/]*$/.test(executable)
 
 const readyInTime = (child: ChildProcess.ChildProcess, { upgradeTimeout }: Settings) =>

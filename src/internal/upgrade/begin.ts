@@ -6,17 +6,18 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { Env } from "../../Env.ts"
 import type { BuildError } from "../../TableflipError.ts"
 import { NotSupportedError, UpgraderExistsError } from "../../TableflipError.ts"
 import type { Options } from "../../Upgrader.ts"
 import { fromResult } from "../seam.ts"
+import type { System } from "../system/env.ts"
+import { Env } from "../system/env.ts"
 import type { Ancestry } from "./ancestry.ts"
 import * as parent from "./ancestry.ts"
 import type { Settings } from "./options.ts"
 import * as upgraderOptions from "./options.ts"
 
-const claim = Effect.fnUntraced(function*(env: Env["Type"], settings: Settings) {
+const claim = Effect.fnUntraced(function*(env: System, settings: Settings) {
   const now = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString()
   const pidFile = settings.pidFile === undefined ? "without a PID file" : `with the PID file ${settings.pidFile}`
   const first = yield* env.claim(`at ${now} ${pidFile}`)
@@ -25,7 +26,7 @@ const claim = Effect.fnUntraced(function*(env: Env["Type"], settings: Settings) 
 
 /** A process that knows where it comes from, and not yet what it is to be. */
 export interface Begun {
-  readonly env: Env["Type"]
+  readonly env: System
   readonly settings: Settings
   readonly ancestry: Ancestry
 }

@@ -10,11 +10,12 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { Address, FdName } from "../../Address.ts"
-import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
 import type { Fds, Listener } from "../../Fds.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
 import type { Sender } from "../handOver/sender.ts"
 import { hasOwnSocket } from "../node/internals.ts"
+import type { System } from "../system/env.ts"
+import type { BoundListener, BoundPacket } from "../system/socket.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { State } from "../wire/handOff.ts"
 import type { Activated } from "./activation.ts"
@@ -24,7 +25,7 @@ import type { Opening } from "./opening.ts"
 import * as tlsTickets from "./tlsTickets.ts"
 
 export interface ClaimsOptions {
-  readonly env: Env["Type"]
+  readonly env: System
   readonly table: DescriptorTable
   readonly opening: Opening
   readonly activated: Activated
@@ -226,7 +227,7 @@ export const make = (
 }
 
 /** Whoever closes a file sets its number free for another one, which is neither to be handed over nor to be closed. */
-const fileEntry = (env: Env["Type"], name: FdName, descriptor: number): Entry => {
+const fileEntry = (env: System, name: FdName, descriptor: number): Entry => {
   const identity = env.fileIdentity(descriptor)
   const isThis = (now: string) => Option.contains(identity, now)
   return { name, descriptor: () => Option.as(Option.filter(env.fileIdentity(descriptor), isThis), descriptor) }

@@ -10,7 +10,7 @@ import type * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { FdName } from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
-import type { BoundListener } from "../../Env.ts"
+import type { BoundListener } from "../system/socket.ts"
 
 /** Something in use, which goes to the child at the next upgrade. */
 export interface Entry {

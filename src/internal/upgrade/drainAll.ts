@@ -10,7 +10,6 @@ import type * as Scope from "effect/Scope"
 import type * as dgram from "node:dgram"
 import type * as net from "node:net"
 import type * as Drain from "../../Drain.ts"
-import type { Env } from "../../Env.ts"
 import type { DrainHook, DrainReport, ExitReason } from "../../UpgraderEvent.ts"
 import * as drainPacket from "../drain/packet.ts"
 import * as drainServer from "../drain/server.ts"
@@ -18,6 +17,7 @@ import type { Sender, Successor } from "../handOver/sender.ts"
 import { logWarning } from "../logging.ts"
 import { disconnect, drain as clear } from "../seam.ts"
 import { samePress } from "../signals.ts"
+import type { System } from "../system/env.ts"
 import type { Settings } from "./options.ts"
 
 export interface Draining {
@@ -45,7 +45,7 @@ interface Followed {
   readonly drainable: drainServer.Followed
 }
 
-export const make = (env: Env["Type"], settings: Settings): Draining => {
+export const make = (env: System, settings: Settings): Draining => {
   const servers = new Set<Followed>()
   const packets = new Set<Drain.DrainablePacket>()
   const hooks = new Set<DrainHook>()

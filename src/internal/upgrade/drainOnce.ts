@@ -7,18 +7,18 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Env } from "../../Env.ts"
 import type { DrainReport } from "../../UpgraderEvent.ts"
 import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import { logWarning } from "../logging.ts"
 import { forkApart } from "../seam.ts"
+import type { System } from "../system/env.ts"
 import type { Draining } from "./drainAll.ts"
 import * as log from "./log.ts"
 import type { Settings } from "./options.ts"
 import type { Registry } from "./registry.ts"
 
 interface DrainProcessOptions {
-  readonly env: Env["Type"]
+  readonly env: System
   readonly settings: Settings
   readonly draining: Draining
   readonly generation: number

@@ -7,12 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
 import type { ChildProcess } from "../../ChildProcess.ts"
-import { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
 import * as sender from "../handOver/sender.ts"
 import { logInfo } from "../logging.ts"
 import { forkApart } from "../seam.ts"
+import type { System } from "../system/env.ts"
+import { Env } from "../system/env.ts"
 import * as trace from "../wire/trace.ts"
 import type { Ancestry } from "./ancestry.ts"
 import { attempt } from "./attempt.ts"
@@ -25,7 +26,7 @@ import { within } from "./span.ts"
 import * as successor from "./successor.ts"
 
 interface Process {
-  readonly env: Env["Type"]
+  readonly env: System
   readonly settings: Settings
   readonly ancestry: Ancestry
   readonly registry: Registry

@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as address from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
-import type { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import type { DrainReport, ExitReason } from "../../UpgraderEvent.ts"
 import { logError, logInfo, logWarning } from "../logging.ts"
+import type { System } from "../system/env.ts"
 import type { Settings } from "./options.ts"
 
 export const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: number): Effect.Effect<A, E, R> =>
@@ -61,7 +61,7 @@ export const notUpgradable = ({ signals }: Settings, refusal: Option.Option<stri
   })
 
 /** What a library has opened by itself, such as the port of an exporter, would be gone without a word. */
-export const notHandedOver = (env: Env["Type"], descriptors: ReadonlyArray<NamedDescriptor>): Effect.Effect<void> =>
+export const notHandedOver = (env: System, descriptors: ReadonlyArray<NamedDescriptor>): Effect.Effect<void> =>
   Effect.flatMap(
     env.listensBesides(descriptors.map(({ descriptor }) => descriptor)),
     Effect.forEach((at) =>

@@ -8,15 +8,16 @@ import * as Option from "effect/Option"
 import type { Address, PortAddress } from "../../Address.ts"
 import * as address from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
-import type { BoundListener, BoundPacket, Env } from "../../Env.ts"
 import { ListenError } from "../../TableflipError.ts"
 import { logDebug, logInfo, logWarning } from "../logging.ts"
+import type { System } from "../system/env.ts"
+import type { BoundListener, BoundPacket } from "../system/socket.ts"
 import * as fdName from "../wire/fdName.ts"
 import type { Activated } from "./activation.ts"
 import type { DescriptorTable, Restore } from "./descriptorTable.ts"
 
 export interface OpeningOptions {
-  readonly env: Env["Type"]
+  readonly env: System
   readonly table: DescriptorTable
   readonly hasParent: boolean
   readonly keepsPaths: boolean

@@ -8,13 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
-import type { BoundListener, Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import { ListenError } from "../../TableflipError.ts"
 import type { ExitReason } from "../../UpgraderEvent.ts"
 import type { Served } from "../handOver/receiver.ts"
 import { logDebug, logWarning } from "../logging.ts"
 import { isPlainHttp } from "../node/internals.ts"
+import type { System } from "../system/env.ts"
+import type { BoundListener } from "../system/socket.ts"
 import * as activation from "./activation.ts"
 import * as claims from "./claims.ts"
 import type { Entry } from "./descriptorTable.ts"
@@ -55,7 +56,7 @@ export interface Registry {
 }
 
 export const make: (options: {
-  readonly env: Env["Type"]
+  readonly env: System
   readonly inherited: ReadonlyArray<NamedDescriptor>
   readonly state: ReadonlyMap<string, Uint8Array>
   readonly hasParent: boolean

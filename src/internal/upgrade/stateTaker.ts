@@ -8,10 +8,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { ByteReader, Env } from "../../Env.ts"
 import { HandOverError } from "../../TableflipError.ts"
 import type { Upgrader } from "../../Upgrader.ts"
 import { logWarning } from "../logging.ts"
+import type { System } from "../system/env.ts"
+import type { ByteReader } from "../system/stream.ts"
 import { Answer, encodeQuestion, forEachAnswer, Question, type Reason } from "../wire/exchange.ts"
 import { checkKey } from "./stateKey.ts"
 
@@ -38,7 +39,7 @@ const alone = (refusal: Option.Option<string>): StateTaker => {
   return { take: nothing, takeLast: nothing }
 }
 
-const ask = Effect.fnUntraced(function*(env: Env["Type"], reader: ByteReader, refusal: Option.Option<string>) {
+const ask = Effect.fnUntraced(function*(env: System, reader: ByteReader, refusal: Option.Option<string>) {
   const waiting = new Map<number, { readonly key: string; readonly outcome: Outcome }>()
   const last = new Map<string, Effect.Effect<Option.Option<Uint8Array>, HandOverError>>()
   const allSaid = yield* Deferred.make<boolean>()
@@ -118,7 +119,7 @@ const ask = Effect.fnUntraced(function*(env: Env["Type"], reader: ByteReader, re
 })
 
 export const make = (
-  env: Env["Type"],
+  env: System,
   exchange: Option.Option<ByteReader>,
   refusal: Option.Option<string>
 ): Effect.Effect<StateTaker, never, Scope.Scope> =>

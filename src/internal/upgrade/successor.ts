@@ -5,10 +5,10 @@
  */
 import * as Effect from "effect/Effect"
 import type { ChildProcess } from "../../ChildProcess.ts"
-import type { Env } from "../../Env.ts"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import * as exitStatus from "../../ExitStatus.ts"
 import { logError } from "../logging.ts"
+import type { System } from "../system/env.ts"
 import type { Settings } from "./options.ts"
 
 /** One that was told to stop, or that has handed over to the next. */
@@ -22,7 +22,7 @@ const endedInOrder = (status: ExitStatus, { forcedExitCode }: Settings): boolean
  * and an end in good order would keep the program from being started again.
  */
 export const watch = (
-  env: Env["Type"],
+  env: System,
   settings: Settings,
   { exit, pid }: Pick<ChildProcess, "exit" | "pid">
 ): Effect.Effect<void> =>

@@ -5,16 +5,16 @@
  */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import type { Env } from "../../Env.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { logInfo } from "../logging.ts"
+import type { System } from "../system/env.ts"
 import * as terminal from "../terminal.ts"
 import type { failures } from "./log.ts"
 import type { Machine } from "./machine.ts"
 
 /** A signal that is for another process comes to every process of a terminal's group. */
 export const leaveToOthers = Effect.fnUntraced(
-  function*(env: Env["Type"], signal: NodeJS.Signals, say: Effect.Effect<void> = Effect.void) {
+  function*(env: System, signal: NodeJS.Signals, say: Effect.Effect<void> = Effect.void) {
     const deliveries = yield* env.signals(signal)
     yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(Queue.take(deliveries), say))))
   }
@@ -28,7 +28,7 @@ const unlessHungUp = (hasHungUp: Effect.Effect<boolean>, { stop, upgrade }: Mach
 
 /** Each delivery asks on its own, so that one which comes during an upgrade is refused and not kept for later. */
 const upgradeOn = Effect.fnUntraced(function*(
-  env: Env["Type"],
+  env: System,
   signal: NodeJS.Signals,
   logFailed: ReturnType<typeof failures>,
   upgrade: Effect.Effect<unknown, UpgradeError>
@@ -48,7 +48,7 @@ const upgradeOn = Effect.fnUntraced(function*(
 
 /** Has each of the signals upgrade this process. */
 export const listen = Effect.fnUntraced(function*(
-  env: Env["Type"],
+  env: System,
   signals: ReadonlyArray<NodeJS.Signals>,
   machine: Machine,
   logFailed: ReturnType<typeof failures>

@@ -9,7 +9,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { Env } from "../../Env.ts"
 import type { Fds } from "../../Fds.ts"
 import * as PidFile from "../../PidFile.ts"
 import type { BuildError } from "../../TableflipError.ts"
@@ -19,6 +18,8 @@ import type { UpgraderEvent } from "../../UpgraderEvent.ts"
 import * as receiverOf from "../handOver/receiver.ts"
 import { logError, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
+import type { System } from "../system/env.ts"
+import { Env } from "../system/env.ts"
 import * as control from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
 import * as trace from "../wire/trace.ts"
@@ -251,7 +252,7 @@ const remindOfReady = (registry: Registry, isReady: Effect.Effect<boolean>) =>
     Effect.forkScoped
   )
 
-const endForSure = (env: Env["Type"], { exitTimeout }: Settings) =>
+const endForSure = (env: System, { exitTimeout }: Settings) =>
   env.endWithin(exitTimeout, (open) =>
     logWarning(
       `This process is done and does not end by itself, so it is ended. What was open: ${open.join(", ")}`

@@ -6,18 +6,18 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import type { Env } from "../../Env.ts"
 import type { Upgrader } from "../../Upgrader.ts"
 import { logWarning } from "../logging.ts"
 import type { Pool } from "../pool/pool.ts"
 import { drain } from "../seam.ts"
 import { samePress } from "../signals.ts"
 import type * as stopSignals from "../signals.ts"
+import type { System } from "../system/env.ts"
 import { Word } from "../wire/control.ts"
 
 /** Nothing is left of the pool when this completes. */
 export const finish = Effect.fnUntraced(function*(
-  env: Env["Type"],
+  env: System,
   upgrader: Upgrader["Type"],
   workers: Pool,
   signals: stopSignals.StopSignals,
@@ -37,7 +37,7 @@ export const finish = Effect.fnUntraced(function*(
 }, Effect.scoped)
 
 /** Who tells the primary to stop once more, means the workers too. */
-const hasten = Effect.fnUntraced(function*(env: Env["Type"], workers: Pool, signal: NodeJS.Signals) {
+const hasten = Effect.fnUntraced(function*(env: System, workers: Pool, signal: NodeJS.Signals) {
   const deliveries = yield* env.signals(signal)
   yield* Effect.sleep(samePress).pipe(
     Effect.zipRight(drain(deliveries)),

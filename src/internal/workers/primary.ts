@@ -11,7 +11,6 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { Address, FdName } from "../../Address.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
-import { Env } from "../../Env.ts"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { Listener } from "../../Fds.ts"
 import { Fds } from "../../Fds.ts"
@@ -25,6 +24,8 @@ import { statusOf } from "../pool/policy.ts"
 import * as pool from "../pool/pool.ts"
 import type { Member, SlotSpec } from "../pool/slot.ts"
 import * as stopSignals from "../signals.ts"
+import type { System } from "../system/env.ts"
+import { Env } from "../system/env.ts"
 import { resolveCommand } from "../upgrade/attempt.ts"
 import type { Begun } from "../upgrade/begin.ts"
 import * as tlsTickets from "../upgrade/tlsTickets.ts"
@@ -119,7 +120,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
 })
 
 /** A worker that cannot notice the end of its primary would keep the next one from starting. */
-const listenerAt = (env: Env["Type"], fds: Fds["Type"], at: Address) =>
+const listenerAt = (env: System, fds: Fds["Type"], at: Address) =>
   Effect.catchIf(
     fds.listener(at),
     ({ reason }) => reason === "AddressInUse",
@@ -153,7 +154,7 @@ const logOf = (event: PoolEvent): Effect.Effect<void> => {
 const exitCodeOf = (error: ProcessStartError): number => Math.max(1, ExitStatus.toExitCode(statusOf(error)))
 
 /** Of every worker the same, or a client could resume its session only at the one that it began with. */
-const ticketSecrets = (env: Env["Type"], listen: ReadonlyArray<Address>, state: State): Effect.Effect<State> =>
+const ticketSecrets = (env: System, listen: ReadonlyArray<Address>, state: State): Effect.Effect<State> =>
   Effect.map(
     Effect.forEach(listen, (at) => {
       const name = tlsTickets.stateName(fdName.listener(at))

@@ -9,7 +9,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { ByteReader, Env } from "../../Env.ts"
 import { Fds } from "../../Fds.ts"
 import type { BuildError } from "../../TableflipError.ts"
 import { ListenError } from "../../TableflipError.ts"
@@ -18,6 +17,8 @@ import { WorkerInfo } from "../../WorkerInfo.ts"
 import { logWarning } from "../logging.ts"
 import { interval } from "../pool/heartbeat.ts"
 import * as stopSignals from "../signals.ts"
+import type { System } from "../system/env.ts"
+import type { ByteReader } from "../system/stream.ts"
 import type { Begun } from "../upgrade/begin.ts"
 import { make as makeDraining } from "../upgrade/drainAll.ts"
 import type { Registry } from "../upgrade/registry.ts"
@@ -60,7 +61,7 @@ const withHint = (registry: Registry): Registry => ({
 })
 
 /** Tells the pool something, as long as there is somebody to hear it; false if there is not. */
-const tell = (env: Env["Type"], { descriptor }: ByteReader, answer: Answer): Effect.Effect<boolean> =>
+const tell = (env: System, { descriptor }: ByteReader, answer: Answer): Effect.Effect<boolean> =>
   Effect.flatMap(
     descriptor,
     Option.match({
@@ -70,7 +71,7 @@ const tell = (env: Env["Type"], { descriptor }: ByteReader, answer: Answer): Eff
   )
 
 /** Shows that the event loop turns, for as long as there is somebody to hear it. */
-const beat = (env: Env["Type"], reader: ByteReader, timeout: Duration.Duration): Effect.Effect<unknown> =>
+const beat = (env: System, reader: ByteReader, timeout: Duration.Duration): Effect.Effect<unknown> =>
   env.debugged.pipe(
     Effect.flatMap((debugged) => tell(env, reader, control.Answer.Heartbeat({ debugged }))),
     Effect.zipLeft(Effect.sleep(interval(timeout))),

@@ -1,0 +1,39 @@
+/**
+ * What connections go on from one process to another.
+ *
+ * @internal
+ */
+import type * as Option from "effect/Option"
+import type * as net from "node:net"
+
+/**
+ * A connection that has come from another process.
+ */
+export interface PassedConnection {
+  /** Gives it to a server as if that had accepted it; nothing if that takes no more, and then it is still to be closed. */
+  readonly accept: (server: net.Server) => Option.Option<net.Socket>
+  /** Closes this side of it. */
+  readonly close: () => void
+}
+
+/**
+ * Who hears what comes on a channel.
+ */
+export interface ChannelListener {
+  /** Words that are JSON, and the connection that came along, if it did. */
+  readonly onWords: (words: unknown, connection: Option.Option<PassedConnection>) => void
+  /** Nobody is there any more. */
+  readonly onEnd: () => void
+}
+
+/**
+ * What a process and one that it has started can tell each other, in words that are JSON, with a connection each. It keeps
+ * neither of them alive. All of it is synchronous: a connection must not be read between the look at it and its departure.
+ */
+export interface Channel {
+  /** Sends words, and if one is given the descriptor of a connection, which stays open here; false if that cannot be. */
+  readonly send: (words: object, connection?: net.Socket) => boolean
+  /** Who hears from now on, and what has come before. One listener. */
+  readonly listen: (listener: ChannelListener) => void
+  readonly close: () => void
+}
