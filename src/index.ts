@@ -15,6 +15,7 @@ export * as Drain from "./Drain.ts"
 /** The seam to the operating system. @since 0.1.0 */
 export * as Env from "./Env.ts"
 /** How a process ended. @since 0.1.0 */
+export * as EventStream from "./EventStream.ts"
 export * as ExitStatus from "./ExitStatus.ts"
 /** The sockets and files that pass from one generation to the next. @since 0.1.0 */
 export * as Fds from "./Fds.ts"

@@ -98,7 +98,8 @@ export const members: Readonly<Record<string, Readonly<Record<string, string>>>>
   "effect/Option": { fromNullable: "fromNullishOr" },
   "effect/Random": { nextRange: "nextBetween" },
   "effect/Schema": { parseJson: "fromJsonString" },
-  "effect/Scope": { CloseableScope: "Closeable", extend: "provide" }
+  "effect/Scope": { CloseableScope: "Closeable", extend: "provide" },
+  "effect/Stream": { unwrapScoped: "unwrap" }
 }
 
 /**
