@@ -8,8 +8,10 @@ import * as path from "node:path"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import * as exitCode from "../../src/internal/cli/exitCode.ts"
 import * as listenSpec from "../../src/internal/cli/listenSpec.ts"
+import * as accepter from "../../src/internal/node/accepter.ts"
 import { makeTail } from "../../src/internal/node/output.ts"
-import * as nodeProc from "../../src/internal/node/proc.ts"
+import * as proc from "../../src/internal/node/proc.ts"
+import * as procSockets from "../../src/internal/node/procSockets.ts"
 import * as socketActivation from "../../src/internal/wire/listenFds.ts"
 import { property } from "../kit/property.ts"
 
@@ -104,7 +106,7 @@ describe("exit codes", () => {
   })
 })
 
-describe.runIf(nodeProc.isThere)("what Linux tells", () => {
+describe.runIf(proc.isThere)("what Linux tells", () => {
   const listening = (at: net.ListenOptions) =>
     new Promise<net.Server>((resolve) => {
       const server = net.createServer().listen(at, () => resolve(server))
@@ -115,7 +117,7 @@ describe.runIf(nodeProc.isThere)("what Linux tells", () => {
     const directory = fs.mkdtempSync("/tmp/tf-")
     for (const host of ["127.0.0.1", "::1", "0.0.0.0", "::"]) {
       const server = await listening({ host, port: 0 })
-      assert.deepStrictEqual(nodeProc.addressOf(fdOf(server)), {
+      assert.deepStrictEqual(procSockets.addressOf(fdOf(server)), {
         host,
         port: (server.address() as net.AddressInfo).port
       })
@@ -123,9 +125,9 @@ describe.runIf(nodeProc.isThere)("what Linux tells", () => {
     }
     const unix = path.join(directory, "a socket")
     const server = await listening({ path: unix })
-    assert.deepStrictEqual(nodeProc.addressOf(fdOf(server)), { path: unix })
+    assert.deepStrictEqual(procSockets.addressOf(fdOf(server)), { path: unix })
     server.close()
-    assert.isUndefined(nodeProc.addressOf(0))
+    assert.isUndefined(procSockets.addressOf(0))
     fs.rmSync(directory, { recursive: true })
   })
 
@@ -135,16 +137,16 @@ describe.runIf(nodeProc.isThere)("what Linux tells", () => {
     const client = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1")
     await Promise.all([accepted, new Promise((resolve) => client.once("connect", resolve))])
     const connection = { localPort: client.localPort!, remotePort: client.remotePort! }
-    assert.strictEqual(nodeProc.accepterOf(connection, process.pid), "family")
-    assert.strictEqual(nodeProc.accepterOf(connection, process.ppid), "family")
-    assert.strictEqual(nodeProc.accepterOf(connection, 2 ** 30), "other")
-    assert.strictEqual(nodeProc.accepterOf({ localPort: 1, remotePort: 1 }, process.pid), "nobody")
+    assert.strictEqual(accepter.accepterOf(connection, process.pid), "family")
+    assert.strictEqual(accepter.accepterOf(connection, process.ppid), "family")
+    assert.strictEqual(accepter.accepterOf(connection, 2 ** 30), "other")
+    assert.strictEqual(accepter.accepterOf({ localPort: 1, remotePort: 1 }, process.pid), "nobody")
     // Only root can become somebody who may not look.
     if (process.getuid?.() !== 0 || process.seteuid === undefined) return
     const other = childProcess.spawn("sleep", ["60"])
     process.seteuid(65534)
     try {
-      assert.strictEqual(nodeProc.accepterOf(connection, other.pid!), "unknown")
+      assert.strictEqual(accepter.accepterOf(connection, other.pid!), "unknown")
     } finally {
       process.seteuid(0)
       other.kill()

@@ -27,7 +27,9 @@ import { listensBesides } from "./listening.ts"
 import { notifier } from "./notifier.ts"
 import { endOrphans, ownMark } from "./orphans.ts"
 import * as packets from "./packets.ts"
-import * as nodeProc from "./proc.ts"
+import * as proc from "./proc.ts"
+import * as procProcesses from "./procProcesses.ts"
+import * as procSockets from "./procSockets.ts"
 import { deathSignalPrefix, findProgram } from "./program.ts"
 import { emptyQueues, queueConnections } from "./queue.ts"
 import { resolve, resolvedPath } from "./socketAddress.ts"
@@ -91,7 +93,7 @@ export const make: Effect.Effect<System> = Effect.sync(() => {
   const asStarted = startVariables()
   return {
     pid: process.pid,
-    availableParallelism: Effect.sync(() => withQuota(os.availableParallelism(), cpuQuota(nodeProc.read))),
+    availableParallelism: Effect.sync(() => withQuota(os.availableParallelism(), cpuQuota(proc.read))),
     // Loaded by those who need it: it costs every start otherwise.
     randomBytes: (size) =>
       Effect.map(Effect.promise(() => import("node:crypto")), (crypto) => crypto.randomBytes(size)),
@@ -157,17 +159,17 @@ export const make: Effect.Effect<System> = Effect.sync(() => {
     stopReading: (socket) => Effect.sync(() => stopReading(socket)),
     resumeReading: (socket) => Effect.sync(() => resumeReading(socket)),
     isStream: (descriptor) => Effect.sync(() => streams.isStream(descriptor)),
-    kindOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.kindOf(descriptor))),
+    kindOf: (descriptor) => Effect.sync(() => Option.fromNullable(procSockets.kindOf(descriptor))),
     // Loaded by those who need it: HTTP and TLS cost every start otherwise.
-    probe: nodeProc.isThere()
+    probe: proc.isThere()
       ? Option.some((target) =>
         Effect.flatMap(Effect.promise(() => import("./probe.ts")), (module) => module.probe(target))
       )
       : Option.none(),
     fileIdentity: streams.fileIdentity,
     listensBesides,
-    addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(nodeProc.addressOf(descriptor))),
-    terminalOf: (pid) => Effect.sync(() => nodeProc.terminalOf(pid)),
+    addressOf: (descriptor) => Effect.sync(() => Option.fromNullable(procSockets.addressOf(descriptor))),
+    terminalOf: (pid) => Effect.sync(() => procProcesses.terminalOf(pid)),
     isSocket: (file) =>
       Effect.sync(() => fs.statSync(path.resolve(directory, file), { throwIfNoEntry: false })?.isSocket() === true),
     isSameFile: (one, other) =>

@@ -13,7 +13,7 @@ import type { Address, PortAddress } from "../../Address.ts"
 import { format, isFile, isPath } from "../../Address.ts"
 import type { SharedSocket, SocketDamage } from "../system/socket.ts"
 import { fileIdentity, unlinkOwn } from "./identity.ts"
-import * as nodeProc from "./proc.ts"
+import * as procSockets from "./procSockets.ts"
 import { listenAgain } from "./queue.ts"
 
 const detailOf = (cause: unknown) => cause instanceof Error ? cause.message : String(cause)
@@ -77,7 +77,7 @@ const lookAtPath = Effect.fnUntraced(
 )
 
 const lookAtPort = Effect.fnUntraced(function*(address: PortAddress, descriptor: number) {
-  if (nodeProc.isListening(descriptor)) return []
+  if (procSockets.isListening(descriptor)) return []
   const problem = yield* Effect.match(listenAgain(address, descriptor), {
     onSuccess: () => lostPort(address, descriptor),
     onFailure: (error) => error.detail
@@ -87,7 +87,7 @@ const lookAtPort = Effect.fnUntraced(function*(address: PortAddress, descriptor:
 
 /** A socket keeps only a port that was asked for; instead of one that the system chose, it chooses another. */
 const lostPort = ({ port }: PortAddress, descriptor: number): string | undefined => {
-  const now = nodeProc.addressOf(descriptor)
+  const now = procSockets.addressOf(descriptor)
   return now === undefined || isPath(now) || now.port === port
     ? undefined
     : `the system, which had chosen this port, has it now at port ${now.port}`
@@ -104,7 +104,7 @@ export const guardSockets = (
     Effect.forEach(sockets, ({ address, descriptor }) => {
       if (!isFile(address)) {
         // One of which nothing is known here is left alone.
-        const isKnown = nodeProc.isListening(descriptor)
+        const isKnown = procSockets.isListening(descriptor)
         return Effect.succeed(() => isKnown ? lookAtPort(address, descriptor) : Effect.succeed([]))
       }
       return Effect.map(

@@ -5,7 +5,7 @@
  * @internal
  */
 import * as Option from "effect/Option"
-import * as nodeProc from "./proc.ts"
+import * as procProcesses from "./procProcesses.ts"
 
 /** Inits that end when the one child ends that they have started. */
 const isInit = (name: string): boolean => ["tini", "docker-init", "catatonit", "dumb-init"].includes(name)
@@ -19,7 +19,7 @@ export const isScript = ([word, ...more]: ReadonlyArray<string>): boolean => {
   return !/^(-[a-bd-z]*|--[a-z-]*|\+[a-z]+)$/i.test(word) || isScript(more)
 }
 
-const runsScript = (pid: number): boolean => isScript(nodeProc.argumentsOf(pid).slice(1))
+const runsScript = (pid: number): boolean => isScript(procProcesses.argumentsOf(pid).slice(1))
 
 const endsWithChild = (pid: number, name: string): boolean =>
   isInit(name) || name.startsWith("npm ") || isShell(name) && runsScript(pid)
@@ -27,12 +27,12 @@ const endsWithChild = (pid: number, name: string): boolean =>
 const theKernel = "with process 1 the kernel ends all others of the container"
 
 const reasonAbove = (pid: number): string | undefined => {
-  const name = nodeProc.nameOf(pid)
+  const name = procProcesses.nameOf(pid)
   // Process 1 or not: when its child ends, it sends SIGTERM to all that the child has left.
   if (name === "dumb-init") return `dumb-init (process ${pid}) signals everything that is left when this process ends`
   if (name === undefined || !endsWithChild(pid, name)) return undefined
   if (pid === 1) return `${name}, which is process 1, ends with this process, and ${theKernel}`
-  const parent = nodeProc.parentOf(pid)
+  const parent = procProcesses.parentOf(pid)
   return parent === undefined ? undefined : reasonAbove(parent)
 }
 

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import type { Address } from "../../Address.ts"
-import * as nodeProc from "./proc.ts"
+import * as procSockets from "./procSockets.ts"
 
 /** How many links are read before others get their turn: this process serves meanwhile. */
 const inOneTurn = 256
@@ -37,7 +37,7 @@ const keyOf = (address: Address) => JSON.stringify(address)
 /** Where it listens besides on these descriptors, and nobody else does. */
 export const listensBesides = (descriptors: ReadonlyArray<number>): Effect.Effect<ReadonlyArray<Address>> =>
   Effect.gen(function*() {
-    const all = nodeProc.listeningSockets()
+    const all = procSockets.listeningSockets()
     if (all.length === 0) return []
     const known = new Set(inodesOf(descriptors))
     const chunks = yield* Effect.forEach(

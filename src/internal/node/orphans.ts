@@ -13,7 +13,9 @@ import type { Address } from "../../Address.ts"
 import { isPath } from "../../Address.ts"
 import type { OrphansEnded } from "../system/env.ts"
 import { primaryVariable } from "../wire/handOff.ts"
-import * as nodeProc from "./proc.ts"
+import * as proc from "./proc.ts"
+import * as procProcesses from "./procProcesses.ts"
+import * as procSockets from "./procSockets.ts"
 import { decode } from "./startVariables.ts"
 
 /** One whose event loop turns lets go of the socket at once. */
@@ -24,7 +26,7 @@ const endsWithin = Duration.seconds(5)
 
 /** What tells a process from another that gets its id later. */
 const markOf = (pid: number): string | undefined => {
-  const startedAt = nodeProc.startedAt(pid)
+  const startedAt = procProcesses.startedAt(pid)
   return startedAt === undefined ? undefined : `${pid}:${startedAt}`
 }
 
@@ -45,7 +47,7 @@ const isOfThisNamespace = (pid: number): boolean => {
 }
 
 const hasLostPrimary = (pid: number): boolean => {
-  const primary = decode(nodeProc.read(`/proc/${pid}/environ`) ?? "")[primaryVariable]
+  const primary = decode(proc.read(`/proc/${pid}/environ`) ?? "")[primaryVariable]
   return primary !== undefined && isOfThisNamespace(pid) && markOf(Number(primary.split(":")[0])) !== primary
 }
 
@@ -57,7 +59,7 @@ const isAt = (address: Address, found: Address): boolean =>
 
 const socketsAt = (address: Address): ReadonlySet<string> =>
   new Set(
-    nodeProc.listeningSockets().filter((one) => isAt(address, one.address)).map(({ inode }) => `socket:[${inode}]`)
+    procSockets.listeningSockets().filter((one) => isAt(address, one.address)).map(({ inode }) => `socket:[${inode}]`)
   )
 
 interface Orphan {
@@ -69,8 +71,8 @@ interface Orphan {
 const orphansAt = (address: Address): ReadonlyArray<Orphan> => {
   const wanted = socketsAt(address)
   if (wanted.size === 0) return []
-  return nodeProc.processes().filter(hasLostPrimary).flatMap((pid) => {
-    const sockets = nodeProc.descriptorLinks(pid).filter((target) => wanted.has(target))
+  return procProcesses.processes().filter(hasLostPrimary).flatMap((pid) => {
+    const sockets = procProcesses.descriptorLinks(pid).filter((target) => wanted.has(target))
     return sockets.length > 0 ? [{ pid, sockets }] : []
   })
 }

@@ -13,7 +13,7 @@ import * as https from "node:https"
 import * as net from "node:net"
 import * as tls from "node:tls"
 import type { ProbeOutcome, ProbeTarget } from "../system/probe.ts"
-import { accepterOf } from "./proc.ts"
+import { accepterOf } from "./accepter.ts"
 
 /** A connection. Only what makes its socket cannot be interrupted: a full accept queue may not answer for minutes. */
 const connect = (host: string, port: number): Effect.Effect<net.Socket, string, Scope.Scope> =>

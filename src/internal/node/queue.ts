@@ -12,7 +12,7 @@ import { format } from "../../Address.ts"
 import { ListenError } from "../../TableflipError.ts"
 import type { BoundListener, QueueingSocket } from "../system/socket.ts"
 import * as internals from "./internals.ts"
-import * as nodeProc from "./proc.ts"
+import * as procSockets from "./procSockets.ts"
 import { listenError } from "./socketAddress.ts"
 
 /**
@@ -71,7 +71,7 @@ const listenOn = (addresses: ReadonlyArray<Address>, descriptors: ReadonlyArray<
 /** The same for one that has listened before. Whether it blocks belongs to all who share it. */
 export const listenAgain = (address: Address, descriptor: number): Effect.Effect<void, ListenError> =>
   Effect.suspend(() => {
-    const blocked = nodeProc.isBlocking(descriptor)
+    const blocked = procSockets.isBlocking(descriptor)
     return Effect.tap(
       listenOn([address], [descriptor]),
       () => Effect.sync(() => blocked && internals.makeBlocking([descriptor]))
@@ -122,6 +122,6 @@ export const emptyQueues = (listeners: ReadonlyArray<BoundListener>): Effect.Eff
     // At a Unix socket a client is not kept waiting but refused with EAGAIN.
     if (ports.length > 0) yield* shrinkQueues(ports)
     yield* Effect.sleep(lookInterval).pipe(
-      Effect.repeat({ until: () => descriptors.every((descriptor) => nodeProc.queueLength(descriptor) === 0) })
+      Effect.repeat({ until: () => descriptors.every((descriptor) => procSockets.queueLength(descriptor) === 0) })
     )
   }).pipe(Effect.interruptible, Effect.timeoutOption(longest), Effect.asVoid)

@@ -4,7 +4,8 @@
  * @internal
  */
 import type * as childProcess from "node:child_process"
-import * as nodeProc from "./proc.ts"
+import * as proc from "./proc.ts"
+import * as procProcesses from "./procProcesses.ts"
 
 const signalOne = (pid: number, signal: NodeJS.Signals | 0): boolean => {
   try {
@@ -20,8 +21,8 @@ const signalOne = (pid: number, signal: NodeJS.Signals | 0): boolean => {
  * somebody is left in it.
  */
 export const signalSession = (session: number, signal: NodeJS.Signals | 0): ReadonlyArray<number> => {
-  if (!nodeProc.isThere()) return signalOne(-session, signal) ? [session] : []
-  const left = nodeProc.sessionOf(session)
+  if (!proc.isThere()) return signalOne(-session, signal) ? [session] : []
+  const left = procProcesses.sessionOf(session)
   for (const pid of left) signalOne(pid, signal)
   return left
 }
@@ -30,7 +31,7 @@ export const signalSession = (session: number, signal: NodeJS.Signals | 0): Read
 export const kill = (child: childProcess.ChildProcess, tree: "own" | "shared"): boolean => {
   const isThere = child.pid !== undefined && child.exitCode === null && child.signalCode === null
   if (!isThere) return false
-  const descendants = nodeProc.descendantsOf(child.pid)
+  const descendants = procProcesses.descendantsOf(child.pid)
   // First the one that would start others in their place.
   child.kill("SIGKILL")
   for (const pid of descendants) signalOne(pid, "SIGKILL")
