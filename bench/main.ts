@@ -13,6 +13,7 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { root } from "../test/kit/paths.ts"
 import { table } from "../test/kit/table.ts"
+import { effects } from "./figures/effects.ts"
 import { imports } from "./figures/imports.ts"
 import { listeners } from "./figures/listeners.ts"
 import type { LoadData } from "./figures/load.ts"
@@ -36,7 +37,8 @@ const figures: Record<string, (quick: boolean) => Promise<Figure>> = {
   pool,
   memory,
   "pool-memory": poolMemory,
-  imports
+  imports,
+  effects
 }
 
 const { positionals: names, values: { list, quick, redraw, "update-readme": updateReadme } } = parseArgs({

@@ -1,60 +1,53 @@
 /**
- * Runs all tests on every version of Node that is supported, which npm fetches.
+ * Runs all tests, on Effect 3 and on Effect 4, on every version of Node that each supports, which npm fetches.
  *
- *     npm run test:matrix [-- 22 24]
+ *     npm run matrix [-- --project unit] [-- 22 24]
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { parseArgs } from "node:util"
+import { root } from "../test/kit/paths.ts"
 import { table } from "../test/kit/table.ts"
+import { out } from "./effect4/project.ts"
+import { environmentOf, nodeOf, runsEffect4 } from "./nodes.ts"
 
-const versions = process.argv.length > 2 ? process.argv.slice(2) : ["20", "22", "24", "26"]
+const { positionals, values: { project } } = parseArgs({
+  allowPositionals: true,
+  options: { project: { type: "string" } }
+})
+const versions = positionals.length > 0 ? positionals : ["20", "22", "24", "26"]
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "matrix-"))
 
-/** A copy of that Node where every user can run it; npm keeps its own under the home of the one who runs this. */
-const fetched = (version: string): string => {
-  const { error, status, stdout } = spawnSync(
-    "npx",
-    ["-y", "-p", `node@${version}`, "--", "node", "-p", "process.execPath"],
-    { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], timeout: 10 * 60_000 }
-  )
-  if (status !== 0) throw new Error(`npx could not fetch node@${version}: ${error?.message ?? `exit code ${status}`}`)
-  const directory = path.join(folder, version)
-  fs.mkdirSync(directory)
-  const file = path.join(directory, "node")
-  fs.copyFileSync(stdout.trim(), file)
-  return file
-}
-
-const run = (node: string, args: ReadonlyArray<string>, stdio: "pipe" | "inherit") =>
+const run = (node: string, cwd: string, args: ReadonlyArray<string>, stdio: "pipe" | "inherit") =>
   spawnSync(node, args, {
+    cwd,
     encoding: "utf8",
     stdio: ["ignore", stdio, "inherit"],
-    timeout: 30 * 60_000,
-    // What is looked for in the path is to be the same one.
-    env: { ...process.env, PATH: `${path.dirname(node)}${path.delimiter}${process.env["PATH"] ?? ""}` }
+    timeout: 40 * 60_000,
+    env: environmentOf(node)
   })
 
-const runOn = (version: string): ReadonlyArray<string> => {
-  const node = fetched(version)
-  const exact = run(node, ["--version"], "pipe").stdout.trim()
-  console.log(`\n==> ${exact}`)
-  const file = path.join(folder, `${version}.json`)
+const runOn = (effect: "3" | "4", node: string, exact: string): ReadonlyArray<string> => {
+  console.log(`\n==> Effect ${effect}, Node ${exact}`)
+  const file = path.join(folder, `${exact}-${effect}.json`)
   const begin = performance.now()
-  const { status } = run(node, [
+  const { status } = run(node, effect === "3" ? root : out, [
     "node_modules/vitest/vitest.mjs",
     "run",
+    ...project === undefined ? [] : ["--project", project],
     "--reporter=default",
     "--reporter=json",
     `--outputFile.json=${file}`
   ], "inherit")
   const time = `${((performance.now() - begin) / 1000).toFixed(0)} s`
   if (status !== 0) process.exitCode = 1
-  if (!fs.existsSync(file)) return [exact, "-", "-", "-", time, `did not run, exit code ${status}`]
+  if (!fs.existsSync(file)) return [exact, effect, "-", "-", "-", time, `did not run, exit code ${status}`]
   const { numFailedTests, numPassedTests, numPendingTests } = JSON.parse(fs.readFileSync(file, "utf8"))
   return [
     exact,
+    effect,
     String(numPassedTests),
     String(numFailedTests),
     String(numPendingTests),
@@ -64,10 +57,18 @@ const runOn = (version: string): ReadonlyArray<string> => {
 }
 
 try {
-  fs.chmodSync(folder, 0o755)
-  const rows = versions.map(runOn)
+  const built = spawnSync("npm", ["run", "--silent", "build"], { cwd: root, stdio: "inherit", timeout: 15 * 60_000 })
+  if (built.status !== 0) throw new Error("npm run build has failed")
+  const rows = versions.flatMap((version) => {
+    const node = nodeOf(version)
+    const exact = run(node, root, ["-p", "process.versions.node"], "pipe").stdout.trim()
+    return [
+      runOn("3", node, exact),
+      runsEffect4(exact) ? runOn("4", node, exact) : [exact, "4", "-", "-", "-", "-", "Effect 4 does not run there"]
+    ]
+  })
   console.log()
-  table(["Node", "passed", "failed", "skipped", "time", "result"], rows)
+  table(["Node", "Effect", "passed", "failed", "skipped", "time", "result"], rows)
 } finally {
   fs.rmSync(folder, { recursive: true })
 }

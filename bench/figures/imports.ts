@@ -11,9 +11,10 @@ await import("@effect/platform-node/NodeRuntime")`
 const upgrader = `${common}
 await import("effect-tableflip/Upgrader")`
 
-const run = (code: string) => {
+/** Milliseconds that a process takes for this. */
+export const timeOf = (code: string, cwd = root, node = process.execPath): number => {
   const begin = now()
-  execFileSync(process.execPath, ["--input-type=module", "-e", code], { cwd: root })
+  execFileSync(node, ["--input-type=module", "-e", code], { cwd })
   return now() - begin
 }
 
@@ -24,7 +25,7 @@ export const imports = async (quick: boolean): Promise<Figure> => {
     { name: "and effect-tableflip/Upgrader", code: upgrader, times: [] as Array<number> }
   ]
   for (let round = 0; round < rounds; round++) {
-    for (const { code, times } of alternating(cases, round)) times.push(run(code))
+    for (const { code, times } of alternating(cases, round)) times.push(timeOf(code))
   }
   const [without, with_] = cases.map(({ times }) => median(times))
   return {

@@ -10,10 +10,14 @@ import { answers, freePort } from "../../test/kit/ports.ts"
 import { alternating, median, now, percentile } from "../../test/kit/statistics.ts"
 import type { Figure } from "../lib/results.ts"
 
-const once = async (program: string) => {
+/** Milliseconds of a start from nothing to the first answer, and of an upgrade. */
+export const once = async (
+  program: string,
+  executable = process.execPath
+): Promise<{ readonly start: number; readonly upgrade: number }> => {
   const port = await Effect.runPromise(freePort)
   const begin = now()
-  const server = generations.start({ args: [program], environment: { PORT: String(port) } })
+  const server = generations.start({ executable, args: [program], environment: { PORT: String(port) } })
   try {
     while (!await answers(port)) {
       if (now() - begin > 30_000) throw new Error(`No answer within 30 seconds. It said:\n${server.tail()}`)

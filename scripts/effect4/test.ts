@@ -10,7 +10,7 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { root } from "../../test/kit/paths.ts"
-import { isRegistryReachable, nodeOf } from "./node.ts"
+import { environmentOf, isRegistryReachable, nodeOfEffect4 } from "../nodes.ts"
 import { out } from "./project.ts"
 
 const [first, ...rest] = process.argv.slice(2)
@@ -27,7 +27,7 @@ const run = (node: string, cwd: string, args: ReadonlyArray<string>) => {
     cwd,
     stdio: ["ignore", "inherit", "inherit"],
     timeout: 40 * 60_000,
-    env: { ...process.env, PATH: `${path.dirname(node)}${path.delimiter}${process.env["PATH"] ?? ""}` }
+    env: environmentOf(node)
   })
   if (status === 0) return
   console.error(`${args.join(" ")}: ${error?.message ?? `exit code ${status}`}`)
@@ -48,4 +48,4 @@ if (args.length === 0 || args[0]?.startsWith("--reporter")) {
   const attw = ["--pack", ".", "--profile", "esm-only", "--include-entrypoints", ...entries()]
   run(process.execPath, out, [tool("@arethetypeswrong/cli", "dist/index.js"), ...attw])
 }
-run(nodeOf(), out, ["node_modules/vitest/vitest.mjs", "run", ...args])
+run(nodeOfEffect4(), out, ["node_modules/vitest/vitest.mjs", "run", ...args])

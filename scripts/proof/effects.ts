@@ -8,8 +8,8 @@ import * as wrk from "../../test/kit/crowd/wrk.ts"
 import { isEffect4 } from "../../test/kit/effect.ts"
 import { root } from "../../test/kit/paths.ts"
 import { withTarget } from "../../test/kit/servers/target.ts"
-import { isRegistryReachable, nodeOf } from "../effect4/node.ts"
 import { out } from "../effect4/project.ts"
+import { isRegistryReachable, nodeOfEffect4 } from "../nodes.ts"
 import type { Scenario } from "./scenarios.ts"
 
 const npm = (cwd: string, script: string) => {
@@ -67,7 +67,7 @@ export const effects: Scenario = {
         } finally {
           clients.end()
         }
-      }, { executable: nodeOf(), program: path.join(current, "test/kit/servers/server.js") })
+      }, { executable: nodeOfEffect4(), program: path.join(current, "test/kit/servers/server.js") })
     } finally {
       fs.rmSync(folder, { recursive: true })
     }
