@@ -20,8 +20,8 @@ const nameOf = ({ index, name, pid }: Event): string =>
 const ended = ({ status }: Event): string =>
   status?._tag === "Killed" ? `was killed by ${status.signal}` : `exited with code ${status?.code}`
 
-const forcedOf = ({ report }: Event): number =>
-  (report?.servers ?? []).reduce((sum: number, { forced = 0 }: Event) => sum + Number(forced), 0)
+const ofAllServers = ({ report }: Event, ending: string): number =>
+  (report?.servers ?? []).reduce((sum: number, server: Event) => sum + Number(server[ending] ?? 0), 0)
 
 const words: Readonly<Record<string, (event: Event) => string>> = {
   Status: ({ generation, kind, pid, state }) => `${kind}, process ${pid}, generation ${generation}: ${state}`,
@@ -40,12 +40,15 @@ const words: Readonly<Record<string, (event: Event) => string>> = {
       : `everything has stopped, ${killed} by SIGKILL`,
   Draining: ({ by, connections }) => `process ${by?.pid} is draining ${counted(connections ?? 0, "connection")}`,
   Drained: (event) => {
-    const forced = forcedOf(event)
+    const [handedOver, forced] = [ofAllServers(event, "handedOver"), ofAllServers(event, "forced")]
     return `process ${event["by"]?.pid} has drained in ${seconds(Number(event["report"]?.duration ?? 0))}` +
+      (handedOver === 0 ? "" : `, ${counted(handedOver, "connection")} handed over`) +
       (forced === 0 ? "" : `, ${counted(forced, "connection")} closed by force`)
   },
   Started: (event) => `started ${nameOf(event)}, generation ${event["generation"]}`,
   Retired: (event) => `${nameOf(event)} is told to finish`,
+  RecycleRequested: (event) =>
+    `${nameOf(event)} asks to be replaced${event["reason"] === "Memory" ? ", because of its memory" : ""}`,
   Unresponsive: (event) => `${nameOf(event)} does not respond and gets SIGKILL`,
   Killed: (event) => `${nameOf(event)} has not ended in time and gets SIGKILL`,
   Exited: (event) => `${nameOf(event)} ${ended(event)}${event["expected"] === true ? "" : ", by itself"}`,
