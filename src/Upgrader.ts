@@ -21,7 +21,14 @@ import { Fds } from "./Fds.ts"
 import { runUntil } from "./internal/runUntil.ts"
 import { endWell } from "./internal/seam.ts"
 import * as internal from "./internal/upgrade/upgrader.ts"
-import type { BuildError, HandOverError, ProtocolError, ReadyError, UpgradeError } from "./TableflipError.ts"
+import type {
+  BuildError,
+  HandOverError,
+  InvalidOptionError,
+  ProtocolError,
+  ReadyError,
+  UpgradeError
+} from "./TableflipError.ts"
 import type { DrainHook, DrainReport, ExitReason, UpgraderEvent, UpgraderStatus } from "./UpgraderEvent.ts"
 
 /**
@@ -143,9 +150,19 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
   readonly exit: Effect.Effect<ExitReason>
   /**
    * Completes when every older generation has ended, at once if there is none. Fails if the parent breaks the protocol.
-   * What must not run twice (a queue consumer, a scheduler, a migration) waits for this.
+   * What must not run twice, and not before the last request of the older one has been answered, waits for this.
    */
   readonly waitForParent: Effect.Effect<void, ProtocolError>
+  /**
+   * Runs an effect in one process at a time, as far as generations and the workers of a pool go: a queue consumer, a
+   * scheduler. It begins when nobody else runs under that name. When this process is replaced or stopped, it is interrupted,
+   * and the next generation begins as soon as it has ended, while this process may still drain. None if it was
+   * interrupted so, or has not begun. A new process begins when it has taken over: `ready` must not wait for this.
+   */
+  readonly exclusive: <A, E, R>(
+    name: string,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Option.Option<A>, E | InvalidOptionError | ProtocolError, R>
   /**
    * Stops accepting, lets open connections finish for `drainTimeout` at the longest, and tells what it did. It happens
    * once, and goes on if the caller is interrupted. While it runs, a further SIGTERM or SIGINT closes what is left.

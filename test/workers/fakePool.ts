@@ -78,7 +78,7 @@ export const finishWhenTold = (child: FakeProcess) => Effect.tap(nextRetirement(
 
 export const nextRetirement = (child: FakeProcess): Effect.Effect<string> =>
   Effect.flatMap(child.nextWord, (word) =>
-    word._tag === "OlderGone"
+    word._tag === "OlderGone" || word._tag === "Locked"
       ? nextRetirement(child)
       : Effect.succeed(word._tag === "Stopped" ? `Stopped ${word.signal}` : `Replaced ${word.generation}`))
 

@@ -18,6 +18,7 @@ import { logError, logWarning } from "../logging.ts"
 import { forkHereIn, monotonicMillis } from "../seam.ts"
 import type { Answer, RecycleReason, Retirement } from "../wire/control.ts"
 import * as heartbeat from "./heartbeat.ts"
+import * as locks from "./locks.ts"
 import type { Running, Slot } from "./slot.ts"
 import { describe, nameOf } from "./slot.ts"
 
@@ -34,6 +35,8 @@ export interface MemberOptions {
   readonly heartbeat: Option.Option<Duration.Duration>
   /** What is to be done when a process asks to be replaced. */
   readonly recycle: (running: Running, reason: RecycleReason) => Effect.Effect<void>
+  /** Whose turn it is among those that run something of which there may be one. */
+  readonly hold?: locks.Hold | undefined
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }
 
@@ -99,15 +102,23 @@ export const launch = (
     })
   )
 
-/** Hears what a process that serves has to say, and ends one that says nothing any more. */
+/** Hears what a process has to say, and ends one that serves and says nothing any more. */
 const attend = (options: MemberOptions, running: Running): Effect.Effect<void> => {
   const { member, slot: { spec } } = running
-  if (!spec.serves) return Effect.void
-  const watch = Option.map(options.heartbeat, heartbeat.make)
-  const hear = (answer: Answer): Effect.Effect<unknown> =>
-    answer._tag === "Heartbeat"
-      ? Effect.sync(() => Option.map(watch, ({ hear }) => hear(answer)))
-      : options.recycle(running, answer.reason).pipe(Effect.interruptible, Effect.forkIn(options.scope))
+  const watch = spec.serves ? Option.map(options.heartbeat, heartbeat.make) : Option.none()
+  const take = options.hold === undefined ? () => Effect.void : locks.make(options.hold, running)
+  const hear = (answer: Answer): Effect.Effect<unknown> => {
+    switch (answer._tag) {
+      case "Heartbeat":
+        return Effect.sync(() => Option.map(watch, ({ hear }) => hear(answer)))
+      case "Recycle":
+        return spec.serves
+          ? options.recycle(running, answer.reason).pipe(Effect.interruptible, Effect.forkIn(options.scope))
+          : Effect.void
+      default:
+        return take(answer)
+    }
+  }
   const kill = Effect.gen(function*() {
     // Whoever retires it waits no longer than it should.
     if (running.retiredAt !== undefined) return

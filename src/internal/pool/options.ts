@@ -9,6 +9,7 @@ import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import type { PoolEvent } from "../../PoolEvent.ts"
+import type { Hold } from "./locks.ts"
 import type { SlotSpec } from "./slot.ts"
 
 export interface PoolOptions {
@@ -30,5 +31,7 @@ export interface PoolOptions {
   readonly heartbeat: Option.Option<Duration.Duration>
   /** Completes when no older pool is left. */
   readonly olderGone: Effect.Effect<void>
+  /** Among whom the processes that run something alone take their turns; none if they are not heard. */
+  readonly hold?: Hold | undefined
   readonly publish: (event: PoolEvent) => Effect.Effect<void>
 }

@@ -26,6 +26,8 @@ export interface Member {
   readonly retire: (why: Retirement) => Effect.Effect<void>
   /** Tells it that every older copy of it has ended. */
   readonly olderGone: Effect.Effect<void>
+  /** Tells it that it is its turn to run what it has asked for. */
+  readonly locked: (id: number) => Effect.Effect<void>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
 }
 

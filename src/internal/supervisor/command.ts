@@ -180,6 +180,7 @@ export const slot = (
             }).pipe(Effect.zipRight(options.onRetire(child))),
           forEachAnswer: () => Effect.void,
           olderGone: Effect.asVoid(child.tell(encode(Word.OlderGone()))),
+          locked: () => Effect.void,
           signal: child.signal
         }
         return member

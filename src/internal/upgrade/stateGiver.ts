@@ -64,7 +64,10 @@ const evaluate = (key: string, value: Value): Effect.Effect<Either.Either<Uint8A
     Effect.either
   )
 
-export const make = (refusal: Option.Option<string>): Effect.Effect<StateGiver, never, Scope.Scope> =>
+/** Runs the effect when this process has been replaced and nothing in it runs alone under that name any more. */
+export type GiveUp = (name: string, use: Effect.Effect<void>) => Effect.Effect<void, unknown>
+
+export const make = (refusal: Option.Option<string>, giveUp: GiveUp): Effect.Effect<StateGiver, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => {
     const given = new Map<string, { readonly now: Value; readonly last: Value | undefined }>()
     let listener: Listener | undefined
@@ -112,6 +115,15 @@ export const make = (refusal: Option.Option<string>): Effect.Effect<StateGiver, 
           // Each by itself: one that takes its time holds up no other.
           case "Ask":
             return Effect.asVoid(forkHereIn(scope)(answer(child, question.id, question.key)))
+          case "Lock": {
+            const said = Effect.asVoid(child.tell(encodeAnswer(Answer.Unlocked({ name: question.name }))))
+            return giveUp(question.name, said).pipe(
+              Effect.ignore,
+              Effect.interruptible,
+              forkHereIn(scope),
+              Effect.asVoid
+            )
+          }
           case "Arrived":
             return Effect.asVoid(Deferred.succeed(self.arrived, void 0))
         }

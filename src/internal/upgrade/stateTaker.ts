@@ -6,6 +6,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { HandOverError } from "../../TableflipError.ts"
@@ -19,7 +20,10 @@ import { checkKey } from "./stateKey.ts"
 /** Above what the older process takes for an answer; only one whose event loop is blocked takes longer. */
 const askTimeout = Duration.seconds(10)
 
-export type StateTaker = Pick<Upgrader["Type"]["state"], "take" | "takeLast">
+export interface StateTaker extends Pick<Upgrader["Type"]["state"], "take" | "takeLast"> {
+  /** Completes when the older process runs nothing alone under that name any more. It may never say so. */
+  readonly unlocked: (name: string) => Effect.Effect<void>
+}
 
 type Outcome = Deferred.Deferred<Option.Option<Uint8Array>, HandOverError>
 
@@ -36,12 +40,13 @@ const failed = (key: string, { detail, reason }: Reason): HandOverError =>
 /** Nobody to ask. */
 const alone = (refusal: Option.Option<string>): StateTaker => {
   const nothing = (key: string) => Effect.as(checkKey(key, refusal), Option.none<Uint8Array>())
-  return { take: nothing, takeLast: nothing }
+  return { take: nothing, takeLast: nothing, unlocked: () => Effect.never }
 }
 
 const ask = Effect.fnUntraced(function*(env: System, reader: ByteReader, refusal: Option.Option<string>) {
   const waiting = new Map<number, { readonly key: string; readonly outcome: Outcome }>()
   const last = new Map<string, Effect.Effect<Option.Option<Uint8Array>, HandOverError>>()
+  const locks = new Map<string, Deferred.Deferred<void>>()
   const allSaid = yield* Deferred.make<boolean>()
   let freeId = 0
   let isGone = false
@@ -69,6 +74,10 @@ const ask = Effect.fnUntraced(function*(env: System, reader: ByteReader, refusal
     Failed: ({ id, ...why }) => settle(id, (key) => Effect.fail(failed(key, why))),
     Last: ({ bytes, key }) => Effect.sync(() => void last.set(key, Effect.succeedSome(bytes))),
     LastFailed: ({ key, ...why }) => Effect.sync(() => void last.set(key, Effect.fail(failed(key, why)))),
+    Unlocked: ({ name }) => {
+      const lock = locks.get(name)
+      return lock === undefined ? Effect.void : Effect.asVoid(Deferred.succeed(lock, void 0))
+    },
     End: () => Effect.zipRight(say(Question.Arrived()), Effect.asVoid(Deferred.succeed(allSaid, true)))
   })
 
@@ -114,7 +123,16 @@ const ask = Effect.fnUntraced(function*(env: System, reader: ByteReader, refusal
       Effect.zipRight(Effect.suspend(() => last.get(key) ?? Effect.succeedNone))
     )
 
-  const taker: StateTaker = { take, takeLast }
+  const unlocked = (name: string) =>
+    Effect.suspend(() => {
+      const asked = locks.get(name)
+      if (asked !== undefined) return Deferred.await(asked)
+      const lock: Deferred.Deferred<void> = Deferred.unsafeMake(FiberId.none)
+      locks.set(name, lock)
+      return Effect.zipRight(say(Question.Lock({ name })), Deferred.await(lock))
+    })
+
+  const taker: StateTaker = { take, takeLast, unlocked }
   return taker
 })
 

@@ -14,7 +14,7 @@ import * as PidFile from "../../PidFile.ts"
 import type { BuildError } from "../../TableflipError.ts"
 import { NotSupportedError, ProtocolError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
-import type { UpgraderEvent } from "../../UpgraderEvent.ts"
+import type { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import * as receiverOf from "../handOver/receiver.ts"
 import { logError, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
@@ -30,6 +30,8 @@ import type { Draining } from "./drainAll.ts"
 import { make as makeDraining } from "./drainAll.ts"
 import { drainProcess } from "./drainOnce.ts"
 import { handOver } from "./handOver.ts"
+import type { LockOrigin } from "./locks.ts"
+import { fromParent, make as makeLocks } from "./locks.ts"
 import * as log from "./log.ts"
 import * as upgraderMachine from "./machine.ts"
 import { make as makeMeasure } from "./measure.ts"
@@ -102,10 +104,12 @@ interface Parts extends Begun {
   readonly role: Role
   readonly registry: Registry
   readonly draining: Draining
+  /** Whoever has what runs alone before this process; the older generations if it is not given. */
+  readonly lockOrigin?: LockOrigin
 }
 
 export const assemble = Effect.fnUntraced(
-  function*({ ancestry, draining, env, registry, role, settings: asked }: Parts) {
+  function*({ ancestry, draining, env, lockOrigin, registry, role, settings: asked }: Parts) {
     const settings = role.settle(asked)
     const { generation } = ancestry
     const { events, publish: tell } = yield* broadcast<UpgraderEvent>()
@@ -118,8 +122,13 @@ export const assemble = Effect.fnUntraced(
     const logFailure = Effect.catchAll((error: Error) => logError(error.message))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
 
-    const stateGiver = yield* giver.make(role.stateRefusal)
+    const exit = yield* Deferred.make<ExitReason>()
     const stateTaker = yield* taker.make(env, ancestry.exchange, role.stateRefusal)
+    const locks = yield* makeLocks(
+      lockOrigin ?? fromParent(Deferred.await(olderGone), stateTaker.unlocked),
+      Deferred.await(exit)
+    )
+    const stateGiver = yield* giver.make(role.stateRefusal, locks.giveUp)
 
     const receiver = settings.handOver
       ? Option.map(ancestry.channel, (channel) => receiverOf.make(channel, registry.takingServers))
@@ -189,6 +198,7 @@ export const assemble = Effect.fnUntraced(
         Effect.zipRight(Deferred.succeed(olderGone, void 0))
       )
     })
+    yield* machine.exit.pipe(Effect.intoDeferred(exit), Effect.interruptible, Effect.forkScoped)
     yield* Effect.forEach(ancestry.lifelines, (reader) =>
       reader.read.pipe(
         Effect.repeat({ until: Option.isNone }),
@@ -231,7 +241,8 @@ export const assemble = Effect.fnUntraced(
         publish
       }),
       onDrain: draining.onDrain,
-      state: { give: stateGiver.give, ...stateTaker },
+      exclusive: locks.exclusive,
+      state: { give: stateGiver.give, take: stateTaker.take, takeLast: stateTaker.takeLast },
       status: Effect.map(machine.status, (status) => ({
         pid: env.pid,
         ...status,
@@ -239,7 +250,7 @@ export const assemble = Effect.fnUntraced(
       })),
       events
     }
-    return { machine, upgrader, fds: registry.service }
+    return { machine, upgrader, fds: registry.service, locks }
   },
   (effect, { ancestry }) => log.annotate(effect, ancestry.generation)
 )

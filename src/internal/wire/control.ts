@@ -15,11 +15,13 @@ export type Word = Data.TaggedEnum<{
   Stopped: { readonly signal: NodeJS.Signals; readonly isLast?: boolean }
   /** Every older copy of it has ended, and every older generation of the pool. */
   OlderGone: {}
+  /** What it waits for with that id is its turn now. */
+  Locked: { readonly id: number }
 }>
 export const Word = Data.taggedEnum<Word>()
 
 /** Why a process should finish. */
-export type Retirement = Exclude<Word, { readonly _tag: "OlderGone" }>
+export type Retirement = Exclude<Word, { readonly _tag: "OlderGone" | "Locked" }>
 
 /** Why a process asks to be replaced: because its program has said so, or because it has grown. */
 export type RecycleReason = "Asked" | "Memory"
@@ -30,6 +32,10 @@ export type Answer = Data.TaggedEnum<{
   Heartbeat: { readonly debugged: boolean }
   /** It asks for a new process in its place, and serves until that is ready. */
   Recycle: { readonly reason: RecycleReason }
+  /** It waits until nobody else runs under that name. */
+  Lock: { readonly id: number; readonly name: string }
+  /** It does no longer wait or run. */
+  Unlock: { readonly id: number }
 }>
 export const Answer = Data.taggedEnum<Answer>()
 
@@ -51,7 +57,7 @@ const parse = (line: string): Readonly<Record<string, unknown>> => {
 }
 
 const decodeWord = (line: string): Option.Option<Word> => {
-  const { _tag, generation, isLast, pid, signal } = parse(line)
+  const { _tag, generation, id, isLast, pid, signal } = parse(line)
   switch (_tag) {
     case "Replaced":
       return typeof pid === "number" && typeof generation === "number"
@@ -63,18 +69,24 @@ const decodeWord = (line: string): Option.Option<Word> => {
         : Option.none()
     case "OlderGone":
       return Option.some(Word.OlderGone())
+    case "Locked":
+      return typeof id === "number" ? Option.some(Word.Locked({ id })) : Option.none()
     default:
       return Option.none()
   }
 }
 
 const decodeAnswer = (line: string): Option.Option<Answer> => {
-  const { _tag, debugged, reason } = parse(line)
+  const { _tag, debugged, id, name, reason } = parse(line)
   switch (_tag) {
     case "Heartbeat":
       return Option.some(Answer.Heartbeat({ debugged: debugged === true }))
     case "Recycle":
       return Option.some(Answer.Recycle({ reason: reason === "Memory" ? "Memory" : "Asked" }))
+    case "Lock":
+      return typeof id === "number" && typeof name === "string" ? Option.some(Answer.Lock({ id, name })) : Option.none()
+    case "Unlock":
+      return typeof id === "number" ? Option.some(Answer.Unlock({ id })) : Option.none()
     default:
       return Option.none()
   }

@@ -33,6 +33,8 @@ export type Question = Data.TaggedEnum<{
   /** It reads what it is sent; one that has not said so is sent nothing. */
   Hello: {}
   Ask: { readonly id: number; readonly key: string }
+  /** It waits for what this process runs alone under that name. */
+  Lock: { readonly name: string }
   /** All that was sent last has arrived. */
   Arrived: {}
 }>
@@ -45,6 +47,8 @@ export type Answer = Data.TaggedEnum<{
   Failed: { readonly id: number } & Reason
   Last: { readonly key: string; readonly bytes: Uint8Array }
   LastFailed: { readonly key: string } & Reason
+  /** Nothing of this process runs under that name any more. */
+  Unlocked: { readonly name: string }
   /** Nothing more is sent. */
   End: {}
 }>
@@ -71,12 +75,14 @@ export const encodeAnswer = (answer: Answer): Uint8Array => {
 
 type Header = Readonly<Record<string, unknown>>
 
-const decodeQuestion = ({ _tag, id, key }: Header): Option.Option<Question> => {
+const decodeQuestion = ({ _tag, id, key, name }: Header): Option.Option<Question> => {
   switch (_tag) {
     case "Hello":
       return Option.some(Question.Hello())
     case "Ask":
       return typeof id === "number" && typeof key === "string" ? Option.some(Question.Ask({ id, key })) : Option.none()
+    case "Lock":
+      return typeof name === "string" ? Option.some(Question.Lock({ name })) : Option.none()
     case "Arrived":
       return Option.some(Question.Arrived())
     default:
@@ -84,9 +90,10 @@ const decodeQuestion = ({ _tag, id, key }: Header): Option.Option<Question> => {
   }
 }
 
-const decodeAnswer = ({ _tag, detail, id, key, reason }: Header, bytes: Uint8Array): Option.Option<Answer> => {
+const decodeAnswer = ({ _tag, detail, id, key, name, reason }: Header, bytes: Uint8Array): Option.Option<Answer> => {
   const why = { reason: String(reason), detail: String(detail) }
   if (_tag === "End") return Option.some(Answer.End())
+  if (_tag === "Unlocked" && typeof name === "string") return Option.some(Answer.Unlocked({ name }))
   if (typeof id === "number") {
     if (_tag === "Given") return Option.some(Answer.Given({ id, bytes }))
     if (_tag === "Nothing") return Option.some(Answer.Nothing({ id }))

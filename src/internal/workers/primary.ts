@@ -63,7 +63,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const { ancestry, env } = begun
   let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
   const secrets = yield* ticketSecrets(env, settings.listen, ancestry.state)
-  const { fds, upgrader } = yield* makeUpgradable(
+  const { fds, locks, upgrader } = yield* makeUpgradable(
     begun,
     Effect.map(Effect.suspend(() => generation), (count) => new Map([...secrets, ...workerRole.encodePool(count)]))
   )
@@ -93,6 +93,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
     })),
     generation: workerRole.decodePool(ancestry.state) + 1,
     olderGone: Effect.ignore(upgrader.waitForParent),
+    hold: locks.hold,
     publish: (event) => Effect.zipRight(logOf(event), given.publish(event))
   })
   generation = workers.generation
@@ -205,7 +206,8 @@ const starter =
               Effect.void,
             onSome: (reader) => forEachAnswer(reader, handle)
           }),
-        olderGone: Effect.asVoid(child.tell(encodeWord(Word.OlderGone())))
+        olderGone: Effect.asVoid(child.tell(encodeWord(Word.OlderGone()))),
+        locked: (id) => Effect.asVoid(child.tell(encodeWord(Word.Locked({ id }))))
       }
       return member
     }).pipe(Effect.provideService(Env, env))

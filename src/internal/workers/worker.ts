@@ -21,6 +21,7 @@ import type { System } from "../system/env.ts"
 import type { ByteReader } from "../system/stream.ts"
 import type { Begun } from "../upgrade/begin.ts"
 import { make as makeDraining } from "../upgrade/drainAll.ts"
+import type { LockOrigin } from "../upgrade/locks.ts"
 import type { Registry } from "../upgrade/registry.ts"
 import * as fds from "../upgrade/registry.ts"
 import * as upgraderRole from "../upgrade/role.ts"
@@ -70,6 +71,34 @@ const tell = (env: System, { descriptor }: ByteReader, answer: Answer): Effect.E
     })
   )
 
+/** The pool says whose turn it is. */
+const lockOrigin = (say: (answer: Answer) => Effect.Effect<unknown>) => {
+  const waiting = new Map<number, Deferred.Deferred<void>>()
+  let freeId = 0
+  const origin: LockOrigin = {
+    hold: (name, use) =>
+      Effect.acquireUseRelease(
+        Effect.gen(function*() {
+          const id = freeId++
+          const turn = yield* Deferred.make<void>()
+          waiting.set(id, turn)
+          yield* say(control.Answer.Lock({ id, name }))
+          return { id, turn }
+        }),
+        ({ turn }) => Effect.zipRight(Deferred.await(turn), use),
+        ({ id }) => {
+          waiting.delete(id)
+          return say(control.Answer.Unlock({ id }))
+        }
+      )
+  }
+  const locked = (id: number) => {
+    const turn = waiting.get(id)
+    return turn === undefined ? Effect.void : Effect.asVoid(Deferred.succeed(turn, void 0))
+  }
+  return { origin, locked }
+}
+
 /** Shows that the event loop turns, for as long as there is somebody to hear it. */
 const beat = (env: System, reader: ByteReader, timeout: Duration.Duration): Effect.Effect<unknown> =>
   env.debugged.pipe(
@@ -98,6 +127,7 @@ export const make: (
       keepsPaths: false,
       inheritedIsShared: () => !isLast
     })
+    const { locked, origin } = lockOrigin((answer) => tell(env, reader, answer))
     const { fds: service, machine, upgrader } = yield* assemble({
       env,
       settings,
@@ -108,7 +138,8 @@ export const make: (
         notifyReady: Effect.zipLeft(ancestry.notifyReady, Deferred.succeed(isReady, void 0))
       },
       registry: withHint(registry),
-      draining
+      draining,
+      lockOrigin: origin
     })
 
     const signals = yield* stopSignals.listen(env, pool.stopSignals)
@@ -120,6 +151,8 @@ export const make: (
       switch (word._tag) {
         case "OlderGone":
           return Effect.asVoid(Deferred.succeed(olderGone, void 0))
+        case "Locked":
+          return locked(word.id)
         case "Replaced":
           return machine.replaced({ generation: word.generation, pid: word.pid })
         case "Stopped":
