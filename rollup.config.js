@@ -1,7 +1,7 @@
 /**
  * Joins what the upgrader consists of into two files, after the compiler has made a file of each module. To find, read and
  * link forty of them is almost half of the time that the import of `effect-tableflip/Upgrader` takes, and start-up time is
- * upgrade time. The command's own modules are one more. Every module keeps its place: from there it exports what is its own.
+ * upgrade time. Every module keeps its place: from there it exports what is its own.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -25,9 +25,6 @@ const reachableFrom = (name, getModuleInfo) => {
   return found
 }
 
-const command = "internal/cli/main.js"
-const clients = "internal/cli/controlCommands.js"
-
 export default {
   input: Object.fromEntries(modules.map((name) => [name.slice(0, -".js".length), path.join(dist, name)])),
   external: (id) => !id.startsWith(".") && !path.isAbsolute(id),
@@ -37,22 +34,11 @@ export default {
     dir: dist,
     entryFileNames: "[name].js",
     chunkFileNames: "internal/[name].js",
-    manualChunks: (id, { getModuleInfo }) => {
-      const isNeededBy = (name) => reachableFrom(name, getModuleInfo).has(id)
-      if (isNeededBy(clients) && !isNeededBy(command)) {
-        return isNeededBy("Control.js") ? "ControlProtocol" : "ClientsWithAllTheyNeed"
-      }
-      // What a client and help need, without Effect. The one module that looks for package.json stays where it is.
-      if (isNeededBy(command)) {
-        return id === path.join(dist, command)
-          ? undefined
-          : isNeededBy("Upgrader.js")
-          ? "CommonToAll"
-          : "CommandWithAllItNeeds"
-      }
-      // What drains is of use without the rest.
-      return ["Drain", "Upgrader"].find((name) => isNeededBy(`${name}.js`))?.concat("WithAllItNeeds")
-    },
+    // What drains is of use without the rest.
+    manualChunks: (id, { getModuleInfo }) =>
+      ["Drain", "Upgrader"].find((name) => reachableFrom(`${name}.js`, getModuleInfo).has(id))?.concat(
+        "WithAllItNeeds"
+      ),
     minifyInternalExports: false,
     hoistTransitiveImports: false,
     sourcemap: true,

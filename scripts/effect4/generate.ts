@@ -87,6 +87,7 @@ const copied = [
   "README.md",
   "SECURITY.md",
   "docs",
+  "esbuild.config.js",
   "rollup.config.js",
   "tsconfig.json",
   "tsconfig.build.json",

@@ -85,7 +85,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
   it.scopedLive("reloads, tells what happens, and waits for the end of the old process", () =>
     Effect.gen(function*() {
       const { app, ours, up } = yield* controlled()
-      const slow = yield* slowRequest(up.port, 1_000)
+      const slow = yield* slowRequest(up.port, 4_000)
       yield* app.waitFor(/^SERVING/)
       const { code, error, out } = yield* ours("reload", "--wait", "ended")
       assert.strictEqual(code, 0, error)

@@ -14,6 +14,7 @@ import { root } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
 import { isAlive } from "../kit/proc.ts"
 import { signal, start } from "../kit/processes.ts"
+import { ready, server } from "../kit/tableflip.ts"
 import { eventually, until } from "../kit/waiting.ts"
 
 const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
@@ -181,6 +182,39 @@ describe("the lines that install the package", () => {
       }),
     240_000
   )
+})
+
+/** The package and nothing else, as after an installation for the whole machine. */
+const unpacked = Effect.map(directory, (dir) => {
+  run(dir, "tar", "xzf", pack(dir))
+  return path.join(dir, "package")
+})
+
+describe("the command in the package", () => {
+  it.scopedLive("runs a program and reloads it where no Effect is installed", () =>
+    Effect.gen(function*() {
+      const dir = yield* unpacked
+      const command = path.join(dir, "dist/bin.js")
+      const port = yield* freePort
+      const control = path.join(dir, "control.sock")
+      const app = yield* start(undefined, {
+        args: [command, "run", "--listen", `127.0.0.1:${port}`, "--control", control, "--", ...server]
+      })
+      const first = yield* ready(app, 1)
+      const client = (...args: ReadonlyArray<string>) => run(dir, process.execPath, command, ...args)
+      assert.strictEqual(client("--version"), `${manifest.version}\n`)
+      client("reload", "--control", control, "--wait", "drained")
+      assert.strictEqual(JSON.parse(client("status", "--control", control, "--json")).generation, 2)
+      assert.notStrictEqual((yield* ask(port)).pid, first)
+      client("stop", "--control", control, "--wait", "drained")
+      assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
+    }))
+
+  it.scopedLive("names the licences of what is in it", () =>
+    Effect.gen(function*() {
+      const notices = fs.readFileSync(path.join(yield* unpacked, "dist/internal/command/LICENSES"), "utf8")
+      assert.match(notices, /^effect \d+\.\d+\.\d+\n\nMIT License\n\nCopyright/)
+    }))
 })
 
 describe("the pages in the package", () => {
