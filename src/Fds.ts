@@ -40,6 +40,11 @@ export interface ServeOptions {
    * says false.
    */
   readonly handOver?: boolean | undefined
+  /**
+   * Which connections of a protocol of the app's own come from the old process too: those that it gives under one of these
+   * keys. See `HandOver.giveConnection`. None by default.
+   */
+  readonly takes?: ReadonlyArray<string> | undefined
 }
 
 /**

@@ -4,19 +4,25 @@
  *
  * A value of another shape is another key: keep the old one for as long as a release that gives it may be upgraded.
  *
+ * So can connections of a protocol of the app's own: `giveConnection`.
+ *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type { LazyArg } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type * as net from "node:net"
+import * as given from "./internal/handOver/given.ts"
 import type { Mismatch } from "./internal/json.ts"
 import { logWarning } from "./internal/logging.ts"
 import * as metrics from "./internal/metrics.ts"
 import { fromResult } from "./internal/seam.ts"
+import { isKey, maxKeyLength } from "./internal/upgrade/stateKey.ts"
 import * as counters from "./internal/wire/counters.ts"
 import { HandOverError } from "./TableflipError.ts"
 import type { GivenState } from "./Upgrader.ts"
@@ -117,6 +123,46 @@ export const take = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOver
  */
 export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOverError, Upgrader> =>
   Effect.flatMap(Upgrader, ({ state }) => Effect.flatMap(state.takeLast(item.key), (bytes) => decoded(item, bytes)))
+
+/**
+ * Lets an upgrade hand this connection over, of a protocol of the app's own over TCP or a Unix socket, without TLS. Say it
+ * when the connection has come, once, or again if another `state` is to hold.
+ *
+ * `state` is asked when this process drains after an upgrade, whenever nothing of the connection is on its way here: all
+ * that was read has been given to the app, all that was written is out. It answers with what the new process has to know,
+ * bytes that have been read and not been used among them, or with none where that cannot be said now, because an answer is
+ * still being worked on. Then it is asked again later. It is asked last in the moment in which the connection is closed
+ * here. 1 MiB at most.
+ *
+ * For the app the connection is closed: its socket emits `close`, and what a handler of `UpgradableSocketServer` does in the
+ * end is done before the new process begins with it. There it is a `connection` event of the server at the same address,
+ * whose `takes` has this key, and `takeConnection` has the state. Where there is none, it is drained as ever.
+ *
+ * A state of another shape is another key: `chat.v1`.
+ *
+ * @since 0.1.0
+ * @category connections
+ */
+export const giveConnection = (
+  connection: net.Socket,
+  key: string,
+  state: LazyArg<Option.Option<Uint8Array>>
+): void => {
+  if (!isKey(key)) {
+    throw new HandOverError({ key, reason: "WrongKey", detail: `a key has 1 to ${maxKeyLength} characters` })
+  }
+  given.give(connection, { key, state })
+}
+
+/**
+ * What the older process has given along with this connection under this key; none if it has come from a client, or was
+ * given under another key.
+ *
+ * @since 0.1.0
+ * @category connections
+ */
+export const takeConnection = (connection: net.Socket, key: string): Option.Option<Uint8Array> =>
+  given.take(connection, key)
 
 /** Its shape is checked by hand, so that nobody pays for a schema library who has no schema. */
 const countersItem: Item<ReadonlyArray<metrics.Counter>> = {

@@ -17,16 +17,18 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as net from "node:net"
 import type { Address } from "./Address.ts"
+import type { ServeOptions } from "./Fds.ts"
 import { Fds } from "./Fds.ts"
+import { handled, working } from "./internal/handOver/given.ts"
 import type { ListenError } from "./TableflipError.ts"
 
 /**
- * Where to listen, and what `net.createServer` takes.
+ * Where to listen, what `net.createServer` takes, and how connections go along with an upgrade.
  *
  * @since 0.1.0
  * @category models
  */
-export type Options = Address & net.ServerOpts
+export type Options = Address & net.ServerOpts & Pick<ServeOptions, "handOver" | "takes">
 
 const addressOf = (bound: net.AddressInfo | string | null): SocketServer.Address =>
   bound === null || typeof bound === "string"
@@ -37,6 +39,10 @@ const addressOf = (bound: net.AddressInfo | string | null): SocketServer.Address
  * A `SocketServer` on an inherited or new socket. It accepts when this process is ready; a connection that comes before
  * `run` waits for it. When the process drains, no connection is accepted any more and running handlers finish; what they
  * have not finished by `drainTimeout` is closed under them. A handler that ends closes its connection.
+ *
+ * A handler that has said `HandOver.giveConnection` of its `NetSocket` ends as by a close of the connection when that goes to
+ * the newer process, which begins with it when the handler has ended. Not while what was read is worked on by what the
+ * handler has given to `run`.
  *
  * @since 0.1.0
  * @category constructors
@@ -62,7 +68,7 @@ export const make: (
       "error",
       (cause) => Deferred.unsafeDone(failed, new SocketServer.SocketServerError({ reason: "Unknown", cause }))
     )
-    const bound = yield* fds.listen(server, options)
+    const bound = yield* fds.listen(server, options, options)
 
     const run = <R, E, _>(handler: (socket: Socket.Socket) => Effect.Effect<_, E, R>) =>
       Effect.gen(function*() {
@@ -70,7 +76,10 @@ export const make: (
         const previous = onConnection
         yield* Effect.acquireRelease(
           Effect.sync(() => {
-            onConnection = (connection) => void runFork(serve(connection, handler))
+            onConnection = (connection) => {
+              const done = handled(connection)
+              runFork(serve(connection, handler)).addObserver(done)
+            }
             const connections = [...waiting]
             waiting.clear()
             connections.forEach(onConnection)
@@ -86,6 +95,18 @@ export const make: (
     return SocketServer.SocketServer.of({ address: addressOf(bound), run })
   }
 )
+
+/** While a chunk is worked on, the connection does not go to the newer process. */
+const watched = (socket: Socket.Socket, connection: net.Socket): Socket.Socket => {
+  const runRaw: Socket.Socket["runRaw"] = (handler, options) =>
+    socket.runRaw((chunk) => {
+      const work = handler(chunk)
+      if (!Effect.isEffect(work)) return
+      const done = working(connection)
+      return Effect.ensuring(work, Effect.sync(done))
+    }, options)
+  return { ...socket, runRaw, run: runRaw as Socket.Socket["run"] }
+}
 
 const serve = <R, E, _>(
   connection: net.Socket,
@@ -103,7 +124,7 @@ const serve = <R, E, _>(
       : Effect.succeed(connection)
   )
   return NodeSocket.fromDuplex(open).pipe(
-    Effect.flatMap(handler),
+    Effect.flatMap((socket) => handler(watched(socket, connection))),
     Effect.ensuring(Effect.sync(() => connection.destroySoon())),
     Effect.provideService(NodeSocket.NetSocket, connection),
     Effect.catchAllCause((cause) =>

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as Option from "effect/Option"
 import * as net from "node:net"
 import * as sender from "../../src/internal/handOver/sender.ts"
@@ -10,10 +10,17 @@ const here: Place = ["tcp", "127.0.0.1:8080"]
 /** A newer process that says what the test says. */
 const successor = () => {
   const sent: Array<number> = []
+  const said: Array<string> = []
   let listener: ChannelListener | undefined
   let isThere = true
   const channel: Channel = {
-    send: (words) => isThere && sent.push((words as { readonly id: number }).id) > 0,
+    send: (words) => {
+      const { _tag, id, state = "" } = words as { readonly _tag: string; readonly id: number; readonly state?: string }
+      if (!isThere) return false
+      if (_tag === "Passing") sent.push(id)
+      else said.push(`${_tag} ${id} ${state}`.trim())
+      return true
+    },
     listen: (to) => {
       listener = to
     },
@@ -23,10 +30,11 @@ const successor = () => {
   return {
     channel,
     sent,
+    said,
     say,
     serve: () => {
       say({ _tag: "Greeting" })
-      say({ _tag: "Serves", places: [here] })
+      say({ _tag: "Serves", places: [here], takes: [[...here, "v1"]] })
     },
     taken: (id: number) => say({ _tag: "Taken", id }),
     refused: (id: number) => say({ _tag: "Refused", id }),
@@ -66,7 +74,7 @@ describe("the row of connections", () => {
     assert.isTrue(row.to(here).takes())
     const log = candidates(row.to(here), 2)
     assert.deepStrictEqual(newer.sent, [])
-    newer.say({ _tag: "Serves", places: [here] })
+    newer.say({ _tag: "Serves", places: [here], takes: [] })
     assert.deepStrictEqual(log, ["sent 0"])
     assert.isFalse(row.to(["tcp", "127.0.0.1:8081"]).takes())
     assert.isFalse(row.to(["unix", here[1]]).takes())
@@ -153,5 +161,76 @@ describe("the row of connections", () => {
     ) newer.raw(words)
     assert.deepStrictEqual(log, ["sent 0"])
     assert.isTrue(row.to(here).takes())
+  })
+})
+
+describe("a connection with a key", () => {
+  const given = (to: sender.Successor) => {
+    const log: Array<string> = []
+    const departures: Array<sender.Departure> = []
+    to.offer({
+      socket: new net.Socket(),
+      key: "v1",
+      isUsed: () => true,
+      isReady: () => true,
+      sent: () => void log.push("sent"),
+      taken: (departure) => void departures.push(departure),
+      refused: () => void log.push("refused")
+    })
+    return { log, departures }
+  }
+
+  it("goes to a server that takes this key, and to no other", () => {
+    const newer = successor()
+    const row = sender.make(newer.channel)
+    newer.serve()
+    assert.deepStrictEqual([row.to(here).takes("v1"), row.to(here).takes("v2")], [true, false])
+    assert.isFalse(row.to(["tcp", "127.0.0.1:8081"]).takes("v1"))
+    newer.say({ _tag: "Serves", places: [], takes: [] })
+    assert.isFalse(row.to(here).takes("v1"))
+  })
+
+  it("leaves its state when it is closed here, or is kept", () => {
+    const newer = successor()
+    const row = sender.make(newer.channel)
+    newer.serve()
+    const left = given(row.to(here))
+    newer.taken(1)
+    const kept = given(row.to(here))
+    newer.taken(2)
+    assert.deepStrictEqual(newer.said, [])
+    left.departures[0]!.leave(new TextEncoder().encode("state"))
+    kept.departures[0]!.keep()
+    assert.deepStrictEqual(newer.said, [`Left 1 ${Buffer.from("state").toString("base64")}`, "Kept 2"])
+    assert.deepStrictEqual([left.log, kept.log], [["sent"], ["sent", "refused"]])
+  })
+
+  it("is taken back from a process that lives and says nothing, because that does not touch it before it is told", () => {
+    vi.useFakeTimers()
+    try {
+      const newer = successor()
+      const row = sender.make(newer.channel)
+      newer.serve()
+      const { departures, log } = given(row.to(here))
+      vi.advanceTimersByTime(5_001)
+      assert.deepStrictEqual([log, newer.said], [["sent", "refused"], ["Kept 1"]])
+      newer.taken(1)
+      assert.lengthOf(departures, 0)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it("is the older process's again when the newer one ends before it has been told", () => {
+    const newer = successor()
+    const row = sender.make(newer.channel)
+    newer.serve()
+    const { departures, log } = given(row.to(here))
+    newer.taken(1)
+    assert.isTrue(departures[0]!.isOpen())
+    newer.end()
+    assert.isFalse(departures[0]!.isOpen())
+    departures[0]!.keep()
+    assert.deepStrictEqual(log, ["sent", "refused"])
   })
 })

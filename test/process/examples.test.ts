@@ -7,6 +7,7 @@ import { isEffect4 } from "../kit/effect.ts"
 import { freePort } from "../kit/ports.ts"
 import { isLinux } from "../kit/proc.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -71,6 +72,28 @@ describe.runIf(isLinux)("examples", () => {
         yield* onlyAlive(program, [])
       }))
   }
+
+  it.scopedLive("tcp keeps a connection through an upgrade", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const program = yield* startExample("tcp", { PORT: String(port) })
+      yield* program.waitFor(/is ready as generation 1/, "30 seconds")
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(() => net.connect({ port, host: "127.0.0.1" }).setEncoding("utf8")),
+        (client) => Effect.sync(() => client.destroy())
+      )
+      let received = ""
+      client.on("data", (text: string) => {
+        received += text
+      })
+      yield* eventually("the greeting", () => received === hello(program.pid))
+      yield* signal(program.pid, "SIGHUP")
+      const [, next] = yield* program.waitFor(/Process (\d+) has taken over as generation 2/, "30 seconds")
+      yield* program.waitFor(new RegExp(`^EXIT ${program.pid} 0`))
+      client.write("echo\n")
+      yield* eventually("the echo", () => received === `${hello(program.pid)}echo\n`)
+      yield* signal(Number(next), "SIGTERM")
+    }))
 
   it.scopedLive("prometheus counts through an upgrade", () =>
     Effect.gen(function*() {

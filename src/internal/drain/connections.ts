@@ -22,8 +22,8 @@ export interface Connection {
   told: boolean
   /** All has been said; only the client's own end is awaited. */
   lingering: boolean
-  /** It is to go to the newer process, and its client is told nothing. */
-  leaves: boolean
+  /** It is to go to the newer process, between two requests or by the app's word, and its client is told nothing. */
+  leaves: "requests" | "given" | false
   /** Why we destroyed it, if we did. */
   ending: Ending | undefined
   /** Since when a drain has seen it without anything to do, and how many bytes had come by then. */
@@ -37,6 +37,8 @@ export interface Connections {
   readonly all: ReadonlyMap<net.Socket, Connection>
   /** Does something with each. One that is odd, a stream in user land say, does not decide for the others. */
   readonly forEach: (f: (connection: Connection) => void) => void
+  /** Remembers what a connection has thrown. */
+  readonly failed: (connection: Connection, cause: unknown) => void
   /** What has been thrown since the last call, once for each connection. */
   readonly failures: () => ReadonlyArray<unknown>
   /** Looks for the HTTP servers that speak on what the server has accepted and handed on. */
@@ -100,7 +102,7 @@ export const follow = (server: net.Server): Connections => {
 
   const onConnection = (socket: net.Socket) => {
     if (socket.destroyed || all.has(socket)) return
-    const connection = {
+    const connection: Connection = {
       socket,
       told: false,
       lingering: false,
@@ -144,10 +146,13 @@ export const follow = (server: net.Server): Connections => {
         try {
           f(connection)
         } catch (cause) {
-          if (!reported.has(connection)) failures.push(cause)
-          reported.add(connection)
+          self.failed(connection, cause)
         }
       }
+    },
+    failed: (connection, cause) => {
+      if (!reported.has(connection)) failures.push(cause)
+      reported.add(connection)
     },
     failures: () => {
       const reporting = failures

@@ -1,6 +1,7 @@
 /**
- * Connections of a server that go to the newer process between two requests, so that their clients notice nothing. What
- * goes is HTTP/1 without TLS: all of its state is in what has been read, and between two requests nothing has.
+ * Connections of a server that go to the newer process, so that their clients notice nothing. HTTP/1 without TLS goes
+ * between two requests: all of its state is in what has been read, and there nothing has. What else goes does so by the
+ * app's word.
  *
  * @internal
  */
@@ -8,6 +9,7 @@ import type * as net from "node:net"
 import type { Candidate, Successor } from "../handOver/sender.ts"
 import * as Node from "../node/internals.ts"
 import type { Connection, Connections } from "./connections.ts"
+import { make as makeGiven } from "./givenDepartures.ts"
 
 /** @internal */
 export interface Departures {
@@ -21,6 +23,8 @@ export interface Departures {
   readonly sweep: () => void
   /** From now on what has a further request, or is idle and cannot go, is kept no longer. */
   readonly hurry: () => void
+  /** How many are closed here and not yet the newer process's. */
+  readonly underWay: () => number
   readonly end: () => void
 }
 
@@ -30,8 +34,11 @@ export const make = (
   connections: Connections,
   successor: Successor,
   /** Drains a connection that is not to go any more. */
-  release: (connection: Connection) => void
+  release: (connection: Connection) => void,
+  /** One of those under way has ended. */
+  onLeft: () => void
 ): Departures => {
+  const given = makeGiven(connections, successor, onLeft)
   /** Bytes that had been read of a connection when it was seen between two requests: as long as there are no more, it is. */
   const seen = new WeakMap<Connection, number>()
   const inRow = new WeakSet<Connection>()
@@ -40,6 +47,7 @@ export const make = (
   let unsubscribe: (() => void) | undefined
 
   const stay = (connection: Connection) => {
+    if (connection.leaves === "given") return given.stay(connection)
     if (!connection.leaves) return
     connection.leaves = false
     release(connection)
@@ -47,7 +55,7 @@ export const make = (
 
   const isReady = (connection: Connection) => {
     const { socket } = connection
-    return connection.leaves && Node.isQuiet(socket, server) &&
+    return connection.leaves === "requests" && Node.isQuiet(socket, server) &&
       (socket.bytesRead === 0 || seen.get(connection) === socket.bytesRead)
   }
 
@@ -85,16 +93,18 @@ export const make = (
   const isPlain = Node.isPlainHttp(server)
 
   const consider = (connection: Connection) => {
-    connection.leaves = isPlain && successor.takes() && Node.speaksHttp1(connection.socket) &&
-      Node.plainSocketOf(connection.socket) === undefined && Node.httpServerOf(connection.socket) === server
+    const { socket } = connection
+    const goes = isPlain && successor.takes() && Node.speaksHttp1(socket) &&
+      Node.plainSocketOf(socket) === undefined && Node.httpServerOf(socket) === server
+    connection.leaves = goes ? "requests" : false
   }
 
-  const all = () => [...connections.all.values()].filter(({ leaves }) => leaves)
+  const all = () => [...connections.all.values()].filter(({ leaves }) => leaves === "requests")
 
   // A response is out; by the end of this turn so is all that Node does after it, and the next request is not read yet.
   const onFinish = (socket: net.Socket) => {
     const connection = connections.of(socket)
-    if (connection?.leaves !== true) return
+    if (connection?.leaves !== "requests") return
     if (finished.size === 0) setImmediate(lookAtFinished)
     finished.add(connection)
   }
@@ -108,16 +118,18 @@ export const make = (
   return {
     opened: consider,
     begin: () => {
+      successor.onOver(() => connections.forEach(stay))
+      given.look()
       if (!successor.takes()) return
       unsubscribe = Node.onResponseFinish(onFinish)
-      successor.onOver(() => connections.forEach(stay))
       look(all())
     },
     keeps: (connection) => {
       if (isLate) connection.leaves = false
-      return connection.leaves
+      return connection.leaves !== false
     },
     sweep: () => {
+      given.look()
       const waiting = all().filter((connection) => !inRow.has(connection))
       if (isLate) {
         for (const connection of waiting) if (Node.isQuiet(connection.socket, server)) stay(connection)
@@ -126,6 +138,7 @@ export const make = (
     hurry: () => {
       isLate = true
     },
+    underWay: given.underWay,
     end: () => unsubscribe?.()
   }
 }

@@ -96,7 +96,7 @@ export const make: (
       server,
       connections,
       settings.lingerMillis,
-      (connection) => connection.leaves && departures?.keeps(connection) === true
+      (connection) => connection.leaves !== false && departures?.keeps(connection) === true
     )
     const emptyQueue = Effect.suspend(() => {
       if (stopped || !server.listening) return Effect.sync(stop)
@@ -140,13 +140,16 @@ export const make: (
     }
 
     const checkEmpty = () => {
-      if (stopped && connections.all.size === 0) Deferred.unsafeDone(empty, Effect.void)
+      const isEmpty = connections.all.size === 0 && (departures?.underWay() ?? 0) === 0
+      if (stopped && isEmpty) Deferred.unsafeDone(empty, Effect.void)
     }
 
     const begin = (now: number) => {
       http1.look()
       const successor = successorNow()
-      if (successor !== undefined) departures = makeDepartures(server, connections, successor, http1.release)
+      if (successor !== undefined) {
+        departures = makeDepartures(server, connections, successor, http1.release, checkEmpty)
+      }
       connections.forEach(count)
       connections.observe = {
         opened: count,

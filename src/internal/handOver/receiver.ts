@@ -5,15 +5,20 @@
  */
 import * as Option from "effect/Option"
 import type * as net from "node:net"
-import { beginIdleTime } from "../node/internals.ts"
+import { beginIdleTime, hasRoomFor } from "../node/internals.ts"
 import type { Channel, PassedConnection } from "../system/channel.ts"
-import type { Passing, Place } from "../wire/channel.ts"
-import { Answer, decodePassing } from "../wire/channel.ts"
+import type { Left, Passing, Place } from "../wire/channel.ts"
+import { Answer, decodeWord } from "../wire/channel.ts"
+import * as given from "./given.ts"
 
 /** A server that takes connections from the older process. */
 export interface Served {
   readonly place: Place
   readonly server: net.Server
+  /** Whether it takes those that are between two requests of HTTP. */
+  readonly takesRequests: boolean
+  /** The keys of those that it takes by the app's word. */
+  readonly keys: ReadonlyArray<string>
 }
 
 export interface Receiver {
@@ -21,33 +26,85 @@ export interface Receiver {
   readonly open: () => void
 }
 
+/** Lies open here, and belongs to the older process until that has let go of it. */
+interface Held {
+  readonly connection: PassedConnection
+  readonly server: net.Server
+  readonly key: string
+}
+
 /** Tells the older process at once that this one takes connections, so that it does not send them away. */
 export const make = (channel: Channel, served: () => ReadonlyArray<Served>): Receiver => {
-  const serverAt = ([network, address]: Place) =>
-    served().find(({ place }) => place[0] === network && place[1] === address)?.server
+  const held = new Map<number, Held>()
+
+  const at = ([network, address]: Place) => served().find(({ place }) => place[0] === network && place[1] === address)
 
   /** Accepts it, and says so before the first byte can be read: that is for another turn of the event loop. */
   const take = ({ isUsed, place }: Passing, connection: PassedConnection): boolean => {
-    const server = serverAt(place)
-    const socket = server === undefined ? Option.none() : connection.accept(server)
-    if (Option.isNone(socket)) {
-      connection.close()
-      return false
-    }
-    if (isUsed) beginIdleTime(server!, socket.value)
+    const to = at(place)
+    const socket = to?.takesRequests === true ? connection.accept(to.server) : Option.none()
+    if (Option.isNone(socket)) return false
+    if (isUsed) beginIdleTime(to!.server, socket.value)
     return true
+  }
+
+  const hold = (id: number, key: string, place: Place, connection: PassedConnection): boolean => {
+    const to = at(place)
+    if (to === undefined || !to.keys.includes(key)) return false
+    const others = [...held.values()].filter(({ server }) => server === to.server).length
+    if (!hasRoomFor(to.server, others + 1)) return false
+    held.set(id, { connection, server: to.server, key })
+    return true
+  }
+
+  const onPassing = (passing: Passing, connection: Option.Option<PassedConnection>) => {
+    const { id, key, place } = passing
+    const isTaken = Option.exists(
+      connection,
+      (connection) => key === undefined ? take(passing, connection) : hold(id, key, place, connection)
+    )
+    if (!isTaken) Option.map(connection, ({ close }) => close())
+    channel.send(isTaken ? Answer.Taken({ id }) : Answer.Refused({ id }))
+  }
+
+  const onLeft = ({ id, state }: Left) => {
+    const one = held.get(id)
+    if (one === undefined) return
+    held.delete(id)
+    const { connection, key, server } = one
+    const accepted = connection.accept(server, (socket) => given.leave(socket, { key, state }))
+    if (Option.isNone(accepted)) connection.close()
+  }
+
+  const drop = (id: number) => {
+    held.get(id)?.connection.close()
+    held.delete(id)
   }
 
   channel.listen({
     onWords: (words, connection) => {
-      const passing = decodePassing(words)
-      if (Option.isNone(passing)) return void Option.map(connection, ({ close }) => close())
-      const { id } = passing.value
-      const isTaken = Option.isSome(connection) && take(passing.value, connection.value)
-      channel.send(isTaken ? Answer.Taken({ id }) : Answer.Refused({ id }))
+      const word = decodeWord(words)
+      if (Option.isNone(word)) return void Option.map(connection, ({ close }) => close())
+      switch (word.value._tag) {
+        case "Passing":
+          return onPassing(word.value, connection)
+        case "Left":
+          return onLeft(word.value)
+        case "Kept":
+          return drop(word.value.id)
+      }
     },
-    onEnd: () => {}
+    // Nobody is left who could say what they were in the middle of.
+    onEnd: () => [...held.keys()].forEach(drop)
   })
   channel.send(Answer.Greeting())
-  return { open: () => void channel.send(Answer.Serves({ places: served().map(({ place }) => place) })) }
+  return {
+    open: () => {
+      const all = served()
+      channel.send(Answer.Serves({
+        places: all.filter(({ takesRequests }) => takesRequests).map(({ place }) => place),
+        takes: all.flatMap(({ keys, place: [network, address] }) => keys.map((key) => [network, address, key] as const))
+      }))
+    }
+  }
 }

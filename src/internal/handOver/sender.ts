@@ -8,28 +8,40 @@ import * as Option from "effect/Option"
 import type * as net from "node:net"
 import { beAfterRequest, resumeReading, stopReading } from "../node/internals.ts"
 import type { Channel } from "../system/channel.ts"
-import type { Answer, Place } from "../wire/channel.ts"
-import { decodeAnswer } from "../wire/channel.ts"
+import type { Answer, Place, Taking, Word } from "../wire/channel.ts"
+import { decodeAnswer, encodeWord } from "../wire/channel.ts"
+
+/** How a connection with a key, which the newer process holds, comes to be its own. Once. */
+export interface Departure {
+  /** Whether the newer process is there. */
+  readonly isOpen: () => boolean
+  /** It is closed here, and this is what the newer process is to know. */
+  readonly leave: (state: Uint8Array) => void
+  /** It stays here, and is read again. */
+  readonly keep: () => void
+}
 
 /** A connection that stands in the row. */
 export interface Candidate {
   readonly socket: net.Socket
+  /** Under what the app gives it; none for one that is between two requests of HTTP. */
+  readonly key?: string | undefined
   /** Asked when it is its turn: whether it can go at this moment. One that cannot leaves the row. */
   readonly isReady: () => boolean
   /** Whether it has had a request. */
   readonly isUsed: () => boolean
   /** It is on its way. */
   readonly sent: () => void
-  /** The newer process has it; what is open here is to be closed. */
-  readonly taken: () => void
+  /** The newer process has it; what is open here is to be closed. With a key, the newer process waits for what follows. */
+  readonly taken: (departure: Departure) => void
   /** It is as it was, and stays here. */
   readonly refused: () => void
 }
 
 /** Where the connections of one server can go. */
 export interface Successor {
-  /** Whether the newer process takes them, as far as one knows. */
-  readonly takes: () => boolean
+  /** Whether the newer process takes them, those that are given under a key if it is one, as far as one knows. */
+  readonly takes: (key?: string) => boolean
   /** Puts a connection at the end of the row. */
   readonly offer: (candidate: Candidate) => void
   /** From now on it takes none. */
@@ -55,7 +67,9 @@ export const make = (channel: Channel): Sender => {
   const over = new Set<() => void>()
   let isOver = false
   let hasGreeted = false
+  let hasEnded = false
   let places: ReadonlyArray<Place> | undefined
+  let keys: ReadonlyArray<Taking> = []
   let row: Array<readonly [Place, Candidate]> = []
   let next = 0
   const onTheirWay = new Map<number, Candidate>()
@@ -63,11 +77,29 @@ export const make = (channel: Channel): Sender => {
   let lastId = 0
   let timer: NodeJS.Timeout | undefined
 
+  const say = (word: Word) => channel.send(encodeWord(word))
+
+  const takeBack = (candidate: Candidate) => {
+    resumeReading(candidate.socket)
+    candidate.refused()
+  }
+
+  /** The newer process reads nothing of one with a key before it is told more. */
+  const takeBackHeld = () => {
+    for (const [id, candidate] of onTheirWay) {
+      if (candidate.key === undefined) continue
+      onTheirWay.delete(id)
+      say({ _tag: "Kept", id })
+      takeBack(candidate)
+    }
+  }
+
   const finish = () => {
     clearTimeout(timer)
     if (isOver) return
     isOver = true
     row = []
+    takeBackHeld()
     for (const listener of over) listener()
   }
 
@@ -77,13 +109,8 @@ export const make = (channel: Channel): Sender => {
     timer.unref()
   }
 
-  const takeBack = (candidate: Candidate) => {
-    resumeReading(candidate.socket)
-    candidate.refused()
-  }
-
   const send = (place: Place, candidate: Candidate) => {
-    const { socket } = candidate
+    const { key, socket } = candidate
     const id = ++lastId
     stopReading(socket)
     // A 408 that is due meanwhile would be the newer process's to send.
@@ -91,7 +118,8 @@ export const make = (channel: Channel): Sender => {
     candidate.sent()
     if (onTheirWay.size === 0) wait()
     onTheirWay.set(id, candidate)
-    if (channel.send({ _tag: "Passing", id, place, isUsed: candidate.isUsed() }, socket)) return
+    const word: Word = { _tag: "Passing", id, place, isUsed: candidate.isUsed(), ...key === undefined ? {} : { key } }
+    if (channel.send(word, socket)) return
     onTheirWay.delete(id)
     takeBack(candidate)
     finish()
@@ -120,6 +148,15 @@ export const make = (channel: Channel): Sender => {
     pump()
   }
 
+  const departureOf = (id: number, candidate: Candidate): Departure => ({
+    isOpen: () => !hasEnded,
+    leave: (state) => void say({ _tag: "Left", id, state }),
+    keep: () => {
+      say({ _tag: "Kept", id })
+      takeBack(candidate)
+    }
+  })
+
   const onAnswer = (answer: Answer) => {
     switch (answer._tag) {
       case "Greeting":
@@ -128,10 +165,11 @@ export const make = (channel: Channel): Sender => {
         return
       case "Serves":
         places = answer.places
+        keys = answer.takes
         clearTimeout(timer)
         return pump()
       case "Taken":
-        return settle(answer.id, ({ taken }) => taken())
+        return settle(answer.id, (candidate) => candidate.taken(departureOf(answer.id, candidate)))
       case "Refused":
         return settle(answer.id, takeBack)
     }
@@ -140,6 +178,7 @@ export const make = (channel: Channel): Sender => {
   channel.listen({
     onWords: (words) => Option.map(decodeAnswer(words), onAnswer),
     onEnd: () => {
+      hasEnded = true
       const left = [...onTheirWay.values()]
       onTheirWay.clear()
       // Had the newer process read anything of one, it would have said so before.
@@ -148,10 +187,15 @@ export const make = (channel: Channel): Sender => {
     }
   })
 
+  const isTaken = (place: Place, key: string | undefined) =>
+    key === undefined
+      ? places?.some(isSame(place))
+      : keys.some(([network, address, taken]) => isSame(place)([network, address]) && taken === key)
+
   return {
     to: (place) => ({
       // One that has greeted is about to say where it serves.
-      takes: () => !isOver && hasGreeted && (places === undefined || places.some(isSame(place))),
+      takes: (key) => !isOver && hasGreeted && (places === undefined || isTaken(place, key) === true),
       offer: (candidate) => {
         if (isOver) return
         row.push([place, candidate])

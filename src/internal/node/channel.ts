@@ -63,7 +63,7 @@ export const toChild = (child: childProcess.ChildProcess): Option.Option<Channel
 }
 
 const passed = (handle: ConnectionHandle): PassedConnection => ({
-  accept: (server) => Option.fromNullable(acceptOn(server, handle)),
+  accept: (server, before) => Option.fromNullable(acceptOn(server, handle, before)),
   close: () => handle.close()
 })
 

@@ -265,19 +265,31 @@ interface AcceptingServer {
   readonly _connections?: number
 }
 
+const isPlaceFor = (server: net.Server, more: number): boolean => {
+  const { _connections: connections = 0 } = server as unknown as AcceptingServer
+  return connections + more <= (server.maxConnections ?? Infinity)
+}
+
+/** Whether a server listens and takes so many more connections. */
+export const hasRoomFor = (server: net.Server, more: number): boolean =>
+  typeof (serverHandle(server) as AcceptingHandle | null)?.onconnection === "function" && isPlaceFor(server, more)
+
 /**
  * Gives a server a connection in the way in which the event loop does, and so do the workers of `node:cluster`. Nothing is
  * given to one that would drop it.
  */
-export const acceptOn = (server: net.Server, handle: ConnectionHandle): net.Socket | undefined => {
+export const acceptOn = (
+  server: net.Server,
+  handle: ConnectionHandle,
+  /** Called before any listener of the server. */
+  before: (socket: net.Socket) => void = () => {}
+): net.Socket | undefined => {
   const listening = serverHandle(server) as AcceptingHandle | null
-  const { _connections: connections = 0 } = server as unknown as AcceptingServer
-  if (typeof listening?.onconnection !== "function" || connections >= (server.maxConnections ?? Infinity)) {
-    return undefined
-  }
+  if (typeof listening?.onconnection !== "function" || !isPlaceFor(server, 1)) return undefined
   let accepted: net.Socket | undefined
   const onConnection = (socket: net.Socket) => {
     accepted = socket
+    before(socket)
   }
   server.prependOnceListener("connection", onConnection)
   try {
@@ -495,17 +507,37 @@ interface QuietSocket {
   readonly _paused?: boolean
 }
 
+/** Whether a connection is open both ways, all that was written is out, and all that was read has been given to the app. */
+export const isStill = (socket: net.Socket): boolean =>
+  connectionHandle(socket)?.writeQueueSize === 0 && !socket.destroyed && socket.writable && !socket.readableEnded &&
+  socket.writableLength === 0 && socket.readableLength === 0
+
+/** Whether nobody has stopped reading from it. */
+export const isRead = (socket: net.Socket): boolean => !stoppedReading.has(socket)
+
 /**
  * Whether nothing is under way on an HTTP/1 connection, as far as one can tell without the server's list of those that are
  * between two messages: no response, none that is not written yet, nothing read that waits.
  */
-export const isQuiet = (socket: net.Socket, server: net.Server): boolean => {
-  const handle = connectionHandle(socket)
-  return handle !== undefined && handle.writeQueueSize === 0 && speaksHttp1(socket) &&
-    httpServerOf(socket) === server &&
-    currentResponse(socket) === undefined && newestRequest(socket) === undefined && !socket.destroyed &&
-    socket.writable && !socket.readableEnded && socket.writableLength === 0 && socket.readableLength === 0 &&
-    (socket as QuietSocket)._paused !== true && !stoppedReading.has(socket)
+export const isQuiet = (socket: net.Socket, server: net.Server): boolean =>
+  isStill(socket) && isRead(socket) && speaksHttp1(socket) && httpServerOf(socket) === server &&
+  currentResponse(socket) === undefined && newestRequest(socket) === undefined &&
+  (socket as QuietSocket)._paused !== true
+
+/** A connection without TLS, neither under it nor within it. */
+export const isPlain = (socket: net.Socket): boolean =>
+  connectionHandle(socket) !== undefined && plainSocketOf(socket) === undefined && !("encrypted" in socket)
+
+/** Calls back after each write to a connection, from now on. */
+export const onWrite = (socket: net.Socket, listener: () => void): void => {
+  const write = socket.write as (...args: Array<unknown>) => boolean
+  Object.assign(socket, {
+    write: (...args: Array<unknown>) => {
+      const result = write.apply(socket, args)
+      listener()
+      return result
+    }
+  })
 }
 
 /** Connections that have had requests in an older process, and none here yet. */

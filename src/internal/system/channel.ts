@@ -10,8 +10,11 @@ import type * as net from "node:net"
  * A connection that has come from another process.
  */
 export interface PassedConnection {
-  /** Gives it to a server as if that had accepted it; nothing if that takes no more, and then it is still to be closed. */
-  readonly accept: (server: net.Server) => Option.Option<net.Socket>
+  /**
+   * Gives it to a server as if that had accepted it; nothing if that takes no more, and then it is still to be closed.
+   * `before` is called before any listener of the server.
+   */
+  readonly accept: (server: net.Server, before?: (socket: net.Socket) => void) => Option.Option<net.Socket>
   /** Closes this side of it. */
   readonly close: () => void
 }

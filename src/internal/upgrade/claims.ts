@@ -52,7 +52,7 @@ export const make = (
 
   const serve = (entry: Entry, listener: BoundListener): Listener["serve"] => {
     let isTaken = false
-    return (server, { drain = true, handOver = true } = {}) =>
+    return (server, { drain = true, handOver = true, takes = [] } = {}) =>
       Effect.suspend(() => {
         const { name } = entry
         if (server.listening) return Effect.fail(alreadyServing(name))
@@ -63,6 +63,7 @@ export const make = (
           if (isActive()) yield* listenLate(listener)
           entry.isDrained = drain
           entry.handsOver = drain && handOver
+          entry.takes = takes
           if (drain) entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener), successorFor(entry))
           if (Option.isNone(listener.descriptor())) return yield* closed(name)
           entry.server = server

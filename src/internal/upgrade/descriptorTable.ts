@@ -28,6 +28,8 @@ export interface Entry {
   isDrained?: boolean
   /** Whether connections of that server go to the newer process, and come from the older one. */
   handsOver?: boolean
+  /** The keys of those that come from the older process by the app's word. */
+  takes?: ReadonlyArray<string>
   /** Stops that server from accepting when its accept queue is empty. */
   emptyQueue?: Effect.Effect<void>
   /** A connection, which this process lets go of when another has taken over. */

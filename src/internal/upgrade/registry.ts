@@ -13,7 +13,7 @@ import { ListenError } from "../../TableflipError.ts"
 import type { ExitReason } from "../../UpgraderEvent.ts"
 import type { Served } from "../handOver/receiver.ts"
 import { logDebug, logWarning } from "../logging.ts"
-import { isPlainHttp } from "../node/internals.ts"
+import { isPlainHttp, isTlsServer } from "../node/internals.ts"
 import type { System } from "../system/env.ts"
 import type { BoundListener } from "../system/socket.ts"
 import * as activation from "./activation.ts"
@@ -205,11 +205,14 @@ export const make: (options: {
         table.entries().flatMap((entry) => entry.listener ? [claims.boundTo(entry, entry.listener)] : [])
       ),
       takingServers: () =>
-        table.entries().flatMap(({ handsOver, name, server }) =>
-          server !== undefined && handsOver === true && isPlainHttp(server)
-            ? [{ place: [name.network, name.address] as const, server }]
+        table.entries().flatMap(({ handsOver, name, server, takes = [] }) => {
+          if (server === undefined || handsOver !== true) return []
+          const takesRequests = isPlainHttp(server)
+          const keys = isTlsServer(server) ? [] : takes
+          return takesRequests || keys.length > 0
+            ? [{ place: [name.network, name.address] as const, server, takesRequests, keys }]
             : []
-        ),
+        }),
       closeUnclaimed: Effect.zipRight(closeUnclaimed, tellUnclaimedActivated),
       parentExited: Effect.suspend(() => {
         parentLives = false

@@ -7,10 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { HandOverError } from "../../TableflipError.ts"
 
-const maxKeyLength = 200
+export const maxKeyLength = 200
+
+export const isKey = (key: string): boolean => key.length > 0 && key.length <= maxKeyLength
 
 export const checkKey = (key: string, refusal: Option.Option<string>): Effect.Effect<void, HandOverError> => {
-  if (key.length === 0 || key.length > maxKeyLength) {
+  if (!isKey(key)) {
     return new HandOverError({ key, reason: "WrongKey", detail: `a key has 1 to ${maxKeyLength} characters` })
   }
   return Option.isSome(refusal)

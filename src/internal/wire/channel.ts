@@ -10,13 +10,19 @@ import * as Option from "effect/Option"
 /** Where connections are made to, as the names of descriptors say it. */
 export type Place = readonly [network: string, address: string]
 
+/** Connections of a protocol of the app's own which a server takes: those that are given under this key. */
+export type Taking = readonly [network: string, address: string, key: string]
+
 /** What the newer process says. */
 export type Answer = Data.TaggedEnum<{
   /** It takes connections, and is going to say where it serves. Without this word it is sent nothing. */
   Greeting: {}
   /** It serves there. */
-  Serves: { readonly places: ReadonlyArray<Place> }
-  /** From here on a connection is its own: it has read nothing of it before it says so. */
+  Serves: { readonly places: ReadonlyArray<Place>; readonly takes: ReadonlyArray<Taking> }
+  /**
+   * From here on a connection is its own: it has read nothing of it before it says so. One with a key it holds, and leaves
+   * alone, until it is told more.
+   */
   Taken: { readonly id: number }
   /** It has let go of a connection, and has read nothing of it. */
   Refused: { readonly id: number }
@@ -30,7 +36,25 @@ export interface Passing {
   readonly place: Place
   /** Whether it has had a request before. */
   readonly isUsed: boolean
+  /** It is given by the app, under this key, and the older process may still write to it. */
+  readonly key?: string | undefined
 }
+
+/** The older process has let go of a connection with a key, and leaves this state. */
+export interface Left {
+  readonly _tag: "Left"
+  readonly id: number
+  readonly state: Uint8Array
+}
+
+/** A connection with a key stays with the older process. */
+export interface Kept {
+  readonly _tag: "Kept"
+  readonly id: number
+}
+
+/** What the older process says. */
+export type Word = Passing | Left | Kept
 
 const fieldsOf = (words: unknown): Readonly<Record<string, unknown>> =>
   typeof words === "object" && words !== null ? words as Record<string, unknown> : {}
@@ -38,15 +62,21 @@ const fieldsOf = (words: unknown): Readonly<Record<string, unknown>> =>
 const isPlace = (value: unknown): value is Place =>
   Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === "string")
 
+const isTaking = (value: unknown): value is Taking =>
+  Array.isArray(value) && value.length === 3 && value.every((part) => typeof part === "string")
+
 const isId = (value: unknown): value is number => Number.isSafeInteger(value)
 
 export const decodeAnswer = (words: unknown): Option.Option<Answer> => {
-  const { _tag, id, places } = fieldsOf(words)
+  // An older release says nothing of what it takes.
+  const { _tag, id, places, takes = [] } = fieldsOf(words)
   switch (_tag) {
     case "Greeting":
       return Option.some(Answer.Greeting())
     case "Serves":
-      return Array.isArray(places) && places.every(isPlace) ? Option.some(Answer.Serves({ places })) : Option.none()
+      return Array.isArray(places) && places.every(isPlace) && Array.isArray(takes) && takes.every(isTaking)
+        ? Option.some(Answer.Serves({ places, takes }))
+        : Option.none()
     case "Taken":
       return isId(id) ? Option.some(Answer.Taken({ id })) : Option.none()
     case "Refused":
@@ -56,9 +86,25 @@ export const decodeAnswer = (words: unknown): Option.Option<Answer> => {
   }
 }
 
-export const decodePassing = (words: unknown): Option.Option<Passing> => {
-  const { _tag, id, isUsed, place } = fieldsOf(words)
-  return _tag === "Passing" && isId(id) && isPlace(place)
-    ? Option.some({ _tag, id, place, isUsed: isUsed === true })
-    : Option.none()
+const isBase64 = (value: unknown): value is string => typeof value === "string" && /^[A-Za-z0-9+/]*=*$/.test(value)
+
+/** As JSON. */
+export const encodeWord = (word: Word): object =>
+  word._tag === "Left" ? { ...word, state: Buffer.from(word.state).toString("base64") } : word
+
+export const decodeWord = (words: unknown): Option.Option<Word> => {
+  const { _tag, id, isUsed, key, place, state } = fieldsOf(words)
+  if (!isId(id)) return Option.none()
+  switch (_tag) {
+    case "Passing":
+      return isPlace(place) && (key === undefined || typeof key === "string")
+        ? Option.some({ _tag, id, place, isUsed: isUsed === true, ...key === undefined ? {} : { key } })
+        : Option.none()
+    case "Left":
+      return isBase64(state) ? Option.some({ _tag, id, state: Buffer.from(state, "base64") }) : Option.none()
+    case "Kept":
+      return Option.some({ _tag, id })
+    default:
+      return Option.none()
+  }
 }

@@ -1,0 +1,174 @@
+/**
+ * Connections that go to the newer process by the app's word: their protocol is the app's own, and so only the app knows
+ * between which bytes they can go, and what the newer process is to know of them.
+ *
+ * Each is closed here, with all that a handler does in the end, before the newer process begins with it. Until then it can
+ * be taken back: the newer process has its descriptor, and leaves it alone.
+ *
+ * @internal
+ */
+import * as Option from "effect/Option"
+import { HandOverError } from "../../TableflipError.ts"
+import type { Given } from "../handOver/given.ts"
+import { givenOf, isWorkedOn, whenUnhandled } from "../handOver/given.ts"
+import type { Candidate, Departure, Successor } from "../handOver/sender.ts"
+import * as Node from "../node/internals.ts"
+import type { Connection, Connections } from "./connections.ts"
+
+/** @internal */
+export interface GivenDepartures {
+  /** Looks for those that can go now. */
+  readonly look: () => void
+  /** It is drained as if nobody had given it. */
+  readonly stay: (connection: Connection) => void
+  /** How many are closed here and not yet the newer process's. */
+  readonly underWay: () => number
+}
+
+/** Milliseconds for which one that the newer process holds is waited for, because something of it has begun here again. */
+const boundaryTimeout = 2_000
+
+/** Milliseconds for which what a handler does in the end is waited for. Its client waits too. */
+const handlerTimeout = 5_000
+
+const retryInterval = 2
+
+const maxStateBytes = 1024 * 1024
+
+/** @internal */
+export const make = (
+  connections: Connections,
+  successor: Successor,
+  /** One of those under way has ended. */
+  onLeft: () => void
+): GivenDepartures => {
+  const inRow = new WeakSet<Connection>()
+  const staying = new WeakSet<Connection>()
+  const watched = new WeakSet<Connection>()
+  let underWay = 0
+
+  const stay = (connection: Connection) => {
+    connection.leaves = false
+    staying.add(connection)
+  }
+
+  const stateOf = (connection: Connection, { key, state }: Given): Option.Option<Uint8Array> => {
+    try {
+      return Option.map(state(), (bytes) => {
+        if (bytes.length <= maxStateBytes) return bytes
+        throw new HandOverError({
+          key,
+          reason: "TooLarge",
+          detail: `it has ${bytes.length} bytes, and the state of a connection has ${maxStateBytes} at most`
+        })
+      })
+    } catch (cause) {
+      connections.failed(connection, cause)
+      stay(connection)
+      return Option.none()
+    }
+  }
+
+  /** What the newer process is to know, if it can go now. */
+  const readyState = (connection: Connection, given: Given): Option.Option<Uint8Array> =>
+    connection.leaves === "given" && Node.isStill(connection.socket) && !isWorkedOn(connection.socket)
+      ? stateOf(connection, given)
+      : Option.none()
+
+  const close = (connection: Connection, state: Uint8Array, departure: Departure) => {
+    const { socket } = connection
+    let isOver = false
+    const over = () => {
+      if (isOver) return
+      isOver = true
+      clearTimeout(timer)
+      departure.leave(state)
+      underWay--
+      onLeft()
+    }
+    const timer = setTimeout(over, handlerTimeout)
+    socket.once("close", () => whenUnhandled(socket, over))
+    connections.destroy(connection, "handedOver")
+  }
+
+  /** The newer process holds it. What this one has written since then is on its way before anything that that one writes. */
+  const depart = (connection: Connection, given: Given, departure: Departure) => {
+    const until = performance.now() + boundaryTimeout
+    underWay++
+    const attempt = () => {
+      const state = departure.isOpen() ? readyState(connection, given) : Option.none()
+      if (Option.isSome(state)) return close(connection, state.value, departure)
+      const goesOn = departure.isOpen() && connection.leaves === "given" && !connection.socket.destroyed
+      if (goesOn && performance.now() < until) return void setTimeout(attempt, retryInterval)
+      if (!departure.isOpen()) stay(connection)
+      departure.keep()
+      underWay--
+      onLeft()
+    }
+    attempt()
+  }
+
+  const candidateOf = (connection: Connection, given: Given): Candidate => {
+    let isHeld = false
+    return {
+      socket: connection.socket,
+      key: given.key,
+      isUsed: () => true,
+      isReady: () => {
+        inRow.delete(connection)
+        return Node.isRead(connection.socket) && Option.isSome(readyState(connection, given))
+      },
+      sent: () => void inRow.add(connection),
+      taken: (departure) => {
+        isHeld = true
+        depart(connection, given, departure)
+      },
+      refused: () => {
+        inRow.delete(connection)
+        if (!isHeld) stay(connection)
+      }
+    }
+  }
+
+  const offer = (connection: Connection) => {
+    const given = givenOf(connection.socket)
+    if (given === undefined || inRow.has(connection) || connection.leaves !== "given") return
+    if (!Node.isStill(connection.socket) || !Node.isRead(connection.socket) || isWorkedOn(connection.socket)) return
+    inRow.add(connection)
+    successor.offer(candidateOf(connection, given))
+  }
+
+  /** An answer is the end of many a message: by the end of this turn it is out. */
+  const watch = (connection: Connection) => {
+    if (watched.has(connection)) return
+    watched.add(connection)
+    let isDue = false
+    Node.onWrite(connection.socket, () => {
+      if (isDue || connection.leaves !== "given") return
+      isDue = true
+      setImmediate(() => {
+        isDue = false
+        offer(connection)
+      })
+    })
+  }
+
+  const consider = (connection: Connection) => {
+    const { socket } = connection
+    const given = givenOf(socket)
+    if (given === undefined || connection.leaves !== false || staying.has(connection)) return
+    if (!successor.takes(given.key) || Node.speaksHttp1(socket) || !Node.isPlain(socket)) return
+    connection.leaves = "given"
+    watch(connection)
+  }
+
+  return {
+    look: () =>
+      connections.forEach((connection) => {
+        consider(connection)
+        offer(connection)
+      }),
+    stay,
+    underWay: () => underWay
+  }
+}
