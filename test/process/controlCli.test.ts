@@ -206,6 +206,12 @@ describe.runIf(isLinux)("tableflip as a client", () => {
         )
       assert.deepStrictEqual(yield* codes(), [2, 2, 2])
       assert.deepStrictEqual(yield* codes("--control", path.join(dir, "none")), [69, 69, 69])
+      const file = path.join(dir, "file")
+      fs.writeFileSync(file, "")
+      for (const at of [file, dir]) {
+        const { code, error } = yield* tableflip(at, "status")
+        assert.deepStrictEqual([code, error], [69, `tableflip: ${at} is no socket\n`])
+      }
       const other = path.join(dir, "other.sock")
       yield* listening(other, (socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"))
       assert.deepStrictEqual(yield* codes("--control", other), [76, 76, 76])

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as fs from "node:fs"
 import type * as http from "node:http"
 import * as path from "node:path"
 import type { ErrorJson, EventJson, Status } from "../controlSocket/protocol.ts"
@@ -56,6 +57,9 @@ export interface Following {
   readonly stop: () => void
 }
 
+/** Linux refuses a connection to a file that is no socket as it does one to a socket that nobody has. */
+const isOtherFile = (file: string): boolean => fs.statSync(file, { throwIfNoEntry: false })?.isSocket() === false
+
 /** Where the name of a file is too long for a socket, the way to it from the current directory may do. */
 const reach = (file: string): string => Buffer.byteLength(file) > 107 ? path.relative(process.cwd(), file) : file
 
@@ -67,10 +71,10 @@ const ofSystemError = (at: string, error: NodeJS.ErrnoException, wasSent: boolea
     case "ENOTSOCK":
       return new ClientError(exitCode.nobodyThere, {
         _tag: "NobodyThereError",
-        message: error.code === "ECONNREFUSED"
-          ? `Nobody answers at ${at}: the process that had this socket is gone`
-          : error.code === "ENOTSOCK"
+        message: error.code === "ENOTSOCK" || error.code === "ECONNREFUSED" && isOtherFile(at)
           ? `${at} is no socket`
+          : error.code === "ECONNREFUSED"
+          ? `Nobody answers at ${at}: the process that had this socket is gone`
           : `There is no control socket at ${at}: is the service running, and is this the path that it was given?`
       })
     case "EACCES":
