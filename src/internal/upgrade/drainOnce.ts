@@ -26,6 +26,8 @@ interface DrainProcessOptions {
   readonly registry: Pick<Registry, "addresses" | "stopAccepting" | "flushConnections" | "letGoOfConnections">
   /** Has the successor get the last of the state that goes along. */
   readonly giveLast: (pid: number) => Effect.Effect<void>
+  /** Where the successor does not accept, although it has the socket. */
+  readonly unclaimedBy: (pid: number) => Effect.Effect<ReadonlyArray<string>>
   readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
 }
 
@@ -41,7 +43,9 @@ export const drainProcess = (options: DrainProcessOptions): Effect.Effect<Effect
     return Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(result))))
   })
 
-const run = ({ draining, env, exit, generation, giveLast, publish, registry, settings }: DrainProcessOptions) =>
+const run = (
+  { draining, env, exit, generation, giveLast, publish, registry, settings, unclaimedBy }: DrainProcessOptions
+) =>
   Effect.gen(function*() {
     // If nothing has been decided, nobody has taken over: it is like a stop.
     const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
@@ -51,8 +55,9 @@ const run = ({ draining, env, exit, generation, giveLast, publish, registry, set
     yield* log.afterTheFact(
       Effect.flatMap(registry.addresses, (addresses) => log.draining(reason, addresses, settings))
     )
+    const unclaimed = reason._tag === "Upgraded" ? yield* unclaimedBy(reason.pid) : []
     const [report] = yield* Effect.all([
-      draining.drain(reason, registry.stopAccepting(reason)),
+      draining.drain(reason, registry.stopAccepting(reason, unclaimed)),
       reason._tag === "Upgraded" ? letGo(registry, settings) : Effect.void
     ], { concurrency: "unbounded" })
     if (reason._tag === "Upgraded") yield* giveLast(reason.pid)

@@ -7,6 +7,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type { FdName } from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { Fds } from "../../Fds.ts"
 import { ListenError } from "../../TableflipError.ts"
@@ -16,6 +17,7 @@ import { logDebug, logWarning } from "../logging.ts"
 import { isPlainHttp, isTlsServer } from "../node/internals.ts"
 import type { System } from "../system/env.ts"
 import type { BoundListener } from "../system/socket.ts"
+import * as fdName from "../wire/fdName.ts"
 import * as activation from "./activation.ts"
 import * as claims from "./claims.ts"
 import type { Entry } from "./descriptorTable.ts"
@@ -50,9 +52,11 @@ export interface Registry {
   readonly letGoOfConnections: Effect.Effect<void>
   /**
    * Stops accepting everywhere. What is connected stays. A socket that other processes go on accepting from is closed at
-   * once; of any other what is in its accept queue is served first.
+   * once; of any other, and of those that the newer process has not claimed, what is in its accept queue is served first.
    */
-  readonly stopAccepting: (reason: ExitReason) => Effect.Effect<void>
+  readonly stopAccepting: (reason: ExitReason, unclaimed: ReadonlyArray<string>) => Effect.Effect<void>
+  /** The sockets that this process has inherited, which nobody accepts from in it. */
+  readonly unclaimedListeners: Effect.Effect<ReadonlyArray<FdName>>
 }
 
 export const make: (options: {
@@ -236,11 +240,15 @@ export const make: (options: {
         ),
       // One that was added since the newer process was started is not there.
       letGoOfConnections: Effect.sync(() => handedOver.forEach(({ connection }) => connection?.destroy())),
-      stopAccepting: (reason) =>
+      unclaimedListeners: Effect.sync(() =>
+        table.unclaimed().filter((one) => one.name.kind === "listener" && !isActivated(one)).map(({ name }) => name)
+      ),
+      stopAccepting: (reason, unclaimed) =>
         Effect.suspend(() => {
           // A process of a pool is replaced without having handed over anything by itself. A service manager goes on queueing.
           const isShared = (entry: Entry) =>
-            entry.activated !== undefined || reason._tag === "Upgraded" && handedOver.has(entry) ||
+            entry.activated !== undefined ||
+            reason._tag === "Upgraded" && handedOver.has(entry) && !unclaimed.includes(fdName.toText(entry.name)) ||
             inheritedIsShared() && entry.inherited === true
           // One that is not drained answers until everything is over, unless a newer process does.
           const isOver = ({ isDrained }: Entry) => isDrained !== false || reason._tag === "Upgraded"

@@ -22,12 +22,17 @@ import { checkKey } from "./stateKey.ts"
 /** How long one value may take, and the last of all to arrive. */
 const giveTimeout = Duration.seconds(5)
 
+/** What a new process has said when it was ready is here already, or about to be. */
+const unclaimedTimeout = Duration.seconds(1)
+
 export interface StateGiver {
   readonly give: Upgrader["Type"]["state"]["give"]
   /** Answers what this new process asks for, for as long as both live. */
   readonly serve: (child: ChildProcess) => Effect.Effect<void>
   /** Sends that successor the last of everything, and waits until it has arrived. */
   readonly giveLast: (pid: number) => Effect.Effect<void>
+  /** Where that successor does not accept, although it has the socket. */
+  readonly unclaimedBy: (pid: number) => Effect.Effect<ReadonlyArray<string>>
 }
 
 type Value = Effect.Effect<Uint8Array, unknown>
@@ -35,6 +40,7 @@ type Value = Effect.Effect<Uint8Array, unknown>
 interface Listener {
   readonly child: ChildProcess
   readonly arrived: Deferred.Deferred<void>
+  readonly unclaimed: Deferred.Deferred<ReadonlyArray<string>>
 }
 
 const errorOf = (key: string, cause: Cause.Cause<unknown>): HandOverError => {
@@ -106,7 +112,11 @@ export const make = (refusal: Option.Option<string>, giveUp: GiveUp): Effect.Eff
 
     const serve = Effect.fnUntraced(function*(child: ChildProcess) {
       if (Option.isNone(child.answers)) return
-      const self: Listener = { child, arrived: yield* Deferred.make<void>() }
+      const self: Listener = {
+        child,
+        arrived: yield* Deferred.make<void>(),
+        unclaimed: yield* Deferred.make<ReadonlyArray<string>>()
+      }
       yield* forEachQuestion(child.answers.value, (question) => {
         switch (question._tag) {
           case "Hello":
@@ -126,11 +136,13 @@ export const make = (refusal: Option.Option<string>, giveUp: GiveUp): Effect.Eff
           }
           case "Arrived":
             return Effect.asVoid(Deferred.succeed(self.arrived, void 0))
+          case "Unclaimed":
+            return Effect.asVoid(Deferred.succeed(self.unclaimed, question.names))
         }
       }).pipe(
         Effect.ensuring(Effect.suspend(() => {
           if (listener === self) listener = undefined
-          return Deferred.succeed(self.arrived, void 0)
+          return Effect.zipRight(Deferred.succeed(self.unclaimed, []), Deferred.succeed(self.arrived, void 0))
         })),
         Effect.interruptible,
         forkHereIn(scope)
@@ -169,5 +181,16 @@ export const make = (refusal: Option.Option<string>, giveUp: GiveUp): Effect.Eff
             ))
       })
 
-    return { give, serve, giveLast }
+    // It has said so before it was ready, on another stream.
+    const unclaimedBy = (pid: number) =>
+      Effect.suspend(() =>
+        listener === undefined || listener.child.pid !== pid
+          ? Effect.succeed([])
+          : Effect.map(
+            Effect.timeoutOption(Deferred.await(listener.unclaimed), unclaimedTimeout),
+            Option.getOrElse((): ReadonlyArray<string> => [])
+          )
+      )
+
+    return { give, serve, giveLast, unclaimedBy }
   })

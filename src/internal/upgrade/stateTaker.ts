@@ -9,12 +9,14 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type { FdName } from "../../Address.ts"
 import { HandOverError } from "../../TableflipError.ts"
 import type { Upgrader } from "../../Upgrader.ts"
 import { logWarning } from "../logging.ts"
 import type { System } from "../system/env.ts"
 import type { ByteReader } from "../system/stream.ts"
 import { Answer, encodeQuestion, forEachAnswer, Question, type Reason } from "../wire/exchange.ts"
+import * as fdName from "../wire/fdName.ts"
 import { checkKey } from "./stateKey.ts"
 
 /** Above what the older process takes for an answer; only one whose event loop is blocked takes longer. */
@@ -23,6 +25,8 @@ const askTimeout = Duration.seconds(10)
 export interface StateTaker extends Pick<Upgrader["Type"]["state"], "take" | "takeLast"> {
   /** Completes when the older process runs nothing alone under that name any more. It may never say so. */
   readonly unlocked: (name: string) => Effect.Effect<void>
+  /** Tells the older process where this one does not accept, although it could. */
+  readonly tellUnclaimed: (names: ReadonlyArray<FdName>) => Effect.Effect<void>
 }
 
 type Outcome = Deferred.Deferred<Option.Option<Uint8Array>, HandOverError>
@@ -40,7 +44,7 @@ const failed = (key: string, { detail, reason }: Reason): HandOverError =>
 /** Nobody to ask. */
 const alone = (refusal: Option.Option<string>): StateTaker => {
   const nothing = (key: string) => Effect.as(checkKey(key, refusal), Option.none<Uint8Array>())
-  return { take: nothing, takeLast: nothing, unlocked: () => Effect.never }
+  return { take: nothing, takeLast: nothing, unlocked: () => Effect.never, tellUnclaimed: () => Effect.void }
 }
 
 const ask = Effect.fnUntraced(function*(env: System, reader: ByteReader, refusal: Option.Option<string>) {
@@ -132,7 +136,10 @@ const ask = Effect.fnUntraced(function*(env: System, reader: ByteReader, refusal
       return Effect.zipRight(say(Question.Lock({ name })), Deferred.await(lock))
     })
 
-  const taker: StateTaker = { take, takeLast, unlocked }
+  const tellUnclaimed = (names: ReadonlyArray<FdName>) =>
+    Effect.asVoid(say(Question.Unclaimed({ names: names.map(fdName.toText) })))
+
+  const taker: StateTaker = { take, takeLast, unlocked, tellUnclaimed }
   return taker
 })
 

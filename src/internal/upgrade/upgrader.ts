@@ -152,6 +152,7 @@ export const assemble = Effect.fnUntraced(
       isReady = true
       yield* Deferred.succeed(started, void 0)
       Option.map(receiver, ({ open }) => open())
+      yield* Effect.flatMap(registry.unclaimedListeners, stateTaker.tellUnclaimed)
       const taken = yield* ancestry.notifyReady
       if (ancestry.hasParent && !taken) {
         yield* logWarning("The parent is gone or has given this process up; it serves as long as nobody ends it")
@@ -238,6 +239,7 @@ export const assemble = Effect.fnUntraced(
         exit: machine.exit,
         registry,
         giveLast: stateGiver.giveLast,
+        unclaimedBy: stateGiver.unclaimedBy,
         publish
       }),
       onDrain: draining.onDrain,

@@ -37,6 +37,8 @@ export type Question = Data.TaggedEnum<{
   Lock: { readonly name: string }
   /** All that was sent last has arrived. */
   Arrived: {}
+  /** It is about to be ready, and does not accept at these, which it has inherited. */
+  Unclaimed: { readonly names: ReadonlyArray<string> }
 }>
 export const Question = Data.taggedEnum<Question>()
 
@@ -75,7 +77,7 @@ export const encodeAnswer = (answer: Answer): Uint8Array => {
 
 type Header = Readonly<Record<string, unknown>>
 
-const decodeQuestion = ({ _tag, id, key, name }: Header): Option.Option<Question> => {
+const decodeQuestion = ({ _tag, id, key, name, names }: Header): Option.Option<Question> => {
   switch (_tag) {
     case "Hello":
       return Option.some(Question.Hello())
@@ -85,6 +87,8 @@ const decodeQuestion = ({ _tag, id, key, name }: Header): Option.Option<Question
       return typeof name === "string" ? Option.some(Question.Lock({ name })) : Option.none()
     case "Arrived":
       return Option.some(Question.Arrived())
+    case "Unclaimed":
+      return Array.isArray(names) ? Option.some(Question.Unclaimed({ names: names.map(String) })) : Option.none()
     default:
       return Option.none()
   }

@@ -21,3 +21,5 @@ export const packet = (address: PortAddress): FdName => ({
 export const connection = (name: string): FdName => ({ kind: "conn", network: "", address: name })
 
 export const file = (name: string): FdName => ({ kind: "fd", network: name, address: "" })
+
+export const toText = ({ address, kind, network }: FdName): string => `${kind} ${network} ${address}`
