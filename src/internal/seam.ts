@@ -9,7 +9,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
-import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -122,10 +121,3 @@ export const broadcast = <A>(): Effect.Effect<Broadcast<A>, never, Scope.Scope> 
       )
     })
   )
-
-/** A queue that ends. */
-export type Stream<A> = Mailbox.Mailbox<A>
-export const stream = <A>(): Effect.Effect<Stream<A>> => Mailbox.make<A>()
-export const take = <A>(self: Mailbox.ReadonlyMailbox<A>): Effect.Effect<A, unknown> => self.take
-export const end = <A>(self: Stream<A>): Effect.Effect<boolean> => self.end
-export const offerUnsafe = <A>(self: Stream<A>, value: A): boolean => self.unsafeOffer(value)

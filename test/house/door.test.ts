@@ -172,6 +172,34 @@ describe("the core", () => {
       ).map(({ target }) => target)
     assert.deepStrictEqual(found(heavy, core), [])
   })
+
+  it("imports nothing of Effect that brings Schema or Stream along", () => {
+    const dist = ["dist/esm", "dist"].map((folder) => path.join(root, "node_modules/effect", folder))
+      .find((folder) => fs.existsSync(path.join(folder, "Effect.js")))!
+    const importsOf = (file: string) =>
+      Array.from(
+        fs.readFileSync(file, "utf8").matchAll(/(?:from|^import) "(\.[^"]+)"/gm),
+        ([, target]) => path.resolve(path.dirname(file), target!)
+      )
+    const pathsTo = new Map<string, string>()
+    const core = modules.filter((module) => !leaves.has(module.file) && !isIn("cli/", "simulated/")(module))
+    for (const { file, imports } of core) {
+      for (const { isType, target } of imports) {
+        if (isType || !target.startsWith("effect/")) continue
+        pathsTo.set(path.join(dist, `${target.slice("effect/".length)}.js`), `${file} ${target}`)
+      }
+    }
+    assert.isAbove(pathsTo.size, 10)
+    for (const [file, way] of pathsTo) {
+      for (const target of importsOf(file)) {
+        if (!pathsTo.has(target)) pathsTo.set(target, `${way} ${path.relative(dist, target)}`)
+      }
+    }
+    const heavy = [...pathsTo].filter(([file]) =>
+      /^(?:internal\/)?(?:schema|stream)\.js$/i.test(path.relative(dist, file))
+    )
+    assert.deepStrictEqual(heavy.map(([, way]) => way), [])
+  })
 })
 
 describe("the command", () => {

@@ -9,7 +9,7 @@ import type * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import type { SpawnError } from "../../TableflipError.ts"
-import { end as endStream, offerUnsafe, type Stream, stream } from "../seam.ts"
+import { end as endStream, offerUnsafe, type Stream, stream } from "./stream.ts"
 
 /** One direction of a stream between two processes. */
 export interface Pipe {
