@@ -1,13 +1,13 @@
 /**
  * Where a server listens, as the app asks for it.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 
 /**
  * A TCP or UDP port. What cannot be changed on a socket that was inherited is left as it was first bound, and logged.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface PortAddress {
@@ -26,7 +26,7 @@ export interface PortAddress {
 /**
  * A Unix domain socket: a path, or on Linux an abstract name, which starts with a NUL character (unix(7)).
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface PathAddress {
@@ -45,7 +45,7 @@ export interface PathAddress {
 /**
  * Where a server listens, and how the socket is bound.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type Address = PortAddress | PathAddress
@@ -53,7 +53,7 @@ export type Address = PortAddress | PathAddress
 /**
  * What a descriptor is and what the app calls it: the key by which an inherited one is found.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface FdName {
@@ -67,7 +67,7 @@ export interface FdName {
 /**
  * Whether the address is a Unix socket.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category guards
  */
 export const isPath = (address: Address): address is PathAddress => "path" in address
@@ -75,7 +75,7 @@ export const isPath = (address: Address): address is PathAddress => "path" in ad
 /**
  * Whether the address is a file, and not an abstract socket or a port.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category guards
  */
 export const isFile = (address: Address): address is PathAddress => isPath(address) && !address.path.startsWith("\0")
@@ -84,7 +84,7 @@ export const isFile = (address: Address): address is PathAddress => isPath(addre
  * The address in words, which is also the key that an inherited socket is found by: `[name@]host:port` or the path,
  * as the app asked for it and not as the system resolved it.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const format = (address: Address): string => {

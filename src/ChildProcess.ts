@@ -1,7 +1,7 @@
 /**
  * One process that this one has started: what it inherits, whether it is ready, how it ended, signals.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -24,7 +24,7 @@ import { ChildExitedError } from "./TableflipError.ts"
 /**
  * What this module's own words are made of.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type { ByteReader, Channel, Command, Leading }
@@ -32,7 +32,7 @@ export type { ByteReader, Channel, Command, Leading }
 /**
  * A descriptor to pass on, under the name that the child asks for it by.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface NamedDescriptor {
@@ -45,7 +45,7 @@ export interface NamedDescriptor {
 /**
  * What to start and what it gets. A scope that closes ends the process.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Options {
@@ -93,7 +93,7 @@ export interface Options {
 /**
  * How a process is ended.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface KillOptions {
@@ -106,7 +106,7 @@ export interface KillOptions {
 /**
  * A process that was started. It is ended when the scope closes, unless it was released.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface ChildProcess {
@@ -160,7 +160,7 @@ const childEnvironment = (
 /**
  * Starts a process. It inherits standard input, output and error, and besides them only what is named here.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnError, Env | Scope.Scope> = Effect

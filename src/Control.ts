@@ -5,7 +5,7 @@
  * The socket is a Unix socket, and whoever may open it may do everything. It passes to the next process like any other, and
  * is open until this one has finished what it serves.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,7 +21,7 @@ import type { Workers } from "./Workers.ts"
 /**
  * Where a process is operated.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface Options {
@@ -34,7 +34,7 @@ export interface Options {
 /**
  * Opens the socket for the upgrader of this process. As a part of `main` of a pool it controls the pool.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layer = ({ mode = 0o600, path }: Options): Layer.Layer<never, ListenError, Upgrader | Fds> =>

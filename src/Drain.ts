@@ -13,7 +13,7 @@
  * NodeRuntime.runMain(Effect.scoped(program))
  * ```
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -27,7 +27,7 @@ import type { InvalidOptionError } from "./TableflipError.ts"
 /**
  * How a server is drained.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Options {
@@ -76,7 +76,7 @@ export interface Options {
 /**
  * What an `onDrain` hook is given.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Draining {
@@ -89,7 +89,7 @@ export interface Draining {
  * What a drain did. `open = idle + fresh + inFlight + opaque`, and
  * `open = finished + sentAway + handedOver + timedOut + forced`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface ServerReport {
@@ -131,7 +131,7 @@ export interface ServerReport {
 /**
  * A server that is followed, to be drained.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Drainable {
@@ -159,7 +159,7 @@ export interface Drainable {
 /**
  * What a drain uses of a WebSocket of `ws`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface WebSocket {
@@ -170,7 +170,7 @@ export interface WebSocket {
 /**
  * What a drain uses of a WebSocketServer of `ws`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface WebSocketServer {
@@ -191,7 +191,7 @@ export interface WebSocketServer {
  * speaks on them. One thing cannot be seen from the server in front: HTTP/2 within TLS that another server has begun on
  * its connections. Follow that one too.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const server: (
@@ -202,7 +202,7 @@ export const server: (
 /**
  * How a UDP socket is drained.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface PacketOptions {
@@ -216,7 +216,7 @@ export interface PacketOptions {
 /**
  * A UDP socket to be drained.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface DrainablePacket {
@@ -235,7 +235,7 @@ export interface DrainablePacket {
  * Makes a bound UDP socket drainable. Closing it at once would lose the replies that are still being worked on. When the
  * scope closes, a socket that has not been drained is.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const packet: (

@@ -1,7 +1,7 @@
 /**
  * How a process ended.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Data from "effect/Data"
 import { constants } from "node:os"
@@ -9,7 +9,7 @@ import { constants } from "node:os"
 /**
  * How a process ended: by itself, with a code, or by a signal.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type ExitStatus = Data.TaggedEnum<{
@@ -22,7 +22,7 @@ const constructors = Data.taggedEnum<ExitStatus>()
 /**
  * The process ended by itself, with this exit code.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const Exited = constructors.Exited
@@ -30,7 +30,7 @@ export const Exited = constructors.Exited
 /**
  * The process was ended by this signal.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const Killed = constructors.Killed
@@ -38,7 +38,7 @@ export const Killed = constructors.Killed
 /**
  * Handles both cases.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const match = constructors.$match
@@ -46,7 +46,7 @@ export const match = constructors.$match
 /**
  * The status in words: `exited with code 1`, `was killed by SIGKILL`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const describe: (status: ExitStatus) => string = match({
@@ -57,7 +57,7 @@ export const describe: (status: ExitStatus) => string = match({
 /**
  * The exit code that tells the same, as shells do: 128 and the number of the signal for a process that was killed.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const toExitCode: (status: ExitStatus) => number = match({

@@ -9,7 +9,7 @@
  * stay systemd's. With port 0 the first process gets a free port and its successors keep it. Two sockets that ask for the
  * same address need a `name` each.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -24,7 +24,7 @@ import type { DescriptorError, ListenError } from "./TableflipError.ts"
 /**
  * How a server is served.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface ServeOptions {
@@ -50,7 +50,7 @@ export interface ServeOptions {
 /**
  * A bound socket without a server.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Listener {
@@ -69,7 +69,7 @@ export interface Listener {
  * The registry of descriptors. What is claimed or added belongs to the scope of the caller: when it closes, the socket
  * is closed and no longer handed over.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category tags
  */
 export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
@@ -126,70 +126,70 @@ export {
   /**
    * Hands over an established connection.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category descriptors
    */
   addConnection,
   /**
    * Hands over any open descriptor.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category descriptors
    */
   addFile,
   /**
    * Hands over the socket of a server that the app has bound by itself.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category listening
    */
   addListener,
   /**
    * Hands over a UDP socket that the app has bound by itself.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category listening
    */
   addPacket,
   /**
    * An established connection that the older process has added.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category descriptors
    */
   connection,
   /**
    * A descriptor that the older process has added.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category descriptors
    */
   file,
   /**
    * Lets a server listen at an address.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category listening
    */
   listen,
   /**
    * A bound socket without a server.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category listening
    */
   listener,
   /**
    * A UDP socket.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category listening
    */
   packet,
   /**
    * A descriptor that the older process has added, and that is the caller's to close.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category descriptors
    */
   takeFile

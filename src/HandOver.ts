@@ -6,7 +6,7 @@
  *
  * So can connections of a protocol of the app's own: `giveConnection`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -31,7 +31,7 @@ import { Upgrader } from "./Upgrader.ts"
 /**
  * What goes along under one key, in both releases.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Item<A> {
@@ -44,7 +44,7 @@ export interface Item<A> {
 /**
  * What the older process gives. Each value has 16 MiB at most as JSON and may take 5 seconds.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Given<A, E, R> {
@@ -66,7 +66,7 @@ const load = Effect.promise(() => import("./internal/json.ts"))
 /**
  * Names what goes along, and says its shape. It travels as JSON.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const item = <A, I>(key: string, schema: Schema.Schema<A, I>): Item<A> => ({
@@ -87,7 +87,7 @@ export const item = <A, I>(key: string, schema: Schema.Schema<A, I>): Item<A> =>
  * Gives this state to the process that takes over, for as long as the scope is open. A value that cannot be had is an
  * error for the new process, which decides whether it can do without.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const give = <A, E, R>(
@@ -107,7 +107,7 @@ const decoded = <A>({ decode }: Item<A>, bytes: Option.Option<Uint8Array>) => Ef
  * What the older process gives `now`. None in a first process, if the older one does not give it, and if it is gone. Take it
  * before this process is ready; it waits for 10 seconds at the longest.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const take = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOverError, Upgrader> =>
@@ -118,7 +118,7 @@ export const take = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOver
  * this process has counted itself in the meantime. None where `take` has none, and if the older process has not come to
  * say it, which is logged.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOverError, Upgrader> =>
@@ -140,7 +140,7 @@ export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, Hand
  *
  * A state of another shape is another key: `chat.v1`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category connections
  */
 export const giveConnection = (
@@ -158,7 +158,7 @@ export const giveConnection = (
  * What the older process has given along with this connection under this key; none if it has come from a client, or was
  * given under another key.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category connections
  */
 export const takeConnection = (connection: net.Socket, key: string): Option.Option<Uint8Array> =>
@@ -190,7 +190,7 @@ const growth = (last: metrics.Counter, first: metrics.Counter | undefined): metr
 /**
  * Which counters go along; all of them by default.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface CounterOptions {
@@ -219,7 +219,7 @@ const mergeTimeout = Duration.seconds(3)
  * Build it before what counts in the new process is ready. If the older counters cannot be had, that is logged, and they
  * begin at zero.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerCounters = (options: CounterOptions = {}): Layer.Layer<never, never, Upgrader> =>

@@ -1,7 +1,7 @@
 /**
  * The file that tells a supervisor which process to signal.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -14,7 +14,7 @@ import { PidFileError } from "./TableflipError.ts"
  * A PID file. It is replaced in one step (temporary file in the same directory, fsync, rename), so a reader sees a whole
  * old or a whole new number. A symbolic link at the path is replaced, not followed.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface PidFile {
@@ -38,7 +38,7 @@ export interface PidFile {
 /**
  * How a PID file is written.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Options {
@@ -52,7 +52,7 @@ export interface Options {
 /**
  * A PID file at a path. A relative path starts at the directory in which this process was started.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const make: (file: string, options?: Options) => Effect.Effect<PidFile, never, Env> = Effect.fnUntraced(

@@ -1,7 +1,7 @@
 /**
  * Everything that can go wrong in a pool of processes, as tagged errors.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -11,7 +11,7 @@ import type { ChildExitedError, ProtocolError, SpawnError } from "./TableflipErr
 /**
  * A process of a pool was not ready in time and has been ended.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ReadyTimeoutError extends Data.TaggedError("ReadyTimeoutError")<{
@@ -30,7 +30,7 @@ export class ReadyTimeoutError extends Data.TaggedError("ReadyTimeoutError")<{
 /**
  * A file of variables for a command could not be read, or has a line that is not understood.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class EnvironmentFileError extends Data.TaggedError("EnvironmentFileError")<{
@@ -53,7 +53,7 @@ export class EnvironmentFileError extends Data.TaggedError("EnvironmentFileError
 /**
  * Why a process of a pool did not come up.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export type StartFailure = EnvironmentFileError | SpawnError | ChildExitedError | ProtocolError | ReadyTimeoutError
@@ -61,7 +61,7 @@ export type StartFailure = EnvironmentFileError | SpawnError | ChildExitedError 
 /**
  * A process of a pool did not come up, and nothing is left of it.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ProcessStartError extends Data.TaggedError("ProcessStartError")<{
@@ -77,7 +77,7 @@ export class ProcessStartError extends Data.TaggedError("ProcessStartError")<{
 /**
  * A replacement has stopped because a new process did not come up. What had not been replaced by then serves on.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ReplaceError extends Data.TaggedError("ReplaceError")<{
@@ -95,7 +95,7 @@ export class ReplaceError extends Data.TaggedError("ReplaceError")<{
 /**
  * A process of a pool has ended so often that its schedule does not start it again.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class RestartsExhaustedError extends Data.TaggedError("RestartsExhaustedError")<{
@@ -112,7 +112,7 @@ export class RestartsExhaustedError extends Data.TaggedError("RestartsExhaustedE
 /**
  * A process has failed and is not to be started again.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ProcessEndedError extends Data.TaggedError("ProcessEndedError")<{
@@ -127,7 +127,7 @@ export class ProcessEndedError extends Data.TaggedError("ProcessEndedError")<{
 /**
  * A value of the main context could not be passed to a worker.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class MainContextError extends Data.TaggedError("MainContextError")<{
@@ -148,7 +148,7 @@ export class MainContextError extends Data.TaggedError("MainContextError")<{
 /**
  * Why a pool cannot go on.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export type PoolError = ProcessStartError | RestartsExhaustedError | ProcessEndedError

@@ -1,7 +1,7 @@
 /**
  * What happens in the life of a pool of processes.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Data from "effect/Data"
 import type { ExitStatus } from "./ExitStatus.ts"
@@ -10,7 +10,7 @@ import type { ProcessStartError, ReplaceError } from "./PoolError.ts"
 /**
  * Which process an event is about.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface ProcessName {
@@ -26,7 +26,7 @@ export interface ProcessName {
 /**
  * One event.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type PoolEvent = Data.TaggedEnum<{
@@ -59,7 +59,7 @@ export type PoolEvent = Data.TaggedEnum<{
 /**
  * Constructors and matchers of `PoolEvent`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const PoolEvent = Data.taggedEnum<PoolEvent>()

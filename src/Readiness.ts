@@ -1,7 +1,7 @@
 /**
  * How a command shows that it serves.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -9,7 +9,7 @@ import type * as Duration from "effect/Duration"
 /**
  * How a command shows that it serves. Whatever is chosen, one that speaks this library's protocol may also say so there.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type Readiness = Data.TaggedEnum<{
@@ -34,7 +34,7 @@ export type Readiness = Data.TaggedEnum<{
 /**
  * How often to ask.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Probing {
@@ -47,31 +47,31 @@ export interface Probing {
 const constructors = Data.taggedEnum<Readiness>()
 
 /**
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const Wire: Readiness = constructors.Wire()
 
 /**
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const Descriptor = constructors.Descriptor
 
 /**
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const Http = constructors.Http
 
 /**
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const Tcp = constructors.Tcp
 
 /**
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const Warmup = constructors.Warmup
@@ -79,7 +79,7 @@ export const Warmup = constructors.Warmup
 /**
  * Handles every case.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const match = constructors.$match
@@ -87,7 +87,7 @@ export const match = constructors.$match
 /**
  * In words, what is waited for: `a newline on descriptor 3`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category combinators
  */
 export const describe: (readiness: Readiness) => string = match({

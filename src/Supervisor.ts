@@ -5,7 +5,7 @@
  * told to stop once the new one is ready. A new one that fails costs nothing: the old one goes on. A command that crashes
  * is started again, and its clients wait in the meantime rather than being refused.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -36,7 +36,7 @@ import type {
 /**
  * What to run. The program is looked for at each start, symbolic links and all.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Command {
@@ -50,7 +50,7 @@ export interface Command {
 /**
  * A socket that every generation of the command gets.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Listen {
@@ -62,7 +62,7 @@ export interface Listen {
 /**
  * How a command is supervised. Every option but the command has a default.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface Options {
@@ -117,7 +117,7 @@ export interface Options {
 /**
  * Why a supervisor could not be built.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export type BuildError = NotSupportedError | InvalidOptionError | ListenError | ProtocolError | PidFileError
@@ -125,7 +125,7 @@ export type BuildError = NotSupportedError | InvalidOptionError | ListenError | 
 /**
  * The supervisor of a command.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category tags
  */
 export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Supervisor, {
@@ -168,7 +168,7 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
 /**
  * A supervisor that has bound its sockets and started nothing yet. Closing the scope ends the command.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const make: (
@@ -176,14 +176,14 @@ export const make: (
 ) => Effect.Effect<Supervisor["Type"], BuildError, Env.Env | Scope.Scope> = internal.make
 
 /**
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerWithoutEnv = (options: Options): Layer.Layer<Supervisor, BuildError, Env.Env> =>
   Layer.scoped(Supervisor, make(options))
 
 /**
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Supervisor, BuildError> =>
@@ -193,7 +193,7 @@ export const layer = (options: Options): Layer.Layer<Supervisor, BuildError> =>
  * Runs the command until it has ended, as the main thing of this process: SIGHUP reloads, SIGTERM and SIGINT stop, a
  * second one hastens that, and other signals are passed on. Completes with the status that this process should end with.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category running
  */
 export const launch: (

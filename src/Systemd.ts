@@ -3,7 +3,7 @@
  * ended, that it finishes what it serves and needs more time for it, that it is well, and all of it in words for
  * `systemctl status`. Where nobody wants to know it does nothing.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,7 +21,7 @@ import type { Workers } from "./Workers.ts"
 /**
  * How systemd is told.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface Options {
@@ -36,7 +36,7 @@ export interface Options {
 /**
  * Tells systemd, on an `Env` of the caller's: `Testing.TestEnv` in tests.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerWithoutEnv = (
@@ -58,7 +58,7 @@ export const layerWithoutEnv = (
  * Tells systemd of the upgrader of this process. It is to be built before the process is ready. As a part of `main` of a pool
  * it tells of the pool.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layer = (options?: Options): Layer.Layer<never, DescriptorError, Upgrader | Fds> =>

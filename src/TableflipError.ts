@@ -1,7 +1,7 @@
 /**
  * Everything that can go wrong, as tagged errors. Each message says what happened, where, and what to do about it.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -11,7 +11,7 @@ import * as ExitStatus from "./ExitStatus.ts"
  * This process cannot be upgraded at all: the platform or the Node release lacks what it takes, or its end would be the end
  * of its successor, as that of process 1 in a container is.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class NotSupportedError extends Data.TaggedError("NotSupportedError")<{
@@ -25,7 +25,7 @@ export class NotSupportedError extends Data.TaggedError("NotSupportedError")<{
 /**
  * An option has a value that cannot work.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class InvalidOptionError extends Data.TaggedError("InvalidOptionError")<{
@@ -41,7 +41,7 @@ export class InvalidOptionError extends Data.TaggedError("InvalidOptionError")<{
 /**
  * A process has one upgrader, and this process has one already. `first` tells where that one was built.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class UpgraderExistsError extends Data.TaggedError("UpgraderExistsError")<{
@@ -55,7 +55,7 @@ export class UpgraderExistsError extends Data.TaggedError("UpgraderExistsError")
 /**
  * An upgrade was asked for before this process called `ready`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class NotReadyError extends Data.TaggedError("NotReadyError")<{}> {
@@ -67,7 +67,7 @@ export class NotReadyError extends Data.TaggedError("NotReadyError")<{}> {
 /**
  * An upgrade is already going on.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class UpgradeInProgressError extends Data.TaggedError("UpgradeInProgressError")<{}> {
@@ -79,7 +79,7 @@ export class UpgradeInProgressError extends Data.TaggedError("UpgradeInProgressE
 /**
  * This process has handed over to a newer one. Ask that one.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class AlreadyUpgradedError extends Data.TaggedError("AlreadyUpgradedError")<{
@@ -94,7 +94,7 @@ export class AlreadyUpgradedError extends Data.TaggedError("AlreadyUpgradedError
 /**
  * This process is stopping.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class TerminatingError extends Data.TaggedError("TerminatingError")<{}> {
@@ -106,7 +106,7 @@ export class TerminatingError extends Data.TaggedError("TerminatingError")<{}> {
 /**
  * Older generations are still draining, as many as `maxDraining` allows.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ParentRunningError extends Data.TaggedError("ParentRunningError")<{
@@ -130,7 +130,7 @@ export class ParentRunningError extends Data.TaggedError("ParentRunningError")<{
  * - `TooBig`: arguments and environment exceed what the system takes (E2BIG)
  * - `Unknown`: anything else; see `cause`
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class SpawnError extends Data.TaggedError("SpawnError")<{
@@ -155,7 +155,7 @@ export class SpawnError extends Data.TaggedError("SpawnError")<{
 /**
  * The new process ended before the upgrade was complete.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ChildExitedError extends Data.TaggedError("ChildExitedError")<{
@@ -186,7 +186,7 @@ const portTaken = (output: ReadonlyArray<string>): string =>
 /**
  * The new process was not ready in time and has been ended.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class UpgradeTimeoutError extends Data.TaggedError("UpgradeTimeoutError")<{
@@ -202,7 +202,7 @@ export class UpgradeTimeoutError extends Data.TaggedError("UpgradeTimeoutError")
 /**
  * The other process, or whoever set its variables, said something that the hand-off protocol does not know.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ProtocolError extends Data.TaggedError("ProtocolError")<{
@@ -228,7 +228,7 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
  * - `Closed`: the socket has been closed, by the end of its scope or by its server
  * - `Unknown`: anything else; see `cause`
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class ListenError extends Data.TaggedError("ListenError")<{
@@ -253,7 +253,7 @@ export class ListenError extends Data.TaggedError("ListenError")<{
 /**
  * A connection or file could not be added, inherited or opened.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class DescriptorError extends Data.TaggedError("DescriptorError")<{
@@ -277,7 +277,7 @@ const withoutFile = (cause: unknown): string => {
 /**
  * The PID file could not be written or removed, or it is another process's.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class PidFileError extends Data.TaggedError("PidFileError")<{
@@ -303,7 +303,7 @@ export class PidFileError extends Data.TaggedError("PidFileError")<{
  * - `Failure`, `Timeout`, `TooLarge`, `Encode`: the older process could not give the value
  * - `Decode`: this process does not understand it
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export class HandOverError extends Data.TaggedError("HandOverError")<{
@@ -319,7 +319,7 @@ export class HandOverError extends Data.TaggedError("HandOverError")<{
 /**
  * Why an upgrade did not happen.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export type UpgradeError =
@@ -337,7 +337,7 @@ export type UpgradeError =
 /**
  * Why this process could not say that it is ready.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export type ReadyError = PidFileError | ListenError | TerminatingError
@@ -345,7 +345,7 @@ export type ReadyError = PidFileError | ListenError | TerminatingError
 /**
  * Why an upgrader could not be built.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export type BuildError = NotSupportedError | InvalidOptionError | UpgraderExistsError | ProtocolError

@@ -3,7 +3,7 @@
  * hand-off. With `TestClock` there is no real time either, so a test of an app's own upgrade logic takes milliseconds
  * and always goes the same way.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -28,7 +28,7 @@ import type { ProtocolError, SpawnError } from "./TableflipError.ts"
 /**
  * What a pool tells one of its processes.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type PoolWord = control.Word
@@ -36,7 +36,7 @@ export type PoolWord = control.Word
 /**
  * What a process of a pool tells the pool.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type PoolAnswer = control.Answer
@@ -45,7 +45,7 @@ export type PoolAnswer = control.Answer
  * A process that a test steers. As long as it is told nothing, it is starting. Signals end it like a program that does
  * not handle them, unless something runs in it (`layer`) that does.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface FakeProcess {
@@ -81,7 +81,7 @@ export interface FakeProcess {
 /**
  * The machine, as a test steers it.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category testing
  */
 export class TestEnv extends Context.Tag("effect-tableflip/Testing/TestEnv")<TestEnv, {
@@ -107,7 +107,7 @@ export class TestEnv extends Context.Tag("effect-tableflip/Testing/TestEnv")<Tes
   /**
    * A machine with one process.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category layers
    */
   static readonly layer: Layer.Layer<TestEnv | Env> = Layer.scopedContext(Effect.suspend(() => makeMachine({})))
@@ -115,7 +115,7 @@ export class TestEnv extends Context.Tag("effect-tableflip/Testing/TestEnv")<Tes
   /**
    * The same, with variables in the environment of the process.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category layers
    */
   static readonly layerVariables = (

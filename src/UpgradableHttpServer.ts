@@ -1,7 +1,7 @@
 /**
  * The `HttpServer` of `@effect/platform` on a socket that passes from one generation of the program to the next.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
@@ -48,7 +48,7 @@ const withoutListen = (server: http.Server): http.Server => {
 /**
  * How a server ends.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Options extends Pick<ServeOptions, "handOver"> {
@@ -109,7 +109,7 @@ const waitForHandlers = (server: Service, options: Options | undefined): Service
  * attached, and `Upgrader.launch` drains it before they are detached. What a handler uses is released when the handler
  * has ended with all its finalizers, or after `handlerTimeout`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const make = (
@@ -127,7 +127,7 @@ export const make = (
 /**
  * Everything that `NodeHttpServer.layer` provides, on an inherited or new socket.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layer = (
@@ -144,7 +144,7 @@ export const layer = (
 /**
  * The same with an address from `Config`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerConfig = (

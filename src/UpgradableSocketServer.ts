@@ -1,7 +1,7 @@
 /**
  * The `SocketServer` of `@effect/platform` on a socket that passes from one generation of the program to the next.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Socket from "@effect/platform/Socket"
@@ -25,7 +25,7 @@ import type { ListenError } from "./TableflipError.ts"
 /**
  * Where to listen, what `net.createServer` takes, and how connections go along with an upgrade.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type Options = Address & net.ServerOpts & Pick<ServeOptions, "handOver" | "takes">
@@ -44,7 +44,7 @@ const addressOf = (bound: net.AddressInfo | string | null): SocketServer.Address
  * the newer process, which begins with it when the handler has ended. Not while what was read is worked on by what the
  * handler has given to `run`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const make: (
@@ -140,7 +140,7 @@ const serve = <R, E, _>(
 /**
  * A `SocketServer` on an inherited or new socket.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<SocketServer.SocketServer, ListenError, Fds> =>
@@ -149,7 +149,7 @@ export const layer = (options: Options): Layer.Layer<SocketServer.SocketServer, 
 /**
  * The same with options from `Config`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerConfig = (

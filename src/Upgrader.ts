@@ -4,7 +4,7 @@
  * The upgrader starts the program again, hands it the listening sockets, waits until it is ready, and only then stops
  * accepting. A new process that crashes, hangs or lies costs nothing: this one goes on serving.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
@@ -34,7 +34,7 @@ import type { DrainHook, DrainReport, ExitReason, UpgraderEvent, UpgraderStatus 
 /**
  * A program to run in place of this one. What is not given is taken from how this process was started.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface CommandOptions {
@@ -49,7 +49,7 @@ export interface CommandOptions {
 /**
  * How this process is upgraded and how it ends. Every option has a default.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface Options {
@@ -112,7 +112,7 @@ export interface Options {
 /**
  * State that this process gives to the one that takes over. Each value has 16 MiB at most and may take 5 seconds.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface GivenState<E, R> {
@@ -125,7 +125,7 @@ export interface GivenState<E, R> {
 /**
  * The upgrader of this process.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category tags
  */
 export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader, {
@@ -200,7 +200,7 @@ const inContext = ({ fds, upgrader }: internal.Services): Context.Context<Upgrad
 /**
  * The upgrader and the registry of descriptors, on an `Env` of the caller's: `Testing.TestEnv` in tests.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerWithoutEnv = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError, Env.Env> =>
@@ -210,7 +210,7 @@ export const layerWithoutEnv = (options?: Options): Layer.Layer<Upgrader | Fds, 
  * The upgrader of this process and its registry of descriptors. Bind the layer to one constant: a process has one
  * upgrader, and a second one fails with `UpgraderExistsError`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layer = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError> =>
@@ -219,7 +219,7 @@ export const layer = (options?: Options): Layer.Layer<Upgrader | Fds, BuildError
 /**
  * The same with options from `Config`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerConfig = (
@@ -237,7 +237,7 @@ export const layerConfig = (
  * An upgrader that never upgrades, for platforms that cannot and for unit tests: `upgrade` fails with
  * `NotSupportedError`, signals are left alone, and everything else works as in a first process.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category layers
  */
 export const layerStub: Layer.Layer<Upgrader | Fds> = Layer.provide(
@@ -250,7 +250,7 @@ export const layerStub: Layer.Layer<Upgrader | Fds> = Layer.provide(
  * releases the layer. Interruption (SIGTERM and SIGINT under `NodeRuntime.runMain`) stops and drains the same way. The
  * exit code of the process is 0 in both cases, unless `forcedExitCode` says otherwise.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category running
  */
 export const launch: <A, E, R>(

@@ -1,7 +1,7 @@
 /**
  * What happens in the life of an upgrader.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -12,7 +12,7 @@ import type { UpgradeError } from "./TableflipError.ts"
 /**
  * Why a process should end: a newer one has taken over, or it was told to stop.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type ExitReason = Data.TaggedEnum<{
@@ -27,7 +27,7 @@ export type ExitReason = Data.TaggedEnum<{
 /**
  * Constructors and matchers of `ExitReason`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const ExitReason = Data.taggedEnum<ExitReason>()
@@ -35,7 +35,7 @@ export const ExitReason = Data.taggedEnum<ExitReason>()
 /**
  * What draining the process did, server by server.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface DrainReport {
@@ -47,7 +47,7 @@ export interface DrainReport {
 /**
  * What an app does before its clients are sent away: leave a registry of services, stop consuming a queue.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type DrainHook = (reason: ExitReason) => Effect.Effect<unknown, unknown>
@@ -55,7 +55,7 @@ export type DrainHook = (reason: ExitReason) => Effect.Effect<unknown, unknown>
 /**
  * What a process is doing, from `starting` to `draining` (a newer process has taken over) or `stopping` (none has).
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface UpgraderStatus {
@@ -70,7 +70,7 @@ export interface UpgraderStatus {
 /**
  * One event. `generation` is that of the process which the event is about.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type UpgraderEvent = Data.TaggedEnum<{
@@ -97,7 +97,7 @@ export type UpgraderEvent = Data.TaggedEnum<{
 /**
  * Constructors and matchers of `UpgraderEvent`.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const UpgraderEvent = Data.taggedEnum<UpgraderEvent>()

@@ -1,7 +1,7 @@
 /**
  * What a process of a pool knows of its place in it.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,7 +11,7 @@ import type * as Option from "effect/Option"
 /**
  * The place of this process in its pool.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category tags
  */
 export class WorkerInfo extends Context.Tag("effect-tableflip/WorkerInfo")<WorkerInfo, {
@@ -40,7 +40,7 @@ export class WorkerInfo extends Context.Tag("effect-tableflip/WorkerInfo")<Worke
   /**
    * For worker code that runs alone, under `Upgrader.launch`: worker 0 of 1.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category layers
    */
   static readonly layerAlone: Layer.Layer<WorkerInfo> = Layer.succeed(WorkerInfo, {

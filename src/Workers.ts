@@ -5,7 +5,7 @@
  * restarted when they end, replaced with no gap, and the primary itself is upgraded like any other process: its successor
  * starts workers of its own, and when all are ready, the old pool finishes what it serves.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -40,7 +40,7 @@ export {
   /**
    * The place of this process in its pool.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category tags
    */
   WorkerInfo
@@ -50,7 +50,7 @@ export type {
   /**
    * One process of the pool, as `status` tells of it. `draining` is one that was told to finish and has not ended.
    *
-   * @since 0.1.0
+   * @since 3.0.0
    * @category models
    */
   ProcessStatus
@@ -59,7 +59,7 @@ export type {
 /**
  * When a process that has ended is started again.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface RestartOptions {
@@ -76,7 +76,7 @@ export interface RestartOptions {
  * How the pool is run. Every option has a default. Those of `Upgrader.Options` say how the primary is upgraded and how
  * every process drains.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface Options<I = never, E = never, R = never, P extends Processes = {}>
@@ -134,7 +134,7 @@ export interface Options<I = never, E = never, R = never, P extends Processes = 
 /**
  * A layer that lives in the primary, and the value of it that its workers get.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Main<I, E, R> {
@@ -145,7 +145,7 @@ export interface Main<I, E, R> {
 /**
  * A value that is passed to the workers, encoded by a schema.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Shared<I> {
@@ -160,7 +160,7 @@ export interface Shared<I> {
  * The value of one of its services can be passed to the workers. It is encoded by the schema and goes through a pipe; it
  * is neither in the environment of a worker nor on its command line, where others could read it (proc(5)).
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const main: {
@@ -182,7 +182,7 @@ export const main: {
 /**
  * A process besides the workers.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Process<out E, out R> {
@@ -194,7 +194,7 @@ export interface Process<out E, out R> {
 /**
  * Processes by name.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface Processes {
@@ -204,7 +204,7 @@ export interface Processes {
 /**
  * What becomes of the pool when a process ends by itself.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface ProcessOptions {
@@ -218,7 +218,7 @@ export interface ProcessOptions {
  * A process that runs a layer until the pool stops, such as a server of metrics. It is ready when the layer is built. By
  * default it is always started again.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const server = <A, E, R>(layer: Layer.Layer<A, E, R>, options?: ProcessOptions): Process<E, R> => ({
@@ -231,7 +231,7 @@ export const server = <A, E, R>(layer: Layer.Layer<A, E, R>, options?: ProcessOp
  * A process that runs an effect. It is ready when the effect begins, and ends with it. By default it is started again if
  * it fails. It inherits none of the sockets.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category constructors
  */
 export const task = <A, E, R>(effect: Effect.Effect<A, E, R>, options?: ProcessOptions): Process<E, R> => ({
@@ -243,7 +243,7 @@ export const task = <A, E, R>(effect: Effect.Effect<A, E, R>, options?: ProcessO
 /**
  * The pool, as its primary sees it. Commands take their turns, and interrupting the caller does not stop them.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category tags
  */
 export class Workers extends Context.Tag("effect-tableflip/Workers")<Workers, {
@@ -273,7 +273,7 @@ export class Workers extends Context.Tag("effect-tableflip/Workers")<Workers, {
 /**
  * Why a pool has ended otherwise than it was told to.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category errors
  */
 export type LaunchError = BuildError | ReadyError | ListenError | PoolError | MainContextError
@@ -281,7 +281,7 @@ export type LaunchError = BuildError | ReadyError | ListenError | PoolError | Ma
 /**
  * What every process of a pool finds.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export type Provided = Upgrader.Upgrader | Fds | WorkerInfo | Scope.Scope
@@ -299,7 +299,7 @@ type Requirements<R, I, MR, P extends Processes> =
 /**
  * The same as `launch` on an `Env` of the caller's: `Testing.TestEnv` in tests.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category running
  */
 export const launchWithoutEnv: <A, E, R, I = never, ME = never, MR = never, P extends Processes = {}>(
@@ -319,7 +319,7 @@ export const launchWithoutEnv: <A, E, R, I = never, ME = never, MR = never, P ex
  * If a worker does not come up during the first start, the pool ends with `ProcessStartError` and the exit code of that
  * worker.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category running
  */
 export const launch = <A, E, R, I = never, ME = never, MR = never, P extends Processes = {}>(
@@ -334,7 +334,7 @@ export const launch = <A, E, R, I = never, ME = never, MR = never, P extends Pro
 /**
  * How a process of a pool has ended.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category models
  */
 export interface ProcessExit {
@@ -347,7 +347,7 @@ export interface ProcessExit {
 /**
  * How a pool is run until its work is done.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category configuration
  */
 export interface RunOptions<I = never, E = never, R = never, P extends Processes = {}>
@@ -368,7 +368,7 @@ export interface RunOptions<I = never, E = never, R = never, P extends Processes
  *
  * In a worker it completes with an empty list when its work is done.
  *
- * @since 0.1.0
+ * @since 3.0.0
  * @category running
  */
 export const run = <A, E, R, I = never, ME = never, MR = never, P extends Processes = {}>(

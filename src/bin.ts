@@ -3,7 +3,7 @@
  * The command `tableflip`. It does nothing but look after signals until the rest has been loaded: one that came a moment
  * too early would end this process by its default action.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 import { constants } from "node:os"
 

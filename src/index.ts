@@ -1,51 +1,51 @@
 /**
  * Zero-downtime process upgrades for Effect apps on Node.js.
  *
- * @since 0.1.0
+ * @since 3.0.0
  */
 
-/** Where a server listens. @since 0.1.0 */
+/** Where a server listens. @since 3.0.0 */
 export * as Address from "./Address.ts"
-/** One process that this one has started. @since 0.1.0 */
+/** One process that this one has started. @since 3.0.0 */
 export * as ChildProcess from "./ChildProcess.ts"
-/** A socket on which a process is operated. @since 0.1.0 */
+/** A socket on which a process is operated. @since 3.0.0 */
 export * as Control from "./Control.ts"
-/** A graceful shutdown that loses no request. @since 0.1.0 */
+/** A graceful shutdown that loses no request. @since 3.0.0 */
 export * as Drain from "./Drain.ts"
-/** The seam to the operating system. @since 0.1.0 */
+/** The seam to the operating system. @since 3.0.0 */
 export * as Env from "./Env.ts"
-/** How a process ended. @since 0.1.0 */
+/** How a process ended. @since 3.0.0 */
 export * as EventStream from "./EventStream.ts"
 export * as ExitStatus from "./ExitStatus.ts"
-/** The sockets and files that pass from one generation to the next. @since 0.1.0 */
+/** The sockets and files that pass from one generation to the next. @since 3.0.0 */
 export * as Fds from "./Fds.ts"
-/** Typed state that goes along with an upgrade. @since 0.1.0 */
+/** Typed state that goes along with an upgrade. @since 3.0.0 */
 export * as HandOver from "./HandOver.ts"
-/** The file that tells a supervisor which process to signal. @since 0.1.0 */
+/** The file that tells a supervisor which process to signal. @since 3.0.0 */
 export * as PidFile from "./PidFile.ts"
-/** Everything that can go wrong in a pool of processes. @since 0.1.0 */
+/** Everything that can go wrong in a pool of processes. @since 3.0.0 */
 export * as PoolError from "./PoolError.ts"
-/** What happens in the life of a pool of processes. @since 0.1.0 */
+/** What happens in the life of a pool of processes. @since 3.0.0 */
 export * as PoolEvent from "./PoolEvent.ts"
-/** How a command shows that it serves. @since 0.1.0 */
+/** How a command shows that it serves. @since 3.0.0 */
 export * as Readiness from "./Readiness.ts"
-/** Generations of any command under one process that stays. @since 0.1.0 */
+/** Generations of any command under one process that stays. @since 3.0.0 */
 export * as Supervisor from "./Supervisor.ts"
-/** Tells systemd how a process does. @since 0.1.0 */
+/** Tells systemd how a process does. @since 3.0.0 */
 export * as Systemd from "./Systemd.ts"
-/** Everything that can go wrong. @since 0.1.0 */
+/** Everything that can go wrong. @since 3.0.0 */
 export * as TableflipError from "./TableflipError.ts"
-/** Upgrades without processes, for tests. @since 0.1.0 */
+/** Upgrades without processes, for tests. @since 3.0.0 */
 export * as Testing from "./Testing.ts"
-/** `HttpServer` on a socket that survives upgrades. @since 0.1.0 */
+/** `HttpServer` on a socket that survives upgrades. @since 3.0.0 */
 export * as UpgradableHttpServer from "./UpgradableHttpServer.ts"
-/** `SocketServer` on a socket that survives upgrades. @since 0.1.0 */
+/** `SocketServer` on a socket that survives upgrades. @since 3.0.0 */
 export * as UpgradableSocketServer from "./UpgradableSocketServer.ts"
-/** Replaces this process by a new copy of its program. @since 0.1.0 */
+/** Replaces this process by a new copy of its program. @since 3.0.0 */
 export * as Upgrader from "./Upgrader.ts"
-/** What happens in the life of an upgrader. @since 0.1.0 */
+/** What happens in the life of an upgrader. @since 3.0.0 */
 export * as UpgraderEvent from "./UpgraderEvent.ts"
-/** What a process of a pool knows of its place in it. @since 0.1.0 */
+/** What a process of a pool knows of its place in it. @since 3.0.0 */
 export * as WorkerInfo from "./WorkerInfo.ts"
-/** A pool of processes on the same sockets. @since 0.1.0 */
+/** A pool of processes on the same sockets. @since 3.0.0 */
 export * as Workers from "./Workers.ts"

@@ -94,6 +94,9 @@ const copied = [
   "tsconfig.scripts.json"
 ]
 
+/** The release lines have the same features since the same release. */
+const ofThisLine = (text: string): string => text.replaceAll("@since 3.", "@since 4.")
+
 const write = (file: string, text: string) => {
   fs.mkdirSync(path.dirname(path.join(out, file)), { recursive: true })
   fs.writeFileSync(path.join(out, file), text)
@@ -129,7 +132,7 @@ for (const source of sources) {
   count++
   const text = ported(source)
   if (text === source.text) same++
-  write(file, text)
+  write(file, ofThisLine(text))
 }
 for (const folder of ["src", "test", "examples", "scripts", "bench"]) {
   for (const file of filesBelow(path.join(root, folder))) {
@@ -148,7 +151,7 @@ for (
 for (const page of pages.all) {
   write(page, pages.rewrite(page, (file) => ported(program.getSourceFile(file)!)))
 }
-for (const file of byHand) write(file, fs.readFileSync(path.join(overlay, file), "utf8"))
+for (const file of byHand) write(file, ofThisLine(fs.readFileSync(path.join(overlay, file), "utf8")))
 
 /** What each file by hand was written against: it must be looked at again when that changes. */
 const agreedFile = path.join(here, "agreed.json")

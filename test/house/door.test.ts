@@ -45,6 +45,15 @@ describe("the modules of src", () => {
     assert.deepStrictEqual(unknown, [])
   })
 
+  it("say of what they export since which release of this line it is there", () => {
+    const [line] = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")).version.split(".")
+    const tags = found(({ file, text }) =>
+      file.startsWith("src/internal/") ? [] : [...text.matchAll(/@since (\S+)/g)].map(([, since = ""]) => since)
+    )
+    assert.isAbove(tags.length, 100)
+    assert.deepStrictEqual(tags.filter((tag) => !new RegExp(`: ${line}\\.\\d+\\.\\d+$`).test(tag)), [])
+  })
+
   it("import from lower floors only, types too", () => {
     const upwards = found(({ file, imports }) => {
       const [own] = rowsOf(file)

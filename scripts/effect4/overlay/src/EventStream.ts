@@ -1,7 +1,7 @@
 /**
  * Events as a `Stream`. A module of its own, because `effect/Stream` is more than an upgrade needs at its start.
  *
- * @since 0.1.0
+ * @since 4.0.0
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 /**
  * Who tells what happens: an `Upgrader`, `Workers` or a `Supervisor`.
  *
- * @since 0.1.0
+ * @since 4.0.0
  * @category models
  */
 export interface Source<A> {
@@ -23,7 +23,7 @@ export interface Source<A> {
  * What happens from the moment at which the stream is run. It ends with the service, and what has not been taken by
  * then is lost; before that, the newest 1024 are kept.
  *
- * @since 0.1.0
+ * @since 4.0.0
  * @category constructors
  */
 export const from = <A>({ events }: Source<A>): Stream.Stream<A> =>
