@@ -14,13 +14,16 @@ export * as Control from "./Control.ts"
 export * as Drain from "./Drain.ts"
 /** The seam to the operating system. @since 3.0.0 */
 export * as Env from "./Env.ts"
-/** How a process ended. @since 3.0.0 */
+/** Events as a stream. @since 3.0.0 */
 export * as EventStream from "./EventStream.ts"
+/** How a process ended. @since 3.0.0 */
 export * as ExitStatus from "./ExitStatus.ts"
 /** The sockets and files that pass from one generation to the next. @since 3.0.0 */
 export * as Fds from "./Fds.ts"
 /** Typed state that goes along with an upgrade. @since 3.0.0 */
 export * as HandOver from "./HandOver.ts"
+/** Whether clients should be sent to this process. @since 3.0.0 */
+export * as Health from "./Health.ts"
 /** The file that tells a supervisor which process to signal. @since 3.0.0 */
 export * as PidFile from "./PidFile.ts"
 /** Everything that can go wrong in a pool of processes. @since 3.0.0 */

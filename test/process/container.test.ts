@@ -7,10 +7,13 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { ask } from "../kit/clients.ts"
+import { post, status } from "../kit/control.ts"
 import { directory } from "../kit/files.ts"
-import { fixture } from "../kit/paths.ts"
+import { bin, fixture } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
 import { children, isLinux } from "../kit/proc.ts"
 import { signal, start } from "../kit/processes.ts"
+import { server } from "../kit/tableflip.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const program = [process.execPath, fixture("app.mjs")]
@@ -86,5 +89,24 @@ describe.runIf(isLinux && spawnSync("unshare", ["--pid", "--fork", "true"]).stat
       yield* signal(pid, "SIGHUP")
       const next = yield* container.up(2)
       assert.notStrictEqual(next.pid, up.pid)
+    }))
+
+  it.scopedLive("of what tableflip run as process 1 runs is asked for, and answered, from outside", () =>
+    Effect.gen(function*() {
+      const control = path.join(yield* directory, "control.sock")
+      const port = yield* freePort
+      const run = ["run", "--control", control, "--listen", `127.0.0.1:${port}`, "--", ...server]
+      const container = yield* start(undefined, {
+        executable: "unshare",
+        args: ["--pid", "--fork", "--mount-proc", process.execPath, bin, ...run]
+      })
+      yield* container.waitFor(/generation 1: process \d+ is ready/, "30 seconds")
+      assert.deepInclude(yield* status(control), { kind: "supervisor", pid: 1, generation: 1, state: "serving" })
+      const { pid } = yield* ask(port)
+      const { json } = yield* post(control, "/v1/reload?wait=drained")
+      assert.deepInclude(json, { outcome: "upgraded", generation: 2 })
+      assert.notStrictEqual((yield* ask(port)).pid, pid)
+      yield* post(control, "/v1/stop")
+      assert.deepStrictEqual(yield* container.exit, { code: 0, signal: null })
     }))
 })
