@@ -12,7 +12,7 @@ import * as path from "node:path"
 import { ask, load } from "../kit/clients.ts"
 import { status as statusAt } from "../kit/control.ts"
 import { deploy, directory, goodVersion } from "../kit/files.ts"
-import { bin } from "../kit/paths.ts"
+import { bin, fixture } from "../kit/paths.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
 import { until } from "../kit/waiting.ts"
@@ -242,6 +242,44 @@ describe.runIf(isLinux)("tableflip as a client", () => {
       assert.deepStrictEqual(clients.failures, [])
       assert.strictEqual(clients.answers.size, 6)
       yield* onlyAlive(app, [(yield* app.up(6)).pid])
+    }))
+})
+
+describe.runIf(isLinux)("tableflip as a client of a pool", () => {
+  it.scopedLive("changes its size and replaces its workers, and says what is wrong", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const socket = path.join(dir, "control.sock")
+      const broken = path.join(dir, "broken")
+      const app = yield* start(fixture("workers.mjs"), {
+        app: { control: socket, behaviour: { failIfExists: broken } }
+      })
+      yield* app.up(1)
+      const ours = (...args: ReadonlyArray<string>) => tableflip(socket, ...args)
+      const pids = Effect.map(ours("status", "--json"), ({ out }) =>
+        JSON.parse(out).processes.map(({ pid }: { pid: number }) => pid))
+      const scaled = yield* ours("scale", "3")
+      assert.deepStrictEqual([scaled.code, scaled.out], [0, "resized from 2 to 3\n"])
+      const before = yield* pids
+      assert.strictEqual(before.length, 3)
+      const one = yield* ours("replace", "1")
+      assert.strictEqual(one.code, 0, one.error)
+      const after = yield* pids
+      assert.deepStrictEqual([after[0], after[2]], [before[0], before[2]])
+      assert.notStrictEqual(after[1], before[1])
+      const all = yield* ours("replace", "--json")
+      assert.deepStrictEqual([all.code, JSON.parse(all.out).outcome], [0, "replaced"])
+      const others: ReadonlyArray<number> = yield* pids
+      assert.isFalse(others.some((pid) =>
+        after.includes(pid)
+      ))
+      assert.strictEqual((yield* ours("scale", "none")).code, 2)
+      assert.strictEqual((yield* ours("replace", "9")).code, 2)
+      fs.writeFileSync(broken, "")
+      const failed = yield* ours("scale", "4")
+      assert.strictEqual(failed.code, 1)
+      assert.match(failed.error, /^tableflip: /m)
+      assert.deepStrictEqual(yield* pids, others)
     }))
 })
 

@@ -3,8 +3,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { existsSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
+import { post } from "../kit/control.ts"
 import { directory } from "../kit/files.ts"
 import { bin, fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
@@ -55,4 +56,28 @@ describe.runIf(isLinux)("a service manager", () => {
         yield* app.waitFor(/^ENDED/)
       })
   )
+
+  it.scopedLive("is told of a reload that was asked for at the control socket, and how it ended", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const control = path.join(dir, "control.sock")
+      const broken = path.join(dir, "broken")
+      const options = ["--warmup", "0.3", "--control", control, "--", "sh", "-c", `[ ! -e ${broken} ] && exec sleep 60`]
+      const app = yield* start(undefined, {
+        executable: "python3",
+        args: ["-u", fixture("commands/manager.py"), "opened", path.join(dir, "notify"), process.execPath, bin, "run"]
+          .concat(options)
+      })
+      const told = () => app.lines().flatMap((line) => /^TOLD \d+ (READY|RELOADING)=1/.exec(line)?.[1] ?? [])
+      yield* app.waitFor(/^TOLD \d+ READY=1 STATUS=Serving/)
+      assert.strictEqual((yield* post(control, "/v1/reload?wait=drained")).status, 200)
+      yield* app.waitForCount(/^TOLD \d+ READY=1/, 2)
+      assert.deepStrictEqual(told(), ["READY", "RELOADING", "READY"])
+      writeFileSync(broken, "")
+      assert.strictEqual((yield* post(control, "/v1/reload")).status, 502)
+      yield* app.waitFor(/^TOLD \d+ READY=1 STATUS=Serving; the last reload failed: /)
+      assert.deepStrictEqual(told(), ["READY", "RELOADING", "READY", "RELOADING", "READY"])
+      yield* post(control, "/v1/stop")
+      yield* app.waitFor(/^ENDED/)
+    }))
 })

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolError, ProcessStartError } from "../../PoolError.ts"
+import type { PoolEvent } from "../../PoolEvent.ts"
 import type { Supervisor } from "../../Supervisor.ts"
 import { logDebug, logError, logInfo, logWarning } from "../logging.ts"
 import { samePress } from "../signals.ts"
@@ -24,6 +25,8 @@ const passedOn: ReadonlyArray<NodeJS.Signals> = [...fromTerminal, "SIGUSR1", "SI
 
 /** These stop a background process that uses the terminal, which must stay so where there is one. */
 const withoutTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGTTIN", "SIGTTOU"]
+
+const servingAfter = (error: { readonly message: string }) => `Serving; the last reload failed: ${error.message}`
 
 const stopping = "Stopping: the command finishes what it serves"
 
@@ -83,10 +86,14 @@ export const launch = (
         }
       })
 
+    // How many reloads a signal has asked for that are going on: they are told of from the signal on.
+    let signalled = 0
+
     const onReload = Effect.gen(function*() {
       if (stoppedAt !== undefined) return
       if (yield* hasHungUp) return yield* onStop("SIGHUP")
       yield* logInfo("SIGHUP: reloading")
+      signalled++
       yield* Effect.forkIn(manager.reloading("Reloading"), scope)
       const reload = Effect.matchEffect(supervisor.reload, {
         onSuccess: () => Effect.succeed("Serving"),
@@ -98,14 +105,28 @@ export const launch = (
                 event: "ReloadFailed",
                 error: error._tag
               }),
-            `Serving; the last reload failed: ${error.message}`
+            servingAfter(error)
           )
       })
       yield* Effect.forkIn(
-        Effect.flatMap(reload, (words) => stoppedAt === undefined ? manager.ready(words) : Effect.void),
+        Effect.flatMap(reload, (words) => {
+          signalled--
+          return stoppedAt === undefined ? manager.ready(words) : Effect.void
+        }),
         scope
       )
     })
+
+    // Of one that was asked for by other means, such as a control socket, what happens tells.
+    let newest = 1
+    const onEvent = (event: PoolEvent): Effect.Effect<void> => {
+      const isNew = event._tag === "Started" && event.generation > newest
+      if (isNew) newest = event.generation
+      if (signalled > 0 || stoppedAt !== undefined) return Effect.void
+      if (isNew) return manager.reloading("Reloading")
+      if (event._tag === "Replaced") return manager.ready("Serving")
+      return event._tag === "ReplaceFailed" ? manager.ready(servingAfter(event.error)) : Effect.void
+    }
 
     const passOn = (signal: NodeJS.Signals) =>
       Effect.gen(function*() {
@@ -117,6 +138,13 @@ export const launch = (
       })
 
     yield* Effect.forkScoped(Effect.interruptible(manager.keepWatchdog))
+    const events = yield* supervisor.events
+    yield* Queue.take(events).pipe(
+      Effect.flatMap(onEvent),
+      Effect.forever,
+      Effect.interruptible,
+      Effect.forkScoped
+    )
     yield* forEachDelivery("SIGHUP", onReload)
     yield* forEachDelivery("SIGTERM", onStop("SIGTERM"))
     yield* forEachDelivery("SIGINT", onStop("SIGINT"))
