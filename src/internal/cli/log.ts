@@ -63,7 +63,7 @@ const words: (event: PoolEvent) => string = Event.$match({
   Killed: (event) => `${subject(event)} gets SIGKILL`,
   Exited: (event) => `${subject(event)} ${ExitStatus.describe(event.status)}${event.expected ? "" : ", by itself"}`,
   StartFailed: ({ name }) => `${name} has not come up again`,
-  Replaced: ({ generation }) => `generation ${generation} has taken over`,
+  Replaced: ({ generation }) => `generation ${generation} has taken over, and the older processes have ended`,
   ReplaceFailed: ({ error, generation }) =>
     error.replaced === 0
       ? `generation ${generation} has not come up, the older one goes on`

@@ -5,6 +5,7 @@
  * @internal
  */
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
@@ -81,6 +82,7 @@ export const launch = (
         since,
         begunAt,
         scope,
+        told: yield* Deferred.make<void>(),
         retiredAt: undefined,
         status: undefined
       }
@@ -96,6 +98,7 @@ export const launch = (
         Effect.tap((status) =>
           options.publish(PoolEvent.Exited({ ...nameOf(running), status, expected: running.retiredAt !== undefined }))
         ),
+        Effect.ensuring(Deferred.succeed(running.told, void 0)),
         Effect.flatMap((status) => onExit(running, status)),
         forkHereIn(options.scope)
       )
@@ -149,7 +152,8 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
       Effect.as(Effect.zipRight(options.hastened, Effect.sleep(options.hastenTimeout)), options.hastenTimeout)
     )
     const over = yield* Effect.raceFirst(
-      Effect.as(member.exit, Option.none<Duration.Duration>()),
+      // Whoever waits for it tells of all that have ended.
+      Effect.as(Effect.zipRight(member.exit, Deferred.await(running.told)), Option.none<Duration.Duration>()),
       Effect.asSome(patience)
     ).pipe(Effect.interruptible)
     if (Option.isNone(over)) return false
@@ -160,7 +164,10 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
       } and is killed`
     )
     yield* member.signal("SIGKILL")
-    yield* Effect.timeoutOption(Effect.interruptible(member.exit), killDelay)
+    yield* Effect.timeoutOption(
+      Effect.interruptible(Effect.zipRight(member.exit, Deferred.await(running.told))),
+      killDelay
+    )
     return true
   })
 

@@ -160,7 +160,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       generation: Effect.sync(() => roster.generation),
       status: Effect.sync(() => [
         ...slots().map((one) => ofSlot(one, roster.generation)),
-        ...[...retiring.all.keys()].map(ofRetired)
+        ...[...retiring.all.keys()].filter(({ status }) => status === undefined).map(ofRetired)
       ]),
       stop: (why) =>
         Effect.suspend(() => {

@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Clock from "effect/Clock"
+import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Schedule from "effect/Schedule"
@@ -85,6 +86,8 @@ export interface Running {
   /** Milliseconds by a monotonic clock. */
   readonly begunAt: number
   readonly scope: Scope.CloseableScope
+  /** Completes when its end has been told. */
+  readonly told: Deferred.Deferred<void>
   /** Milliseconds since the epoch at which it was told to finish. */
   retiredAt: number | undefined
   /** How it ended. */
