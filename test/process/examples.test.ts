@@ -1,9 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { execFile } from "node:child_process"
 import * as net from "node:net"
+import * as path from "node:path"
 import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import { ask } from "../kit/clients.ts"
 import { isEffect4 } from "../kit/effect.ts"
+import { directory } from "../kit/files.ts"
+import { bin } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
 import { isLinux } from "../kit/proc.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
@@ -112,6 +117,27 @@ describe.runIf(isLinux)("examples", () => {
       assert.include(metrics, `tableflip_start_duration_seconds_bucket{le="+Inf"} 1\n`)
       yield* signal(Number(next), "SIGTERM")
       yield* program.waitFor(new RegExp(`^EXIT ${next} 0`))
+    }))
+
+  it.scopedLive("control is reloaded and stopped by the command, which waits for it", () =>
+    Effect.gen(function*() {
+      const socket = path.join(yield* directory, "control.sock")
+      const program = yield* startExample("control", { PORT: "0", CONTROL: socket })
+      yield* program.waitFor(/is ready as generation 1/, "30 seconds")
+      const [, port] = yield* program.waitFor(/Listening on \w+:\/\/127\.0\.0\.1:(\d+)/)
+      const tableflip = (...args: ReadonlyArray<string>) =>
+        Effect.promise(() =>
+          promisify(execFile)(process.execPath, [bin, ...args], {
+            env: { ...process.env, TABLEFLIP_CONTROL_SOCKET: socket }
+          }).then(({ stdout }) => stdout)
+        )
+      const status = Effect.map(tableflip("status", "--json"), (text) => JSON.parse(text))
+      assert.deepInclude(yield* status, { generation: 1, state: "serving", pid: program.pid })
+      assert.include(yield* tableflip("reload", "--wait", "ended"), "reloaded: generation 2 serves")
+      const { pid } = yield* status
+      assert.strictEqual(yield* askHttp(Number(port)), hello(pid))
+      yield* tableflip("stop", "--wait", "ended")
+      yield* onlyAlive(program, [])
     }))
 
   it.scopedLive("workers answers, counts, is replaced, resized and upgraded, and stops", () =>
