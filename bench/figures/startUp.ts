@@ -54,7 +54,9 @@ const bundle = async (program: string): Promise<string> => {
     bundle: true,
     platform: "node",
     format: "esm",
-    banner: { js: `import { createRequire } from "node:module"; const require = createRequire(import.meta.url)` }
+    banner: {
+      js: `import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url)`
+    }
   })
   return outfile
 }
