@@ -23,13 +23,16 @@ export interface State {
 export const stateOf = (handle: Handle, pid: number): Effect.Effect<State> =>
   Effect.all({ descriptors: descriptorsAtRest(pid), resources: resources(handle, pid) })
 
-/** No descriptor, timer or process has been left in it since, and none is missing. */
+const timers = (resources: string) => resources.split(",").filter((name) => name === "Timeout").length
+const allButTimers = (resources: string) => resources.split(",").filter((name) => name !== "Timeout").join(",")
+
+/** No descriptor, timer or process has been left in it since, and none is missing but a timer that has run out. */
 export const sameState = (handle: Handle, pid: number, before: State): Effect.Effect<void> =>
   Effect.gen(function*() {
     yield* sameDescriptors(pid, before.descriptors)
     let now = ""
     yield* Effect.repeat(Effect.map(resources(handle, pid), (resources) => void (now = resources)), {
-      until: () => now === before.resources,
+      until: () => allButTimers(now) === allButTimers(before.resources) && timers(now) <= timers(before.resources),
       schedule: Schedule.spaced("50 millis")
     }).pipe(
       Effect.timeoutFailCause({
