@@ -41,8 +41,8 @@ export interface ServeOptions {
    */
   readonly handOver?: boolean | undefined
   /**
-   * Which connections of a protocol of the app's own come from the old process too: those that it gives under one of these
-   * keys. See `HandOver.giveConnection`. None by default.
+   * Which WebSockets, and connections of a protocol of the app's own, come from the old process too: those that it gives
+   * under one of these keys. See `HandOver.giveConnection`. None by default.
    */
   readonly takes?: ReadonlyArray<string> | undefined
 }

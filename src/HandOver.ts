@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { IncomingMessage } from "node:http"
 import type * as net from "node:net"
 import * as given from "./internal/handOver/given.ts"
 import type { Mismatch } from "./internal/json.ts"
@@ -124,19 +125,25 @@ export const take = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOver
 export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOverError, Upgrader> =>
   Effect.flatMap(Upgrader, ({ state }) => Effect.flatMap(state.takeLast(item.key), (bytes) => decoded(item, bytes)))
 
+const socketOf = (connection: net.Socket | IncomingMessage): net.Socket =>
+  "rawHeaders" in connection ? connection.socket : connection
+
 /**
- * Lets an upgrade hand this connection over, of a protocol of the app's own over TCP or a Unix socket, without TLS. Say it
- * when the connection has come, once, or again if another `state` is to hold.
+ * Lets an upgrade hand this connection over: one of a protocol of the app's own, by its socket, or a WebSocket of `ws`, by the
+ * request that has opened it; over TCP or a Unix socket, without TLS. Say it when the connection has come, once, or again
+ * if another `state` is to hold.
  *
  * `state` is asked when this process drains after an upgrade, whenever nothing of the connection is on its way here: all
- * that was read has been given to the app, all that was written is out. It answers with what the new process has to know,
- * bytes that have been read and not been used among them, or with none where that cannot be said now, because an answer is
- * still being worked on. Then it is asked again later. It is asked last in the moment in which the connection is closed
- * here. 1 MiB at most.
+ * that was read has been given to the app, all that was written is out, and no frame of a WebSocket has come by half. It
+ * answers with what the new process has to know, bytes that have been read and not been used among them, or with none where
+ * that cannot be said now, because an answer is still being worked on. Then it is asked again later. It is asked last in the
+ * moment in which the connection is closed here. 1 MiB at most.
  *
- * For the app the connection is closed: its socket emits `close`, and what a handler of `UpgradableSocketServer` does in the
- * end is done before the new process begins with it. There it is a `connection` event of the server at the same address,
- * whose `takes` has this key, and `takeConnection` has the state. Where there is none, it is drained as ever.
+ * For the app the connection is closed: its socket emits `close`, a WebSocket does so with 1012, and what a handler of
+ * `UpgradableSocketServer` does in the end is done before the new process begins with it. There it
+ * is a `connection` event of the server at the same address, whose `takes` has this key, and `takeConnection` has the state.
+ * A WebSocket is opened once more by the handlers of that server, from the same request, of which the client sees nothing.
+ * Where there is no such server, it is drained as ever.
  *
  * A state of another shape is another key: `chat.v1`.
  *
@@ -144,14 +151,14 @@ export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, Hand
  * @category connections
  */
 export const giveConnection = (
-  connection: net.Socket,
+  connection: net.Socket | IncomingMessage,
   key: string,
   state: LazyArg<Option.Option<Uint8Array>>
 ): void => {
   if (!isKey(key)) {
     throw new HandOverError({ key, reason: "WrongKey", detail: `a key has 1 to ${maxKeyLength} characters` })
   }
-  given.give(connection, { key, state })
+  given.give(socketOf(connection), { key, state, request: "rawHeaders" in connection ? connection : undefined })
 }
 
 /**
@@ -161,8 +168,8 @@ export const giveConnection = (
  * @since 3.0.0
  * @category connections
  */
-export const takeConnection = (connection: net.Socket, key: string): Option.Option<Uint8Array> =>
-  given.take(connection, key)
+export const takeConnection = (connection: net.Socket | IncomingMessage, key: string): Option.Option<Uint8Array> =>
+  given.take(socketOf(connection), key)
 
 /** Its shape is checked by hand, so that nobody pays for a schema library who has no schema. */
 const countersItem: Item<ReadonlyArray<metrics.Counter>> = {

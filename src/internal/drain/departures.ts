@@ -38,7 +38,7 @@ export const make = (
   /** One of those under way has ended. */
   onLeft: () => void
 ): Departures => {
-  const given = makeGiven(connections, successor, onLeft)
+  const given = makeGiven(server, connections, successor, onLeft)
   /** Bytes that had been read of a connection when it was seen between two requests: as long as there are no more, it is. */
   const seen = new WeakMap<Connection, number>()
   const inRow = new WeakSet<Connection>()
@@ -130,6 +130,7 @@ export const make = (
     },
     sweep: () => {
       given.look()
+      if (isLate) given.hurry()
       const waiting = all().filter((connection) => !inRow.has(connection))
       if (isLate) {
         for (const connection of waiting) if (Node.isQuiet(connection.socket, server)) stay(connection)

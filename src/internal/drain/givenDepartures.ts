@@ -8,17 +8,22 @@
  * @internal
  */
 import * as Option from "effect/Option"
+import type * as net from "node:net"
 import { HandOverError } from "../../TableflipError.ts"
 import type { Given } from "../handOver/given.ts"
 import { givenOf, isWorkedOn, whenUnhandled } from "../handOver/given.ts"
+import { openingOf } from "../handOver/opening.ts"
 import type { Candidate, Departure, Successor } from "../handOver/sender.ts"
 import * as Node from "../node/internals.ts"
 import type { Connection, Connections } from "./connections.ts"
+import * as Ws from "./ws.ts"
 
 /** @internal */
 export interface GivenDepartures {
   /** Looks for those that can go now. */
   readonly look: () => void
+  /** What can be told to go is no longer kept, if it cannot go now. */
+  readonly hurry: () => void
   /** It is drained as if nobody had given it. */
   readonly stay: (connection: Connection) => void
   /** How many are closed here and not yet the newer process's. */
@@ -37,6 +42,7 @@ const maxStateBytes = 1024 * 1024
 
 /** @internal */
 export const make = (
+  server: net.Server,
   connections: Connections,
   successor: Successor,
   /** One of those under way has ended. */
@@ -46,6 +52,8 @@ export const make = (
   const staying = new WeakSet<Connection>()
   const watched = new WeakSet<Connection>()
   let underWay = 0
+  // What a server of HTTP accepts has to begin with a request.
+  const isHttp = "requestTimeout" in server
 
   const stay = (connection: Connection) => {
     connection.leaves = false
@@ -69,25 +77,33 @@ export const make = (
     }
   }
 
+  const isStill = (socket: net.Socket, { request }: Given) => {
+    if (!Node.isStill(socket) || isWorkedOn(socket)) return false
+    const ws = request === undefined ? undefined : Ws.wsOf(socket)
+    return request === undefined || ws !== undefined && Ws.isBetweenMessages(ws, socket)
+  }
+
   /** What the newer process is to know, if it can go now. */
   const readyState = (connection: Connection, given: Given): Option.Option<Uint8Array> =>
-    connection.leaves === "given" && Node.isStill(connection.socket) && !isWorkedOn(connection.socket)
-      ? stateOf(connection, given)
-      : Option.none()
+    connection.leaves === "given" && isStill(connection.socket, given) ? stateOf(connection, given) : Option.none()
 
-  const close = (connection: Connection, state: Uint8Array, departure: Departure) => {
+  const close = (connection: Connection, { request }: Given, state: Uint8Array, departure: Departure) => {
     const { socket } = connection
+    const ws = request === undefined ? undefined : Ws.wsOf(socket)
+    const opening = request === undefined ? undefined : openingOf(request, ws?.protocol ?? "")
     let isOver = false
     const over = () => {
       if (isOver) return
       isOver = true
       clearTimeout(timer)
-      departure.leave(state)
+      departure.leave(state, opening)
       underWay--
       onLeft()
     }
     const timer = setTimeout(over, handlerTimeout)
-    socket.once("close", () => whenUnhandled(socket, over))
+    if (ws !== undefined) Ws.closesWith(ws, 1012, "service restart")
+    const closing: Pick<net.Socket, "once"> | Ws.Ws = ws ?? socket
+    closing.once("close", () => whenUnhandled(socket, over))
     connections.destroy(connection, "handedOver")
   }
 
@@ -97,7 +113,7 @@ export const make = (
     underWay++
     const attempt = () => {
       const state = departure.isOpen() ? readyState(connection, given) : Option.none()
-      if (Option.isSome(state)) return close(connection, state.value, departure)
+      if (Option.isSome(state)) return close(connection, given, state.value, departure)
       const goesOn = departure.isOpen() && connection.leaves === "given" && !connection.socket.destroyed
       if (goesOn && performance.now() < until) return void setTimeout(attempt, retryInterval)
       if (!departure.isOpen()) stay(connection)
@@ -133,7 +149,7 @@ export const make = (
   const offer = (connection: Connection) => {
     const given = givenOf(connection.socket)
     if (given === undefined || inRow.has(connection) || connection.leaves !== "given") return
-    if (!Node.isStill(connection.socket) || !Node.isRead(connection.socket) || isWorkedOn(connection.socket)) return
+    if (!isStill(connection.socket, given) || !Node.isRead(connection.socket)) return
     inRow.add(connection)
     successor.offer(candidateOf(connection, given))
   }
@@ -157,6 +173,7 @@ export const make = (
     const { socket } = connection
     const given = givenOf(socket)
     if (given === undefined || connection.leaves !== false || staying.has(connection)) return
+    if (isHttp !== (given.request !== undefined) || isHttp && Ws.wsOf(socket)?.extensions !== "") return
     if (!successor.takes(given.key) || Node.speaksHttp1(socket) || !Node.isPlain(socket)) return
     connection.leaves = "given"
     watch(connection)
@@ -167,6 +184,10 @@ export const make = (
       connections.forEach((connection) => {
         consider(connection)
         offer(connection)
+      }),
+    hurry: () =>
+      connections.forEach((connection) => {
+        if (connection.leaves === "given" && isHttp && !inRow.has(connection)) stay(connection)
       }),
     stay,
     underWay: () => underWay

@@ -71,6 +71,12 @@ export const make = (
     })
   }
 
+  const isLeaving = (webSocket: WebSocket) => {
+    const socket = sockets.get(webSocket)
+    const leaves = socket === undefined ? undefined : connections.of(socket)?.leaves
+    return leaves !== undefined && leaves !== false
+  }
+
   const close = (webSocket: WebSocket, now: number) => {
     const socket = sockets.get(webSocket)
     const connection = socket === undefined ? undefined : connections.of(socket)
@@ -98,7 +104,9 @@ export const make = (
     sweep: (now) => {
       discover()
       for (const [webSocket, due] of dueAt) {
-        if (due <= now) close(webSocket, now)
+        // If it cannot go to the newer process after all, it is not to be closed together with all others.
+        if (isLeaving(webSocket)) dueAt.set(webSocket, now + Math.random() * options.spreadMillis)
+        else if (due <= now) close(webSocket, now)
       }
       for (const [webSocket, socket] of sockets) {
         const since = closedAt.get(webSocket)

@@ -5,12 +5,15 @@
  * @internal
  */
 import * as Option from "effect/Option"
+import type { IncomingMessage } from "node:http"
 import type * as net from "node:net"
 
 export interface Given {
   readonly key: string
   /** Asked while nothing of the connection is on its way; none where the app is in the middle of something. */
   readonly state: () => Option.Option<Uint8Array>
+  /** The request that has opened it, if it is a WebSocket. */
+  readonly request?: IncomingMessage | undefined
 }
 
 interface Taken {

@@ -5,11 +5,12 @@
  */
 import * as Option from "effect/Option"
 import type * as net from "node:net"
-import { beginIdleTime, hasRoomFor } from "../node/internals.ts"
+import { beginIdleTime, hasRoomFor, isPlainHttp } from "../node/internals.ts"
 import type { Channel, PassedConnection } from "../system/channel.ts"
 import type { Left, Passing, Place } from "../wire/channel.ts"
 import { Answer, decodeWord } from "../wire/channel.ts"
 import * as given from "./given.ts"
+import { replay } from "./opening.ts"
 
 /** A server that takes connections from the older process. */
 export interface Served {
@@ -67,13 +68,16 @@ export const make = (channel: Channel, served: () => ReadonlyArray<Served>): Rec
     channel.send(isTaken ? Answer.Taken({ id }) : Answer.Refused({ id }))
   }
 
-  const onLeft = ({ id, state }: Left) => {
+  const onLeft = ({ id, opening, state }: Left) => {
     const one = held.get(id)
     if (one === undefined) return
     held.delete(id)
     const { connection, key, server } = one
+    // What speaks no HTTP has not been opened by a request, and what does has.
+    if (isPlainHttp(server) !== (opening !== undefined)) return connection.close()
     const accepted = connection.accept(server, (socket) => given.leave(socket, { key, state }))
-    if (Option.isNone(accepted)) connection.close()
+    if (Option.isNone(accepted)) return connection.close()
+    if (opening !== undefined) replay(accepted.value, opening)
   }
 
   const drop = (id: number) => {

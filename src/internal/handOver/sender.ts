@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import type * as net from "node:net"
 import { beAfterRequest, resumeReading, stopReading } from "../node/internals.ts"
 import type { Channel } from "../system/channel.ts"
-import type { Answer, Place, Taking, Word } from "../wire/channel.ts"
+import type { Answer, Opening, Place, Taking, Word } from "../wire/channel.ts"
 import { decodeAnswer, encodeWord } from "../wire/channel.ts"
 
 /** How a connection with a key, which the newer process holds, comes to be its own. Once. */
@@ -16,7 +16,7 @@ export interface Departure {
   /** Whether the newer process is there. */
   readonly isOpen: () => boolean
   /** It is closed here, and this is what the newer process is to know. */
-  readonly leave: (state: Uint8Array) => void
+  readonly leave: (state: Uint8Array, opening?: Opening) => void
   /** It stays here, and is read again. */
   readonly keep: () => void
 }
@@ -150,7 +150,7 @@ export const make = (channel: Channel): Sender => {
 
   const departureOf = (id: number, candidate: Candidate): Departure => ({
     isOpen: () => !hasEnded,
-    leave: (state) => void say({ _tag: "Left", id, state }),
+    leave: (state, opening) => void say({ _tag: "Left", id, state, ...opening === undefined ? {} : { opening } }),
     keep: () => {
       say({ _tag: "Kept", id })
       takeBack(candidate)

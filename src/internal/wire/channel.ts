@@ -40,11 +40,22 @@ export interface Passing {
   readonly key?: string | undefined
 }
 
+/** The request that has opened a WebSocket. */
+export interface Opening {
+  readonly method: string
+  readonly url: string
+  /** Names and values in turn, as they came. */
+  readonly headers: ReadonlyArray<string>
+  /** The protocol that was agreed on; none is empty. */
+  readonly protocol: string
+}
+
 /** The older process has let go of a connection with a key, and leaves this state. */
 export interface Left {
   readonly _tag: "Left"
   readonly id: number
   readonly state: Uint8Array
+  readonly opening?: Opening | undefined
 }
 
 /** A connection with a key stays with the older process. */
@@ -86,6 +97,11 @@ export const decodeAnswer = (words: unknown): Option.Option<Answer> => {
   }
 }
 
+const isOpening = (value: unknown): value is Opening => {
+  const { headers, method, protocol, url } = fieldsOf(value)
+  return Array.isArray(headers) && [...headers, method, protocol, url].every((part) => typeof part === "string")
+}
+
 const isBase64 = (value: unknown): value is string => typeof value === "string" && /^[A-Za-z0-9+/]*=*$/.test(value)
 
 /** As JSON. */
@@ -93,7 +109,7 @@ export const encodeWord = (word: Word): object =>
   word._tag === "Left" ? { ...word, state: Buffer.from(word.state).toString("base64") } : word
 
 export const decodeWord = (words: unknown): Option.Option<Word> => {
-  const { _tag, id, isUsed, key, place, state } = fieldsOf(words)
+  const { _tag, id, isUsed, key, opening, place, state } = fieldsOf(words)
   if (!isId(id)) return Option.none()
   switch (_tag) {
     case "Passing":
@@ -101,7 +117,14 @@ export const decodeWord = (words: unknown): Option.Option<Word> => {
         ? Option.some({ _tag, id, place, isUsed: isUsed === true, ...key === undefined ? {} : { key } })
         : Option.none()
     case "Left":
-      return isBase64(state) ? Option.some({ _tag, id, state: Buffer.from(state, "base64") }) : Option.none()
+      return isBase64(state) && (opening === undefined || isOpening(opening))
+        ? Option.some({
+          _tag,
+          id,
+          state: Buffer.from(state, "base64"),
+          ...opening === undefined ? {} : { opening }
+        })
+        : Option.none()
     case "Kept":
       return Option.some({ _tag, id })
     default:

@@ -1,0 +1,95 @@
+/**
+ * The request that has opened a WebSocket: it travels with the connection, and the newer process's own handlers answer it
+ * once more. Of their answer the client sees nothing, because it has one.
+ *
+ * @internal
+ */
+import type { IncomingMessage } from "node:http"
+import type * as net from "node:net"
+import type { Opening } from "../wire/channel.ts"
+
+export const openingOf = (
+  { method, rawHeaders, url }: Pick<IncomingMessage, "method" | "rawHeaders" | "url">,
+  protocol: string
+): Opening => ({ method: method ?? "GET", url: url ?? "/", headers: rawHeaders, protocol })
+
+/** None was agreed on with this client, and now it is too late. */
+const extensions = "sec-websocket-extensions"
+
+const requestOf = ({ headers, method, url }: Opening): Buffer => {
+  const fields = headers.flatMap((name, index) =>
+    index % 2 === 1 || name.toLowerCase() === extensions ? [] : [`${name}: ${headers[index + 1]}`]
+  )
+  return Buffer.from([`${method} ${url} HTTP/1.1`, ...fields, "", ""].join("\r\n"), "latin1")
+}
+
+const field = (head: string, name: string) => new RegExp(`^${name}:[ \\t]*(.*?)[ \\t]*$`, "im").exec(head)?.[1] ?? ""
+
+/** Whether an answer is the one that the client has had. */
+const isSame = (head: string, { protocol }: Opening) =>
+  head.startsWith("HTTP/1.1 101 ") && field(head, extensions) === "" &&
+  field(head, "sec-websocket-protocol") === protocol
+
+/** A frame that says 1012, "service restart" (RFC 6455, 5.5.1): not masked, as it is a server's. */
+const restart = (): Buffer => {
+  const reason = Buffer.from("service restart")
+  return Buffer.concat([Buffer.from([0x88, reason.length + 2, 1012 >> 8, 1012 & 0xff]), reason])
+}
+
+/** Most of what a handler may write before the end of its answer's headers. */
+const maxHead = 64 * 1024
+
+type Write = (chunk: string | Uint8Array, encoding?: unknown, callback?: unknown) => boolean
+
+/** Keeps the next answer from the client; if it is another one than the client has had, the client is told to come again. */
+const swallowAnswer = (socket: net.Socket, opening: Opening) => {
+  const own = { write: socket.write, end: socket.end, destroy: socket.destroy }
+  let seen = Buffer.alloc(0)
+  const restore = () => Object.assign(socket, own)
+  const refuse = () => {
+    restore()
+    // What a handler still has to say of its refusal is for nobody.
+    Object.assign(socket, { write: () => true })
+    socket.once("finish", () => own.destroy.call(socket))
+    own.end.call(socket, restart())
+  }
+  const hear = (chunk: unknown, encoding: unknown) => {
+    if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) return
+    const bytes = typeof chunk === "string" ? Buffer.from(chunk, encoding as BufferEncoding) : chunk
+    seen = Buffer.concat([seen, bytes])
+  }
+  const write: Write = (chunk, encoding, callback) => {
+    hear(chunk, typeof encoding === "string" ? encoding : undefined)
+    const written = typeof encoding === "function" ? encoding : callback
+    if (typeof written === "function") process.nextTick(written as () => void)
+    const end = seen.indexOf("\r\n\r\n")
+    if (end < 0) {
+      if (seen.length > maxHead) refuse()
+      return true
+    }
+    if (!isSame(seen.toString("latin1", 0, end), opening)) {
+      refuse()
+      return true
+    }
+    restore()
+    return end + 4 === seen.length || socket.write(seen.subarray(end + 4))
+  }
+  Object.assign(socket, {
+    write,
+    end: () => {
+      refuse()
+      return socket
+    },
+    destroy: (cause?: Error) => {
+      if (cause === undefined) refuse()
+      else own.destroy.call(socket, cause)
+      return socket
+    }
+  })
+}
+
+/** Has the server of a connection that it has just accepted, and not read, answer the request that has opened it. */
+export const replay = (socket: net.Socket, opening: Opening): void => {
+  swallowAnswer(socket, opening)
+  socket.emit("data", requestOf(opening))
+}

@@ -1,0 +1,146 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { WebSocket } from "ws"
+import type { ServerReport } from "../../src/Drain.ts"
+import { fixture } from "../kit/paths.ts"
+import { isLinux } from "../kit/proc.ts"
+import type { Handle, Up } from "../kit/processes.ts"
+import { signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
+
+/** A client that never connects again, and checks every number that comes. */
+const connect = (port: number, path = "/", deflate = false) =>
+  Effect.acquireRelease(
+    Effect.promise(() =>
+      new Promise<Client>((resolve, reject) => {
+        const webSocket = new WebSocket(`ws://127.0.0.1:${port}${path}`, {
+          perMessageDeflate: deflate,
+          headers: { cookie: "name=somebody" }
+        })
+        const client: Client = {
+          webSocket,
+          wrong: [],
+          pids: new Map(),
+          pushed: 0,
+          going: true,
+          sent: 0,
+          code: undefined
+        }
+        let answered = 0
+        let length = 0
+        const say = () => {
+          length = Math.random() < 0.1 ? 70_000 : 10
+          client.sent++
+          webSocket.send("x".repeat(length))
+        }
+        webSocket.on("message", (data: Buffer) => {
+          const text = data.toString()
+          if (text.startsWith("push ")) {
+            if (text !== `push ${++client.pushed}`) client.wrong.push(`${text}, not ${client.pushed}`)
+            return
+          }
+          const [number, size, pid, cookie] = text.split(" ")
+          if (Number(number) !== ++answered || Number(size) !== length || cookie !== "name=somebody") {
+            client.wrong.push(`${text}, not ${answered} ${length}`)
+          }
+          client.pids.set(Number(pid), (client.pids.get(Number(pid)) ?? 0) + 1)
+          if (client.going) say()
+        })
+        webSocket.on("close", (code) => {
+          client.code = code
+        })
+        webSocket.on("error", reject)
+        webSocket.on("open", () => {
+          resolve(client)
+          say()
+        })
+      })
+    ),
+    ({ webSocket }) => Effect.sync(() => webSocket.terminate())
+  )
+
+interface Client {
+  readonly webSocket: WebSocket
+  readonly wrong: Array<string>
+  readonly pids: Map<number, number>
+  pushed: number
+  going: boolean
+  sent: number
+  code: number | undefined
+}
+
+const startSockets = (app: Record<string, unknown> = {}) => start(fixture("sockets.mjs"), { app })
+
+const upgrade = (app: Handle, older: Up) =>
+  Effect.gen(function*() {
+    yield* signal(older.pid, "SIGHUP")
+    const next = yield* app.up(older.generation + 1)
+    const [, json] = yield* app.waitFor(new RegExp(`^EVENT ${older.pid} Drained (.*)`), "60 seconds")
+    yield* app.waitFor(new RegExp(`^EXIT ${older.pid} 0`))
+    const { report } = JSON.parse(json!) as { readonly report: { readonly servers: ReadonlyArray<ServerReport> } }
+    const server = report.servers[0]!
+    const { finished, forced, handedOver, open, sentAway, timedOut } = server
+    assert.strictEqual(open, finished + sentAway + handedOver + timedOut + forced)
+    return { next, report: server }
+  })
+
+const answeredBy = (client: Client, pid: number) => (client.pids.get(pid) ?? 0) > 5
+
+describe.runIf(isLinux)("WebSockets of ws that the app gives", () => {
+  const liveThrough = (app: Record<string, unknown>) =>
+    Effect.gen(function*() {
+      const handle = yield* startSockets(app)
+      let last = yield* handle.up(1)
+      const clients = yield* Effect.replicateEffect(connect(last.port), 40, { concurrency: 10 })
+      for (let count = 0; count < 5; count++) {
+        const { pid } = last
+        yield* eventually("each to be answered here", () => clients.every((client) => answeredBy(client, pid)))
+        const { next, report } = yield* upgrade(handle, last)
+        assert.deepStrictEqual([report.open, report.handedOver, report.webSockets], [40, 40, 0])
+        assert.strictEqual(handle.count(new RegExp(`^CLOSED ${pid} 1012 `)), 40)
+        assert.strictEqual(handle.count(new RegExp(`^CLOSED ${pid} 1012 0$`)), 1)
+        last = next
+      }
+      yield* eventually("each to be answered at last", () => clients.every((client) => answeredBy(client, last.pid)))
+      assert.deepStrictEqual(clients.flatMap(({ wrong }) => wrong), [])
+      assert.deepStrictEqual(clients.flatMap(({ code }) => code ?? []), [])
+      for (const client of clients) assert.isAbove(client.pushed, 10)
+    })
+
+  it.scopedLive(
+    "live through five upgrades, with the numbers of both sides going on where they were",
+    () => liveThrough({}),
+    120_000
+  )
+
+  it.scopedLive("are opened once more by handlers that take a while for it", () => liveThrough({ slow: true }), 120_000)
+})
+
+describe.runIf(isLinux)("WebSockets are told to connect again", () => {
+  const told = (app: Record<string, unknown>, path?: string, deflate?: boolean) =>
+    Effect.gen(function*() {
+      const handle = yield* startSockets(app)
+      const first = yield* handle.up(1)
+      const client = yield* connect(first.port, path, deflate)
+      yield* eventually("it to be answered", () => answeredBy(client, first.pid))
+      const { report } = yield* upgrade(handle, first)
+      yield* eventually("it to be closed", () => client.code !== undefined)
+      assert.strictEqual(client.code, 1012)
+      assert.deepStrictEqual(client.wrong, [])
+      return [report.handedOver, report.sentAway, report.webSockets]
+    })
+
+  it.scopedLive("when the new release refuses them", () =>
+    Effect.map(told({}, "/refused"), (counts) => assert.deepStrictEqual(counts, [1, 0, 0])))
+
+  it.scopedLive("when the new release does not take them", () =>
+    told({ upgrader: { environment: { APP: JSON.stringify({ takes: [] }) } } }).pipe(
+      Effect.map((counts) => assert.deepStrictEqual(counts, [0, 1, 1]))
+    ))
+
+  it.scopedLive("when they compress what they send", () =>
+    Effect.map(
+      told({ deflate: true }, "/", true),
+      (counts) => assert.deepStrictEqual(counts, [0, 1, 1])
+    ))
+})
