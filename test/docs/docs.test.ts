@@ -46,7 +46,7 @@ describe("the documentation", () => {
   })
 
   it("has no block in a language that is neither compiled nor run nor known to be text", () => {
-    const known = ["ts", "sh", "test", "ini", "dockerfile", "mermaid", "text"]
+    const known = ["ts", "sh", "test", "ini", "dockerfile", "mermaid", "yaml", "text"]
     for (const block of pages.flatMap(blocksOf)) assert.include(known, block.language, where(block))
   })
 
