@@ -68,7 +68,7 @@ const tryOut = async (unit: Unit, reloads: number): Promise<void> => {
 
   release("broken", "throw new Error(\"broken on purpose\")\n")
   run("systemctl", "reload", name)
-  await until("the failure to be logged", () => unit.log().includes("No upgrade on SIGHUP"))
+  await until("the failure to be logged", () => unit.log().includes("No upgrade: "))
   const kept = await agree(pid)
   note("reload of a release that does not start", kept.isRight, kept.seen)
 

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { closeSync, constants, fstatSync, lstatSync, openSync } from "node:fs"
+import { closeSync, constants, fstatSync, lstatSync, openSync, renameSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import type { Files, PreparedFile } from "../system/file.ts"
@@ -46,6 +46,8 @@ const isMissing = (cause: unknown): boolean => codeOf(cause) === "ENOENT"
 const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, unknown> =>
   Effect.tryPromise({ try: run, catch: (cause) => cause })
 
+const attemptNow = <A>(run: () => A): Effect.Effect<A, unknown> => Effect.try({ try: run, catch: (cause) => cause })
+
 /** Held by being open, and only for reading, so that its file system can be made read-only. */
 const writeTemporary = async (file: string, content: string): Promise<number> => {
   const handle = await fs.open(file, "wx", 0o644)
@@ -73,23 +75,26 @@ const prepare = async (file: string, content: string): Promise<PreparedFile> => 
     closeSync(descriptor)
     descriptor = undefined
   }
-  const name = async <A>(rename: () => A | Promise<A>, isDone: (result: A) => boolean): Promise<A> => {
-    if (!isSame(fileIdentity(temporary), stat)) {
-      // The directory has been replaced since.
-      release()
-      temporary = path.join(path.dirname(file), uniqueName())
-      descriptor = await writeTemporary(temporary, content)
-      stat = fstatSync(descriptor)
-    }
-    const result = await rename()
-    isNamed = isDone(result)
-    return result
+  const writeAgain = async () => {
+    release()
+    temporary = path.join(path.dirname(file), uniqueName())
+    descriptor = await writeTemporary(temporary, content)
+    stat = fstatSync(descriptor)
   }
+  // In one turn of the event loop: whoever is let in before that must not be lost with a process that comes no further.
+  const name = <A>(rename: () => A, isDone: (result: A) => boolean): Effect.Effect<A, unknown> =>
+    Effect.uninterruptible(Effect.suspend(() => {
+      const renamed = attemptNow(() => {
+        const result = rename()
+        isNamed = isDone(result)
+        return result
+      })
+      // The directory may have been replaced since.
+      return isSame(fileIdentity(temporary), stat) ? renamed : Effect.zipRight(attempt(writeAgain), renamed)
+    }))
   return {
-    commit: Effect.uninterruptible(attempt(() => name(() => fs.rename(temporary, file), () => true))),
-    commitUnlessHeld: Effect.uninterruptible(
-      attempt(() => name(() => nameUnlessHeld(temporary, file), Option.isNone))
-    ),
+    commit: name(() => renameSync(temporary, file), () => true),
+    commitUnlessHeld: name(() => nameUnlessHeld(temporary, file), Option.isNone),
     isThere: attempt(async () => {
       const found = lstatSync(file, { throwIfNoEntry: false })
       // One that is not held any more may have given its number to another.

@@ -131,15 +131,11 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       Effect.suspend(() => {
         state = State.Serving()
         const failed = Cause.failureOption(cause)
-        return Deferred.failCause(reply, cause).pipe(
-          Effect.zipRight(
-            failed._tag === "Some"
-              ? options.publish(
-                UpgraderEvent.UpgradeFailed({ error: failed.value, generation: options.generation + 1 })
-              )
-              : logError("An upgrade ended by a defect; this process goes on serving", cause)
-          )
-        )
+        const told = failed._tag === "Some"
+          ? options.publish(UpgraderEvent.UpgradeFailed({ error: failed.value, generation: options.generation + 1 }))
+          : logError("An upgrade ended by a defect; this process goes on serving", cause)
+        // Told by then, so that whoever asked need not tell it in other words.
+        return Effect.ensuring(told, Deferred.failCause(reply, cause))
       })
 
     const onAttemptEnded = (result: Exit.Exit<Successor, UpgradeError>): Effect.Effect<unknown> => {

@@ -147,6 +147,7 @@ export const assemble = Effect.fnUntraced(
     yield* remindOfReady(registry, Effect.sync(() => isReady))
 
     const becomeReady = Effect.gen(function*() {
+      // From here to the ready byte in one turn of the event loop: nobody is lost with a process that has not taken over.
       // Whoever waits for the file connects next.
       yield* pidFile?.writeAfter(registry.activate) ?? registry.activate
       isReady = true

@@ -67,7 +67,7 @@ export const withTarget = async <A>(
       failToUpgrade: async () => {
         const from = server.position()
         process.kill(pid, "SIGHUP")
-        await server.line(/No upgrade on SIGHUP/, { from })
+        await server.line(/No upgrade: /, { from })
       }
     }
   }
