@@ -80,6 +80,16 @@ describe("the row of connections", () => {
     assert.isFalse(row.to(["unix", here[1]]).takes())
   })
 
+  it("is left by those that have come before it was known that nobody takes them, which is asked of nobody", () => {
+    const newer = successor()
+    const row = sender.make(newer.channel)
+    newer.say({ _tag: "Greeting" })
+    const log = candidates(row.to(["tcp", "127.0.0.1:8081"]), 2)
+    newer.serve()
+    assert.deepStrictEqual(log, ["refused 0", "refused 1"])
+    assert.deepStrictEqual(newer.sent, [])
+  })
+
   it("moves by one, and by more with each that was taken, up to a bound", () => {
     const newer = successor()
     const row = sender.make(newer.channel)

@@ -125,12 +125,18 @@ export const make = (channel: Channel): Sender => {
     finish()
   }
 
+  const isTaken = (place: Place, key: string | undefined): boolean =>
+    key === undefined
+      ? places?.some(isSame(place)) === true
+      : keys.some(([network, address, taken]) => isSame(place)([network, address]) && taken === key)
+
   const hasRoom = () => !isOver && places !== undefined && onTheirWay.size < width
 
   const pump = () => {
     while (hasRoom() && next < row.length) {
       const [place, candidate] = row[next++]!
-      if (candidate.isReady()) send(place, candidate)
+      if (!isTaken(place, candidate.key)) candidate.refused()
+      else if (candidate.isReady()) send(place, candidate)
     }
     if (next < row.length) return
     row = []
@@ -187,15 +193,10 @@ export const make = (channel: Channel): Sender => {
     }
   })
 
-  const isTaken = (place: Place, key: string | undefined) =>
-    key === undefined
-      ? places?.some(isSame(place))
-      : keys.some(([network, address, taken]) => isSame(place)([network, address]) && taken === key)
-
   return {
     to: (place) => ({
       // One that has greeted is about to say where it serves.
-      takes: (key) => !isOver && hasGreeted && (places === undefined || isTaken(place, key) === true),
+      takes: (key) => !isOver && hasGreeted && (places === undefined || isTaken(place, key)),
       offer: (candidate) => {
         if (isOver) return
         row.push([place, candidate])
