@@ -149,6 +149,11 @@ export class Upgrader extends Context.Tag("effect-tableflip/Upgrader")<Upgrader,
   /** Completes when this process should finish what it serves and end, with the reason. */
   readonly exit: Effect.Effect<ExitReason>
   /**
+   * The same if it has been decided, and None until then. It never waits, so a finalizer can ask whether another process
+   * goes on with what it releases.
+   */
+  readonly exitReason: Effect.Effect<Option.Option<ExitReason>>
+  /**
    * Completes when every older generation has ended, at once if there is none. Fails if the parent breaks the protocol.
    * What must not run twice, and not before the last request of the older one has been answered, waits for this.
    */

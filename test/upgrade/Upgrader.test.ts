@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
@@ -65,10 +66,12 @@ describe("Upgrader", () => {
         yield* upgrader.ready
         const { child, upgrade } = yield* startUpgrade
         assert.isNull(upgrade.unsafePoll())
+        assert.deepStrictEqual(yield* upgrader.exitReason, Option.none())
         assert.deepStrictEqual(yield* child.notifyReady, [])
         const successor = { pid: child.pid, generation: 2 }
         assert.deepStrictEqual(yield* upgrade, successor)
         assert.deepStrictEqual(yield* upgrader.exit, ExitReason.Upgraded(successor))
+        assert.deepStrictEqual(yield* upgrader.exitReason, Option.some(ExitReason.Upgraded(successor)))
         assert.strictEqual(yield* processes, 2)
       }).pipe(Effect.provide(machine())))
 
@@ -835,6 +838,26 @@ describe("Upgrader", () => {
       Effect.gen(function*() {
         const exit = yield* Effect.exit(Upgrader.launch(Layer.fail("no database")))
         assert.deepStrictEqual(exit, Exit.failCause(Cause.fail("no database")))
+      }).pipe(Effect.provide(machine())))
+
+    it.effect("tells finalizers without waiting whether another process goes on", () =>
+      Effect.gen(function*() {
+        const { nextChild, self } = yield* TestEnv
+        const { exitReason } = yield* Upgrader.Upgrader
+        const told: Array<Option.Option<ExitReason>> = []
+        const asking = Layer.scopedDiscard(
+          Effect.acquireRelease(Effect.void, () => Effect.map(exitReason, (reason) => told.push(reason)))
+        )
+        yield* Effect.exit(Upgrader.launch(Layer.provide(Layer.effectDiscard(Effect.fail("no database")), asking)))
+        assert.deepStrictEqual(told, [Option.none()])
+        const launched = yield* Effect.fork(Upgrader.launch(asking))
+        while ((yield* (yield* Upgrader.Upgrader).status).state !== "serving") yield* Effect.yieldNow()
+        yield* self.kill("SIGHUP")
+        const child = yield* nextChild
+        yield* child.notifyReady
+        const reason = yield* launched
+        assert.deepStrictEqual(told, [Option.none(), Option.some(reason)])
+        assert.strictEqual(reason._tag, "Upgraded")
       }).pipe(Effect.provide(machine())))
   })
 })

@@ -22,7 +22,7 @@ interface DrainProcessOptions {
   readonly settings: Settings
   readonly draining: Draining
   readonly generation: number
-  readonly exit: Effect.Effect<ExitReason>
+  readonly exitReason: Effect.Effect<Option.Option<ExitReason>>
   readonly registry: Pick<Registry, "addresses" | "stopAccepting" | "flushConnections" | "letGoOfConnections">
   /** Has the successor get the last of the state that goes along. */
   readonly giveLast: (pid: number) => Effect.Effect<void>
@@ -44,11 +44,11 @@ export const drainProcess = (options: DrainProcessOptions): Effect.Effect<Effect
   })
 
 const run = (
-  { draining, env, exit, generation, giveLast, publish, registry, settings, unclaimedBy }: DrainProcessOptions
+  { draining, env, exitReason, generation, giveLast, publish, registry, settings, unclaimedBy }: DrainProcessOptions
 ) =>
   Effect.gen(function*() {
     // If nothing has been decided, nobody has taken over: it is like a stop.
-    const reason = Option.getOrElse(yield* Effect.timeoutOption(exit, 0), () => ExitReason.Stopped())
+    const reason = Option.getOrElse(yield* exitReason, () => ExitReason.Stopped())
     yield* Effect.annotateCurrentSpan("tableflip.reason", reason._tag)
     yield* env.setTitle(`draining (generation ${generation})`)
     yield* publish(UpgraderEvent.Draining({ generation }))

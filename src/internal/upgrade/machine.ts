@@ -11,6 +11,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { ReadyError, UpgradeError } from "../../TableflipError.ts"
@@ -78,6 +79,8 @@ export interface Machine {
   /** Another process has taken over without this one having started it. */
   readonly replaced: (successor: Successor) => Effect.Effect<void>
   readonly exit: Effect.Effect<ExitReason>
+  /** The same if it has been decided: it never waits. */
+  readonly exitReason: Effect.Effect<Option.Option<ExitReason>>
   /** One of the older generations has ended. */
   readonly olderExited: Effect.Effect<void>
   readonly status: Effect.Effect<Pick<UpgraderStatus, "state" | "olderDraining">>
@@ -291,6 +294,7 @@ export const make: (options: MachineOptions) => Effect.Effect<Machine, never, Sc
       stop,
       replaced: (successor) => Effect.asVoid(send(Message.Replaced(successor))),
       exit: Deferred.await(exit),
+      exitReason: Effect.flatMap(Deferred.poll(exit), Effect.transposeOption),
       olderExited: Effect.asVoid(send(Message.OlderExited())),
       status: Effect.sync(() => ({ state: stateNames[state._tag], olderDraining: older }))
     }
