@@ -18,6 +18,7 @@ import * as ExitStatus from "./ExitStatus.ts"
 import * as testEnv from "./internal/simulated/env.ts"
 import type { Kernel, SimulatedProcess } from "./internal/simulated/kernel.ts"
 import * as testKernel from "./internal/simulated/kernel.ts"
+import { killed } from "./internal/simulated/spawn.ts"
 import { offerUnsafe, stream, take } from "./internal/simulated/stream.ts"
 import type { System } from "./internal/system/env.ts"
 import { Env } from "./internal/system/env.ts"
@@ -149,7 +150,7 @@ const fakeProcess = (
     process.silent = true
   }),
   exit: (code) => testKernel.end(kernel, process, ExitStatus.Exited({ code })),
-  kill: (signal) => Effect.asVoid(testKernel.send(kernel, process, signal, testEnv.killed)),
+  kill: (signal) => Effect.asVoid(testKernel.send(kernel, process, signal, killed)),
   nextWord: Effect.suspend(() => {
     const open = process.descriptors.get(Number(environment["TABLEFLIP_CONTROL"]))
     return open?._tag === "ReadEnd" ? Effect.orDie(take(open.pipe.bytes)) : Effect.dieMessage("it has no pool")
