@@ -8,6 +8,7 @@ import type * as Layer from "effect/Layer"
 import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolEvent, ProcessName } from "../../PoolEvent.ts"
 import { PoolEvent as Event } from "../../PoolEvent.ts"
+import { failureFields } from "../logging.ts"
 import * as writer from "../node/writer.ts"
 import type { Line } from "./logger.ts"
 import * as logger from "./logger.ts"
@@ -77,8 +78,13 @@ const isFailure = Event.$is("ReplaceFailed")
 const fieldsOf = ({ _tag, ...fields }: PoolEvent): Record<string, unknown> => ({
   event: _tag,
   ...fields,
-  ..."error" in fields ? { error: translate(fields.error.message) } : {},
-  ..."status" in fields ? { status: ExitStatus.describe(fields.status) } : {}
+  ..."error" in fields ? { ...failureFields(fields.error), detail: translate(fields.error.message) } : {},
+  ..."status" in fields
+    ? {
+      status: ExitStatus.describe(fields.status),
+      ...fields.status._tag === "Exited" ? { exitCode: fields.status.code } : { signal: fields.status.signal }
+    }
+    : {}
 })
 
 /** A line for an event, which in JSON has its fields. The error of one that failed is logged by who asked for it. */

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Env from "../../Env.ts"
 import * as Supervisor from "../../Supervisor.ts"
+import { logFailure } from "../logging.ts"
 import { drain } from "../seam.ts"
 import * as exitCode from "./exitCode.ts"
 import { UsageError } from "./flag.ts"
@@ -80,7 +81,7 @@ export const supervise = async (run: Run, runtime: Runtime): Promise<number> => 
             `${typedFor(error.option, run) ?? error.option} is ${error.value}; it must be ${error.expected}`
           )
         )
-        : Effect.as(Effect.logError(error.message), exitCode.ofError(error))
+        : Effect.as(logFailure(error), exitCode.ofError(error))
     ),
     Effect.catchAllDefect((defect) => Effect.as(Effect.logFatal("This is a bug in tableflip", defect), 1)),
     Effect.provide(log.layer({ format, quiet, verbosity: verbose }))

@@ -12,9 +12,10 @@ import type { PathAddress } from "../../Address.ts"
 import type { PoolEvent } from "../../PoolEvent.ts"
 import type { Supervisor } from "../../Supervisor.ts"
 import type { ListenError } from "../../TableflipError.ts"
-import { logError, logInfo } from "../logging.ts"
+import { logInfo } from "../logging.ts"
 import type { ProcessStatus } from "../pool/status.ts"
 import { forkApart, monotonicMillis } from "../seam.ts"
+import { reloadFailed } from "../supervisor/run.ts"
 import { Env } from "../system/env.ts"
 import { hear } from "./hear.ts"
 import type { Journal } from "./journal.ts"
@@ -124,7 +125,7 @@ const make: (sources: {
       const reload: Effect.Effect<void, Effect.Effect.Error<Supervisor["Type"]["reload"]>> = Effect.suspend(() => {
         asked += 1
         return supervisor.reload.pipe(
-          Effect.tapError((error) => logError(`The reload has failed. ${error.message}`)),
+          Effect.tapError(reloadFailed),
           Effect.ensuring(Effect.sync(() => {
             asked -= 1
           }))

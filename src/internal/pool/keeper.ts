@@ -10,7 +10,7 @@ import * as ExitStatus from "../../ExitStatus.ts"
 import type { PoolError, ProcessStartError } from "../../PoolError.ts"
 import { ProcessEndedError, RestartsExhaustedError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
-import { logError, logWarning } from "../logging.ts"
+import { logFailure, logWarning, warnOfFailure } from "../logging.ts"
 import { monotonicMillis } from "../seam.ts"
 import type { MemberOptions } from "./member.ts"
 import { launch } from "./member.ts"
@@ -78,7 +78,7 @@ export const make = (options: PoolOptions, member: MemberOptions, roster: Roster
     if (error !== undefined && slot.spec.fatal) {
       yield* Deferred.fail(roster.done, error)
     } else {
-      if (error !== undefined) yield* logError(error.message)
+      if (error !== undefined) yield* logFailure(error)
       yield* endIfDone(roster)
     }
   })
@@ -91,7 +91,7 @@ export const make = (options: PoolOptions, member: MemberOptions, roster: Roster
         return Effect.catchAll(
           launchInto(slot, { generation: roster.generation, predecessor: Effect.void, onReady: serve }),
           (error) =>
-            logWarning(error.message).pipe(
+            warnOfFailure(error).pipe(
               Effect.zipRight(publish(PoolEvent.StartFailed({ ...slot.spec, error }))),
               Effect.zipRight(again(statusOf(error)))
             )

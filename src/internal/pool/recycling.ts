@@ -10,7 +10,7 @@ import * as ExitStatus from "../../ExitStatus.ts"
 import type { ProcessStartError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import type { TerminatingError } from "../../TableflipError.ts"
-import { logWarning } from "../logging.ts"
+import { logWarning, warnOfFailure } from "../logging.ts"
 import { type Driver, driver, monotonicMillis } from "../seam.ts"
 import type { RecycleReason } from "../wire/control.ts"
 import type { PoolOptions } from "./options.ts"
@@ -66,7 +66,7 @@ export const make = (
     const inTime = (status: ExitStatus.ExitStatus, effect: Effect.Effect<void>) =>
       Effect.matchEffect(next(status), { onFailure: () => giveUp, onSuccess: () => effect })
     const failed = (error: ProcessStartError) =>
-      logWarning(`${error.message} Process ${member.pid} serves on, and is recycled later`).pipe(
+      warnOfFailure(error, `${error.message} Process ${member.pid} serves on, and is recycled later`).pipe(
         Effect.zipRight(options.publish(PoolEvent.StartFailed({ ...slot.spec, error }))),
         Effect.zipRight(inTime(statusOf(error), attempt))
       )

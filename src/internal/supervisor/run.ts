@@ -8,10 +8,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as ExitStatus from "../../ExitStatus.ts"
-import type { PoolError, ProcessStartError } from "../../PoolError.ts"
+import type { PoolError, ProcessStartError, ReplaceError } from "../../PoolError.ts"
 import type { PoolEvent } from "../../PoolEvent.ts"
 import type { Supervisor } from "../../Supervisor.ts"
-import { logDebug, logError, logInfo, logWarning } from "../logging.ts"
+import type { NotReadyError, TerminatingError } from "../../TableflipError.ts"
+import { logDebug, logFailure, logInfo, logWarning } from "../logging.ts"
 import { samePress } from "../signals.ts"
 import { Env } from "../system/env.ts"
 import * as serviceManager from "../systemd/serviceManager.ts"
@@ -27,6 +28,9 @@ const passedOn: ReadonlyArray<NodeJS.Signals> = [...fromTerminal, "SIGUSR1", "SI
 const withoutTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGTTIN", "SIGTTOU"]
 
 const servingAfter = (error: { readonly message: string }) => `Serving; the last reload failed: ${error.message}`
+
+export const reloadFailed = (error: NotReadyError | ReplaceError | TerminatingError): Effect.Effect<void> =>
+  Effect.annotateLogs(logFailure(error, `The reload has failed. ${error.message}`), { event: "ReloadFailed" })
 
 const stopping = "Stopping: the command finishes what it serves"
 
@@ -101,10 +105,7 @@ export const launch = (
           Effect.as(
             error._tag === "TerminatingError"
               ? Effect.void
-              : Effect.annotateLogs(logError(`The reload has failed. ${error.message}`), {
-                event: "ReloadFailed",
-                error: error._tag
-              }),
+              : reloadFailed(error),
             servingAfter(error)
           )
       })

@@ -16,7 +16,7 @@ import type { ProcessStartError } from "../../PoolError.ts"
 import { RestartsExhaustedError } from "../../PoolError.ts"
 import type { BuildError, Options, Supervisor } from "../../Supervisor.ts"
 import { InvalidOptionError, NotSupportedError, TerminatingError } from "../../TableflipError.ts"
-import { logError, logWarning } from "../logging.ts"
+import { logError, logFailure, logWarning, warnOfFailure } from "../logging.ts"
 import * as poolEvents from "../pool/events.ts"
 import { hasFailed, statusOf } from "../pool/policy.ts"
 import type { Pool } from "../pool/pool.ts"
@@ -89,7 +89,7 @@ const startUntilReady = Effect.fnUntraced(function*(
         onFailure: () => new RestartsExhaustedError({ process: name, restarts, status }),
         onSuccess: () => {
           restarts += 1
-          return Effect.zipRight(logWarning(`${error.message}; starting it again`), attempt)
+          return Effect.zipRight(warnOfFailure(error, `${error.message}; starting it again`), attempt)
         }
       })
     }
@@ -115,7 +115,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     if (pidFile !== undefined) {
       yield* Effect.acquireRelease(
         pidFile.write,
-        () => Effect.catchAll(pidFile.remove, ({ message }) => logError(message))
+        () => Effect.catchAll(pidFile.remove, (error) => logFailure(error))
       )
     }
     const deathSignalPrefix = settings.leaveRunning ? Option.none() : yield* env.deathSignalPrefix(settings.stopSignal)

@@ -10,7 +10,7 @@ import * as address from "../../Address.ts"
 import type { NamedDescriptor } from "../../ChildProcess.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import type { DrainReport, ExitReason } from "../../UpgraderEvent.ts"
-import { logError, logInfo, logWarning } from "../logging.ts"
+import { logFailure, logInfo, logWarning } from "../logging.ts"
 import type { System } from "../system/env.ts"
 import type { Settings } from "./options.ts"
 
@@ -21,15 +21,6 @@ export const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, generation: nu
 export const afterTheFact = (effect: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.catchAllCause(effect, () => Effect.void)
 
-/** The new process and how it ended, if it was one. */
-const fieldsOf = (error: UpgradeError): Record<string, unknown> => ({
-  error: error._tag,
-  ..."pid" in error ? { pid: error.pid } : {},
-  ..."status" in error
-    ? error.status._tag === "Exited" ? { exitCode: error.status.code } : { signal: error.status.signal }
-    : {}
-})
-
 /** Each failure once: an upgrade that was tried is told of when it ends, whoever waits for it, and not again. */
 export const failures = (): (what: string, error: UpgradeError) => Effect.Effect<void> => {
   const told = new WeakSet<UpgradeError>()
@@ -37,7 +28,7 @@ export const failures = (): (what: string, error: UpgradeError) => Effect.Effect
     Effect.suspend(() => {
       if (told.has(error)) return Effect.void
       told.add(error)
-      return Effect.annotateLogs(logError(`${what}: ${error.message}`), fieldsOf(error))
+      return logFailure(error, `${what}: ${error.message}`)
     })
 }
 

@@ -11,12 +11,12 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { Fds } from "../../Fds.ts"
 import * as PidFile from "../../PidFile.ts"
-import type { BuildError } from "../../TableflipError.ts"
+import type { BuildError, PidFileError } from "../../TableflipError.ts"
 import { NotSupportedError, ProtocolError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
 import type { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import * as receiverOf from "../handOver/receiver.ts"
-import { logError, logInfo, logWarning } from "../logging.ts"
+import { logFailure, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
@@ -119,7 +119,7 @@ export const assemble = Effect.fnUntraced(
       ? undefined
       // An upgrade takes it over; nobody else does from one who serves.
       : yield* Effect.provideService(PidFile.make(settings.pidFile, { exclusive: !ancestry.hasParent }), Env, env)
-    const logFailure = Effect.catchAll((error: Error) => logError(error.message))
+    const orSay = Effect.catchAll((error: PidFileError) => logFailure(error))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
 
     const exit = yield* Deferred.make<ExitReason>()
@@ -168,7 +168,7 @@ export const assemble = Effect.fnUntraced(
     yield* Effect.addFinalizer(() => isDone ? endForSure(env, settings) : Effect.void)
 
     // After the machine has stopped, which may put the file back. The file of a successor stays.
-    yield* Effect.addFinalizer(() => logFailure(pidFile?.remove ?? Effect.void))
+    yield* Effect.addFinalizer(() => orSay(pidFile?.remove ?? Effect.void))
 
     const logFailed = log.failures()
     const machine = yield* upgraderMachine.make({
@@ -180,7 +180,7 @@ export const assemble = Effect.fnUntraced(
         onNone: () =>
           handOver({ env, settings, ancestry, registry, draining }, {
             publish,
-            restore: logFailure(pidFile?.restore ?? Effect.void),
+            restore: orSay(pidFile?.restore ?? Effect.void),
             serveState: stateGiver.serve
           }),
         onSome: (reason) => Effect.fail(new NotSupportedError({ reason }))

@@ -19,7 +19,7 @@ import type { PoolEvent } from "../../PoolEvent.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process, Workers } from "../../Workers.ts"
-import { logError, logInfo, logWarning } from "../logging.ts"
+import { logFailure, logInfo, logWarning } from "../logging.ts"
 import { statusOf } from "../pool/policy.ts"
 import * as pool from "../pool/pool.ts"
 import type { Member, SlotSpec } from "../pool/slot.ts"
@@ -143,7 +143,7 @@ const logOf = (event: PoolEvent): Effect.Effect<void> => {
     case "Replaced":
       return logInfo(`Generation ${event.generation} has taken the place of every older process`)
     case "ReplaceFailed":
-      return logError(event.error.message)
+      return logFailure(event.error)
     case "Resized":
       return logInfo(`Resized the pool from ${event.from} to ${event.to}`)
     default:
