@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import type * as net from "node:net"
 import * as path from "node:path"
-import type { ServerReport } from "../../src/Drain.ts"
 import { ask } from "../kit/clients.ts"
 import { ours } from "../kit/descriptors.ts"
 import { directory } from "../kit/files.ts"
@@ -11,8 +10,8 @@ import type { Crowd, CrowdOptions, Keeper } from "../kit/keepers.ts"
 import * as keepers from "../kit/keepers.ts"
 import { fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
-import type { Handle } from "../kit/processes.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { reportOf, upgrade } from "../kit/upgrading.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const hears = ["message", "disconnect", "internalMessage"]
@@ -34,27 +33,6 @@ const connect = (target: net.NetConnectOpts) =>
   Effect.acquireRelease(Effect.promise(() => keepers.connect(target)), (keeper) => Effect.sync(keeper.end))
 
 const askOn = (keeper: Keeper, options?: keepers.AskOptions) => Effect.promise(() => keeper.ask(options))
-
-/** The process of the next generation, and what the drain of the older one has reported. */
-const upgrade = (app: Handle, older: { readonly pid: number; readonly generation: number }) =>
-  Effect.gen(function*() {
-    yield* signal(older.pid, "SIGHUP")
-    const next = yield* app.up(older.generation + 1)
-    yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`), "60 seconds")
-    return { next, report: yield* reportOf(app, older.pid) }
-  })
-
-const reportOf = (app: Handle, pid: number) =>
-  Effect.gen(function*() {
-    const [, json] = yield* app.waitFor(new RegExp(`^EVENT ${pid} Drained (.*)`), "60 seconds")
-    yield* app.waitFor(new RegExp(`^EXIT ${pid} 0`))
-    const { report } = JSON.parse(json!) as { readonly report: { readonly servers: ReadonlyArray<ServerReport> } }
-    const [server] = report.servers
-    const { finished, forced, fresh, handedOver, idle, inFlight, opaque, open, sentAway, timedOut } = server!
-    assert.strictEqual(open, idle + fresh + inFlight + opaque)
-    assert.strictEqual(open, finished + sentAway + handedOver + timedOut + forced)
-    return server!
-  })
 
 const nobodyNoticed = (crowd: Crowd) => {
   assert.deepStrictEqual(crowd.failures, [])

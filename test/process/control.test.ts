@@ -7,29 +7,13 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as http from "node:http"
-import * as path from "node:path"
-import { ask } from "../kit/clients.ts"
 import { follow, post, raw, request, status } from "../kit/control.ts"
-import { deploy, directory, goodVersion } from "../kit/files.ts"
+import { controlled, slowRequest } from "../kit/controlled.ts"
+import { deploy, goodVersion } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
-import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { onlyAlive, signal } from "../kit/processes.ts"
 import { until } from "../kit/waiting.ts"
-
-/** A program whose code can be replaced, with a control socket. */
-const controlled = (upgrader: object = {}) =>
-  Effect.gen(function*() {
-    const dir = yield* directory
-    const socket = path.join(dir, "control.sock")
-    const program = path.join(dir, "app.mjs")
-    yield* deploy(program, goodVersion())
-    const app = yield* start(program, { app: { control: socket, upgrader } })
-    const up = yield* app.up(1)
-    return { app, dir, program, socket, up }
-  })
-
-const slowRequest = (port: number, millis: number) =>
-  Effect.fork(Effect.either(ask(port, { path: `/?slow=${millis}`, within: 30_000 })))
 
 describe.runIf(isLinux)("the control socket of a process", () => {
   it.scopedLive("tells its status, and is for its user alone", () =>

@@ -11,6 +11,7 @@ import * as net from "node:net"
 import * as path from "node:path"
 import { ask, load } from "../kit/clients.ts"
 import { status as statusAt } from "../kit/control.ts"
+import { controlled, slowRequest } from "../kit/controlled.ts"
 import { deploy, directory, goodVersion } from "../kit/files.ts"
 import { bin, fixture } from "../kit/paths.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
@@ -43,20 +44,11 @@ const tableflip = (socket: string | undefined, ...args: ReadonlyArray<string>): 
     return Effect.sync(() => child.kill("SIGKILL"))
   })
 
-const controlled = (upgrader: object = {}) =>
-  Effect.gen(function*() {
-    const dir = yield* directory
-    const socket = path.join(dir, "control.sock")
-    const program = path.join(dir, "app.mjs")
-    yield* deploy(program, goodVersion())
-    const app = yield* start(program, { app: { control: socket, upgrader } })
-    const up = yield* app.up(1)
-    const ours = (...args: ReadonlyArray<string>) => tableflip(socket, ...args)
-    return { app, dir, program, socket, up, ours }
-  })
-
-const slowRequest = (port: number, millis: number) =>
-  Effect.fork(Effect.either(ask(port, { path: `/?slow=${millis}`, within: 30_000 })))
+const operated = (upgrader?: object) =>
+  Effect.map(controlled(upgrader), (all) => ({
+    ...all,
+    ours: (...args: ReadonlyArray<string>) => tableflip(all.socket, ...args)
+  }))
 
 /** Somebody else's server at a path. */
 const listening = (at: string, onConnection: (socket: net.Socket) => void) =>
@@ -72,7 +64,7 @@ const listening = (at: string, onConnection: (socket: net.Socket) => void) =>
 describe.runIf(isLinux)("tableflip as a client", () => {
   it.scopedLive("prints the status, for people and for programs", () =>
     Effect.gen(function*() {
-      const { ours, socket, up } = yield* controlled()
+      const { ours, socket, up } = yield* operated()
       const shown = yield* ours("status")
       assert.strictEqual(shown.code, 0)
       assert.match(shown.out, /^state +serving for \d+ s$/m)
@@ -84,7 +76,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("reloads, tells what happens, and waits for the end of the old process", () =>
     Effect.gen(function*() {
-      const { app, ours, up } = yield* controlled()
+      const { app, ours, up } = yield* operated()
       const slow = yield* slowRequest(up.port, 4_000)
       yield* app.waitFor(/^SERVING/)
       const { code, error, out } = yield* ours("reload", "--wait", "ended")
@@ -103,7 +95,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("fails with the reason where the new release fails, and the old one serves", () =>
     Effect.gen(function*() {
-      const { ours, program, up } = yield* controlled({ upgradeTimeout: 500 })
+      const { ours, program, up } = yield* operated({ upgradeTimeout: 500 })
       yield* deploy(program, `process.exit(7)`)
       const failed = yield* ours("reload")
       assert.deepStrictEqual([failed.code, failed.out], [1, ""])
@@ -117,7 +109,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("asks twelve times at once: one reload is done, eleven are refused", () =>
     Effect.gen(function*() {
-      const { ours, socket } = yield* controlled()
+      const { ours, socket } = yield* operated()
       const all = yield* Effect.forEach(Array.from({ length: 12 }), () => ours("reload"), { concurrency: "unbounded" })
       // On a machine that is this busy one may ask when the new process is there, and be refused because the old one is too.
       const codes = all.map(({ code }) => code)
@@ -127,7 +119,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("is refused while the old process drains, and with --retry asks until it is not", () =>
     Effect.gen(function*() {
-      const { app, ours, socket, up } = yield* controlled()
+      const { app, ours, socket, up } = yield* operated()
       const slow = yield* slowRequest(up.port, 2_500)
       yield* app.waitFor(/^SERVING/)
       assert.strictEqual((yield* ours("reload")).code, 0)
@@ -140,7 +132,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("finds out what came of a reload whose process was killed meanwhile", () =>
     Effect.gen(function*() {
-      const { app, dir, ours, program, up } = yield* controlled()
+      const { app, dir, ours, program, up } = yield* operated()
       const gate = path.join(dir, "gate")
       yield* deploy(
         program,
@@ -159,7 +151,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("leaves the upgrade alone when it is killed itself", () =>
     Effect.gen(function*() {
-      const { app, ours, socket } = yield* controlled()
+      const { app, ours, socket } = yield* operated()
       const reload = yield* Effect.fork(ours("reload"))
       yield* app.waitFor(/^EVENT \d+ UpgradeStarted/)
       yield* Fiber.interrupt(reload)
@@ -171,7 +163,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("stops, and waits for the end", () =>
     Effect.gen(function*() {
-      const { app, ours, up } = yield* controlled()
+      const { app, ours, up } = yield* operated()
       const slow = yield* slowRequest(up.port, 1_000)
       yield* app.waitFor(/^SERVING/)
       const { code, out } = yield* ours("stop")
@@ -184,7 +176,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("follows the events over an upgrade, and ends with the process", () =>
     Effect.gen(function*() {
-      const { ours, socket, up } = yield* controlled()
+      const { ours, socket, up } = yield* operated()
       const following = yield* start(bin, { args: ["events", "--follow", "--json", "--control", socket] })
       yield* following.waitFor(/"Status".*"generation":1,/)
       const once = yield* start(bin, { args: ["events", "--control", socket] })
@@ -198,7 +190,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("says by its exit code why nobody has answered", () =>
     Effect.gen(function*() {
-      const { app, dir, ours, socket, up } = yield* controlled()
+      const { app, dir, ours, socket, up } = yield* operated()
       const codes = (...args: ReadonlyArray<string>) =>
         Effect.map(
           Effect.forEach(["status", "reload", "events"], (name) => tableflip(undefined, name, ...args)),
@@ -232,7 +224,7 @@ describe.runIf(isLinux)("tableflip as a client", () => {
 
   it.scopedLive("loses no request and no answer in reloads one after the other", () =>
     Effect.gen(function*() {
-      const { app, ours, up } = yield* controlled()
+      const { app, ours, up } = yield* operated()
       const clients = yield* load(up.port)
       for (let generation = 2; generation < 7; generation++) {
         const { code, error } = yield* ours("reload", "--wait", "ended")
@@ -286,7 +278,7 @@ describe.runIf(isLinux)("tableflip as a client of a pool", () => {
 describe.runIf(isLinux && process.getuid?.() === 0)("tableflip as another user", () => {
   it.scopedLive("has no permission", () =>
     Effect.gen(function*() {
-      const { dir, socket } = yield* controlled()
+      const { dir, socket } = yield* operated()
       fs.chmodSync(dir, 0o755)
       const code = yield* Effect.async<number | null>((resume) => {
         const child = spawn(process.execPath, [bin, "status", "--control", socket], {

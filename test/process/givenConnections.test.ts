@@ -3,14 +3,14 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import type * as net from "node:net"
 import * as path from "node:path"
-import type { ServerReport } from "../../src/Drain.ts"
 import { directory } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
-import type { Handle, Up } from "../kit/processes.ts"
+import type { Handle } from "../kit/processes.ts"
 import { signal, start } from "../kit/processes.ts"
 import type { Crowd, Talker } from "../kit/talkers.ts"
 import * as talkers from "../kit/talkers.ts"
+import { reportOf, upgrade } from "../kit/upgrading.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const startTalking = (app: Record<string, unknown> = {}) => start(fixture("talking.mjs"), { app })
@@ -27,26 +27,6 @@ const connect = (target: net.NetConnectOpts) =>
   Effect.acquireRelease(Effect.promise(() => talkers.connect(target)), (talker) => Effect.sync(talker.end))
 
 const say = (talker: Talker, text?: string) => Effect.promise(() => talker.say(text))
-
-const reportOf = (app: Handle, pid: number) =>
-  Effect.gen(function*() {
-    const [, json] = yield* app.waitFor(new RegExp(`^EVENT ${pid} Drained (.*)`), "60 seconds")
-    yield* app.waitFor(new RegExp(`^EXIT ${pid} 0`))
-    const { report } = JSON.parse(json!) as { readonly report: { readonly servers: ReadonlyArray<ServerReport> } }
-    const [server] = report.servers
-    const { finished, forced, fresh, handedOver, idle, inFlight, opaque, open, sentAway, timedOut } = server!
-    assert.strictEqual(open, idle + fresh + inFlight + opaque)
-    assert.strictEqual(open, finished + sentAway + handedOver + timedOut + forced)
-    return server!
-  })
-
-const upgrade = (app: Handle, older: Up) =>
-  Effect.gen(function*() {
-    yield* signal(older.pid, "SIGHUP")
-    const next = yield* app.up(older.generation + 1)
-    yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`), "60 seconds")
-    return { next, report: yield* reportOf(app, older.pid) }
-  })
 
 const nobodyNoticed = (crowd: Crowd) => {
   assert.deepStrictEqual(crowd.failures, [])

@@ -1,11 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { WebSocket } from "ws"
-import type { ServerReport } from "../../src/Drain.ts"
 import { fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
-import type { Handle, Up } from "../kit/processes.ts"
-import { signal, start } from "../kit/processes.ts"
+import { start } from "../kit/processes.ts"
+import { upgrade } from "../kit/upgrading.ts"
 import { eventually } from "../kit/waiting.ts"
 
 /** A client that never connects again, and checks every number that comes. */
@@ -70,19 +69,6 @@ interface Client {
 }
 
 const startSockets = (app: Record<string, unknown> = {}) => start(fixture("sockets.mjs"), { app })
-
-const upgrade = (app: Handle, older: Up) =>
-  Effect.gen(function*() {
-    yield* signal(older.pid, "SIGHUP")
-    const next = yield* app.up(older.generation + 1)
-    const [, json] = yield* app.waitFor(new RegExp(`^EVENT ${older.pid} Drained (.*)`), "60 seconds")
-    yield* app.waitFor(new RegExp(`^EXIT ${older.pid} 0`))
-    const { report } = JSON.parse(json!) as { readonly report: { readonly servers: ReadonlyArray<ServerReport> } }
-    const server = report.servers[0]!
-    const { finished, forced, handedOver, open, sentAway, timedOut } = server
-    assert.strictEqual(open, finished + sentAway + handedOver + timedOut + forced)
-    return { next, report: server }
-  })
 
 const answeredBy = (client: Client, pid: number) => (client.pids.get(pid) ?? 0) > 5
 
