@@ -1,5 +1,5 @@
 /**
- * The README's unit under a real systemd, and a command under `tableflip run`, also on a socket of systemd's: start,
+ * A unit with a PID file alone under a real systemd, and a command under `tableflip run`, also on a socket of systemd's: start,
  * reloads under load, a release that does not start, crashes, stop. It boots in namespaces of its own, on a root that
  * cannot be written, and ends with them.
  *

@@ -1,4 +1,4 @@
-/** The unit of the README: the main process is another one after each reload. */
+/** The unit with nothing but a signal: the main process is another one after each reload. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { root } from "../../test/kit/paths.ts"
@@ -6,10 +6,10 @@ import type { Service, Unit } from "./unit.ts"
 import { answer, until } from "./unit.ts"
 
 /** Word for word but for the path of Node. */
-const readmeUnit = (): string => {
-  const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
-  const [, unit] = /^```ini\n(\[Service\]\nExecStart=\/usr\/bin\/node .*?)^```/ms.exec(readme) ?? []
-  if (unit === undefined) throw new Error("README.md has no unit for systemd any more")
+const plainUnit = (): string => {
+  const page = fs.readFileSync(path.join(root, "docs/deploying.md"), "utf8")
+  const [, unit] = /^```ini\n(\[Service\]\nExecStart=\/usr\/bin\/node .*?)^```/ms.exec(page) ?? []
+  if (unit === undefined) throw new Error("docs/deploying.md has no unit with a PID file alone any more")
   return unit.replace("/usr/bin/node", process.execPath)
 }
 
@@ -100,7 +100,7 @@ const tryOut = async (unit: Unit, reloads: number): Promise<void> => {
 
 export const upgraded = (port: number): Service => ({
   name: "app",
-  unit: readmeUnit(),
+  unit: plainUnit(),
   port,
   environment: { PID_FILE: pidFile },
   tryOut
