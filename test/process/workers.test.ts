@@ -209,15 +209,30 @@ describe.runIf(isLinux)("a pool", () => {
 
   it.scopedLive("replaces its workers under load without a failure, and leaves no descriptor behind", () =>
     Effect.gen(function*() {
-      const { port, primary, program, workers } = yield* startPool({ behaviour: { extra: true } })
+      const gate = path.join(yield* directory, "gate")
+      fs.writeFileSync(gate, "")
+      const { port, primary, program, workers } = yield* startPool({ behaviour: { extra: true, gate } })
       yield* Effect.exit(command(primary, "/replace"))
       yield* status(primary)
       const before = yield* descriptorsAtRest(primary.pid)
       const clients = yield* load(port, 4)
-      for (let roll = 0; roll < 3; roll++) assert.strictEqual(yield* command(primary, "/replace"), "replaced")
+      const waiting = () => program.lines().filter((line) => line.startsWith("WAITING ")).length
+      const answersOf = (pid: number) => clients.answers.get(pid) ?? 0
+      for (let roll = 0; roll < 3; roll++) {
+        const older = pids(workersOf(program).filter(({ generation }) => generation === roll + 2))
+        fs.rmSync(gate)
+        const replacing = yield* Effect.fork(command(primary, "/replace"))
+        yield* eventually("a new worker that is not ready", () => waiting() > roll)
+        const soFar = older.map(answersOf)
+        yield* eventually(
+          "answers of all who are to be replaced, until there is somebody in their place",
+          () => older.every((pid, index) => answersOf(pid) > soFar[index]! + 5)
+        )
+        fs.writeFileSync(gate, "")
+        assert.strictEqual(yield* Fiber.join(replacing), "replaced")
+      }
       yield* clients.stop
       assert.deepStrictEqual(clients.failures, [])
-      assert.strictEqual(clients.answers.has(workers[0]!.pid), false)
       yield* sameDescriptors(primary.pid, before)
       const newest = workersOf(program).filter(({ generation }) => generation === 5)
       assert.strictEqual(newest.length, 2)
