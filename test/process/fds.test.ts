@@ -607,6 +607,39 @@ describe.runIf(isLinux)("what else is handed over", () => {
       }
     }))
 
+  it.scopedLive("UDP: a socket that has a peer, which every generation connects to, or to another one, or to none", () =>
+    Effect.gen(function*() {
+      const [one, other, anybody] = yield* Effect.all([udp, udp, udp])
+      const heard = new Map<dgram.Socket, Array<string>>()
+      for (const socket of [one, other, anybody]) {
+        const messages: Array<string> = []
+        heard.set(socket, messages)
+        socket.on("message", (message) => messages.push(String(message)))
+      }
+      const hears = (socket: dgram.Socket, message: string) =>
+        eventually(`"${message}"`, () => heard.get(socket)!.includes(message), {
+          seen: () => `${[...heard.values()].map((messages) => messages.join()).join("; ")}\n${app.lines().join("\n")}`
+        })
+      const peers = [one, one, other, null, one]
+      const ports = peers.map((peer) => peer === null ? null : peer.address().port)
+      const app = yield* start(fixture("handover.mjs"), { app: { what: ["Peer"], peers: ports } })
+      let up = yield* app.up(1)
+      const [, port] = yield* app.waitFor(new RegExp(`^PEER ${up.pid} (\\d+)$`))
+      for (const [index, peer] of peers.entries()) {
+        if (index > 0) {
+          yield* signal(up.pid, "SIGHUP")
+          up = yield* app.up(index + 1)
+          yield* app.waitFor(new RegExp(`^ALONE ${up.pid}`))
+          yield* app.waitFor(new RegExp(`^PEER ${up.pid} ${port}$`))
+        }
+        if (peer !== null) yield* hears(peer, `${up.pid} has a peer`)
+        const from = peer ?? anybody
+        from.send("and answers", Number(port), "127.0.0.1")
+        yield* hears(from, `${up.pid} and answers`)
+      }
+      assert.strictEqual(app.count(/^FAILED/), 0)
+    }))
+
   it.scopedLive("UDP: no datagram is lost, and none is received before ready", () =>
     Effect.gen(function*() {
       const dir = yield* directory

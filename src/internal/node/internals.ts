@@ -25,7 +25,14 @@ export interface ServerHandle extends SocketHandle {
   getsockname?(out: Partial<net.AddressInfo>): number
 }
 
-interface DatagramHandle extends SocketHandle {
+export interface DatagramHandle extends SocketHandle {
+  bind(ip: string, port: number, flags: number): number
+  bind6(ip: string, port: number, flags: number): number
+  connect(ip: string, port: number): number
+  connect6(ip: string, port: number): number
+  disconnect(): number
+  getpeername(out: Partial<net.AddressInfo>): number
+  getsockname(out: Partial<net.AddressInfo>): number
   recvStart(): number
   recvStop(): number
 }
@@ -189,6 +196,12 @@ const bySymbol = (target: object, description: string): unknown => {
 /** The handle of a bound datagram socket. There is no way to it that does not warn, save this symbol. */
 export const datagramHandle = (socket: dgram.Socket): DatagramHandle | undefined =>
   (bySymbol(socket, "state symbol") as { readonly handle: DatagramHandle | null } | undefined)?.handle ?? undefined
+
+/** Whether the app has given a datagram socket a peer, in this process. */
+export const hasAskedForPeer = (socket: dgram.Socket): boolean => {
+  const state = bySymbol(socket, "state symbol") as { readonly connectState?: number } | undefined
+  return state?.connectState !== undefined && state.connectState !== 0
+}
 
 /** The number behind a handle; none once it is closed. */
 export const descriptorOf = (handle: SocketHandle | null | undefined): Option.Option<number> =>

@@ -82,6 +82,43 @@ const withGroups = ({ socket }: BoundPacket): void => {
     leave(() => dropSourceSpecificMembership.call(socket, source, group, at), [source, group, at])
 }
 
+/** Undoes connect(2). The system forgets a port that it has chosen along with the peer. */
+const leavePeer = (handle: internals.DatagramHandle): void => {
+  const bound: Partial<net.AddressInfo> = {}
+  const now: Partial<net.AddressInfo> = {}
+  handle.getsockname(bound)
+  if (handle.disconnect() !== 0) return
+  handle.getsockname(now)
+  if (bound.address === undefined || bound.port === undefined || now.port === bound.port) return
+  if (net.isIPv6(bound.address)) handle.bind6(bound.address, bound.port, 0)
+  else handle.bind(bound.address, bound.port, 0)
+}
+
+/**
+ * A socket that an older process has connected is connected: the system keeps the peer with it, takes a second one for a
+ * mistake (EISCONN), and an address to send to as well. The app connects as if it were the first, or has no peer.
+ */
+const withPeer = (bound: BoundPacket): BoundPacket => {
+  const handle = internals.datagramHandle(bound.socket)
+  if (handle === undefined || handle.getpeername({}) !== 0) return bound
+  const connecting = (connect: typeof handle.connect) => (ip: string, port: number) => {
+    const peer: Partial<net.AddressInfo> = {}
+    if (handle.getpeername(peer) === 0) {
+      if (peer.address === ip && peer.port === port) return 0
+      leavePeer(handle)
+    }
+    return connect.call(handle, ip, port)
+  }
+  Object.assign(handle, { connect: connecting(handle.connect), connect6: connecting(handle.connect6) })
+  return {
+    ...bound,
+    start: () => {
+      if (!internals.hasAskedForPeer(bound.socket)) leavePeer(handle)
+      bound.start()
+    }
+  }
+}
+
 export const adoptPacket = (address: PortAddress, descriptor: number): Effect.Effect<BoundPacket, ListenError> =>
   openPacket(address, (socket) => socket.bind({ fd: descriptor })).pipe(
     Effect.mapError((error) =>
@@ -93,7 +130,8 @@ export const adoptPacket = (address: PortAddress, descriptor: number): Effect.Ef
       })
     ),
     Effect.tapError(() => Effect.sync(() => closeDescriptor(descriptor))),
-    Effect.tap((bound) => Effect.sync(() => withGroups(bound)))
+    Effect.tap((bound) => Effect.sync(() => withGroups(bound))),
+    Effect.map(withPeer)
   )
 
 export const adoptConnection = (name: string, descriptor: number): Effect.Effect<net.Socket, DescriptorError> =>
