@@ -188,8 +188,7 @@ export interface WebSocketServer {
  * close the server as well: the callback of `close` is called when its last connection has ended.
  *
  * Connections that a server hands on, as a `net.Server` in front of an HTTP server does, are drained as the HTTP server
- * speaks on them. One thing cannot be seen from the server in front: HTTP/2 within TLS that another server has begun on
- * its connections. Follow that one too.
+ * speaks on them.
  *
  * @since 3.0.0
  * @category constructors

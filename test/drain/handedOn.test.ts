@@ -95,28 +95,67 @@ describe("Drain.server: a server that hands on what it accepts", () => {
       assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
     }))
 
-  it.scopedLive("to an HTTP/2 server: its sessions get a GOAWAY and finish", () =>
-    Effect.gen(function*() {
-      const inner = http2.createServer((_, response) => void setTimeout(() => response.end("ok"), 200))
-      const front = net.createServer((socket) => void setTimeout(() => inner.emit("connection", socket), 10))
-      const drainable = yield* Drain.server(front, settings)
-      const port = yield* listen(front)
-      const session = http2.connect(`http://127.0.0.1:${port}`)
-      let goaways = 0
-      session.on("goaway", () => goaways++).on("error", () => {})
-      const ask = () => {
+  /** Requests of one session of HTTP/2. */
+  const talk = (at: string) => {
+    const session = http2.connect(at, { rejectUnauthorized: false })
+    let goaways = 0
+    session.on("goaway", () => goaways++).on("error", () => {})
+    return {
+      goaways: () => goaways,
+      ask: Effect.suspend(() => {
         const request = session.request()
         let text = ""
         request.setEncoding("utf8").on("data", (chunk: string) => text += chunk)
         return Effect.promise(() => once(request, "end").then(() => text))
-      }
-      assert.strictEqual(yield* ask(), "ok")
-      const first = yield* Effect.fork(ask())
-      yield* Effect.sleep("50 millis")
-      const draining = yield* Effect.fork(drainable.drain)
-      yield* until("the drain to begin", () => !front.listening)
-      assert.deepStrictEqual(yield* Effect.all([Fiber.join(first), ask()], { concurrency: 2 }), ["ok", "ok"])
-      assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
-      assert.strictEqual(goaways > 0, true)
-    }))
+      })
+    }
+  }
+
+  const slowly = (_: unknown, response: http2.Http2ServerResponse) => void setTimeout(() => response.end("ok"), 200)
+
+  const http2Servers = {
+    "in the clear": ["http", () => http2.createServer(slowly)],
+    "over TLS": ["https", () => http2.createSecureServer(certificate, slowly)]
+  } as const
+
+  for (const [how, [scheme, makeServer]] of Object.entries(http2Servers)) {
+    for (const late of [false, true]) {
+      const when = late ? "after it has looked at them" : "at once"
+
+      it.scopedLive(`to an HTTP/2 server ${how}, ${when}: its sessions get a GOAWAY and finish`, () =>
+        Effect.gen(function*() {
+          const inner = makeServer()
+          const handOn = (socket: net.Socket) => void inner.emit("connection", socket)
+          const front = net.createServer(late ? (socket) => void setTimeout(handOn, 10, socket) : handOn)
+          const drainable = yield* Drain.server(front, settings)
+          const { ask, goaways } = talk(`${scheme}://127.0.0.1:${yield* listen(front)}`)
+          assert.strictEqual(yield* ask, "ok")
+          const first = yield* Effect.fork(ask)
+          yield* Effect.sleep("50 millis")
+          const draining = yield* Effect.fork(drainable.drain)
+          yield* until("the drain to begin", () => !front.listening)
+          assert.deepStrictEqual(yield* Effect.all([Fiber.join(first), ask], { concurrency: 2 }), ["ok", "ok"])
+          assert.deepInclude(yield* Fiber.join(draining), { open: 1, inFlight: 1, sentAway: 1, forced: 0 })
+          assert.strictEqual(goaways() > 0, true)
+        }))
+
+      it.scopedLive(`to an HTTP/2 server ${how}, ${when}: one without a request is held for its next`, () =>
+        Effect.gen(function*() {
+          const inner = makeServer()
+          const handOn = (socket: net.Socket) => void inner.emit("connection", socket)
+          const front = net.createServer(late ? (socket) => void setTimeout(handOn, 10, socket) : handOn)
+          const drainable = yield* Drain.server(front, settings)
+          const { ask, goaways } = talk(`${scheme}://127.0.0.1:${yield* listen(front)}`)
+          assert.strictEqual(yield* ask, "ok")
+          const listeners = inner.listenerCount("stream")
+          const draining = yield* Effect.fork(drainable.drain)
+          yield* until("the drain to begin", () => !front.listening)
+          assert.strictEqual(yield* ask, "ok")
+          assert.deepInclude(yield* Fiber.join(draining), { open: 1, idle: 1, sentAway: 1, forced: 0 })
+          assert.strictEqual(goaways() > 0, true)
+          // Nothing of ours is on the path of each request.
+          assert.deepStrictEqual([listeners, inner.listenerCount("stream")], [1, 1])
+        }))
+    }
+  }
 })

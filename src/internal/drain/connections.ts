@@ -3,9 +3,9 @@
  *
  * @internal
  */
-import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2"
+import type { ServerHttp2Session } from "node:http2"
 import type * as net from "node:net"
-import { httpServerOf, isTlsServer, plainSocketOf } from "../node/internals.ts"
+import { httpServerOf, isTlsServer, onSecured, plainSocketOf, sessionOf } from "../node/internals.ts"
 
 /**
  * How a connection came to its end.
@@ -72,11 +72,6 @@ const onSession = (session: ServerHttp2Session) => {
   if (session.socket !== undefined) Object.assign(session.socket, { [kSession]: session })
 }
 
-/** A session of another server than the one that is followed, which was there before that server was known. */
-const onStream = ({ session }: ServerHttp2Stream) => {
-  if (session !== undefined) onSession(session as ServerHttp2Session)
-}
-
 const carriesHttp = (server: net.Server): boolean => "requestTimeout" in server || "setTimeout" in server
 
 /** @internal */
@@ -85,6 +80,7 @@ export const follow = (server: net.Server): Connections => {
   const servers = new Set<net.Server>()
   const reported = new WeakSet<Connection>()
   let failures: Array<unknown> = []
+  let forgetSecured = () => {}
   const speaksItself = carriesHttp(server)
   const secure = isTlsServer(server)
 
@@ -113,16 +109,21 @@ export const follow = (server: net.Server): Connections => {
     }
     all.set(socket, connection)
     socket.on("close", onClose)
-    if (!speaksItself) process.nextTick(learn, socket)
+    if (!speaksItself) {
+      if (!secure) forgetSecured = onSecured(onSecuredElsewhere)
+      process.nextTick(learn, socket)
+    }
     self.observe?.opened(connection)
   }
 
   const learn = (socket: net.Socket) => {
     const speaking = httpServerOf(socket)
-    if (speaking === undefined || speaking === server || servers.has(speaking)) return
+    if (speaking === undefined || speaking === server) return
+    const early = sessionOf(socket)
+    if (early !== undefined) onSession(early)
+    if (servers.has(speaking)) return
     servers.add(speaking)
     speaking.on("session", onSession)
-    speaking.prependListener("stream", onStream)
   }
 
   const onSecureConnection = (socket: net.Socket) => {
@@ -130,6 +131,11 @@ export const follow = (server: net.Server): Connections => {
     if (connection === undefined) return onConnection(socket)
     connection.socket = socket
     if (!speaksItself) process.nextTick(learn, socket)
+  }
+
+  /** Another server has made a TLS socket of it. */
+  const onSecuredElsewhere = (socket: net.Socket) => {
+    if (self.becomes(socket) !== undefined) learn(socket)
   }
 
   server.on("connection", onConnection)
@@ -181,7 +187,8 @@ export const follow = (server: net.Server): Connections => {
       server.off("connection", onConnection)
       server.off("secureConnection", onSecureConnection)
       server.off("session", onSession)
-      for (const speaking of servers) speaking.off("session", onSession).off("stream", onStream)
+      forgetSecured()
+      for (const speaking of servers) speaking.off("session", onSession)
       for (const socket of all.keys()) socket.off("close", onClose)
       all.clear()
       self.observe = undefined

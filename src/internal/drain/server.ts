@@ -150,6 +150,7 @@ export const make: (
       if (successor !== undefined) {
         departures = makeDepartures(server, connections, successor, http1.release, checkEmpty)
       }
+      connections.discover()
       connections.forEach(count)
       connections.observe = {
         opened: count,

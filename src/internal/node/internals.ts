@@ -467,6 +467,65 @@ export const httpServerOf = (socket: net.Socket): net.Server | undefined =>
     | net.Server
     | undefined
 
+const isSession = (value: unknown): value is ServerHttp2Session =>
+  (value as { readonly constructor?: { readonly name?: string } } | null | undefined)?.constructor?.name ===
+    "ServerHttp2Session"
+
+/** Under which key of its socket Node keeps an HTTP/2 session. It has no name, and is the same for all. */
+let sessionKey: PropertyKey | undefined
+
+/** The HTTP/2 session that an HTTP/2 server has on a connection, whoever has accepted that. */
+export const sessionOf = (socket: net.Socket): ServerHttp2Session | undefined => {
+  const server = httpServerOf(socket)
+  if (server === undefined || !("updateSettings" in server)) return undefined
+  const values = socket as unknown as Readonly<Record<PropertyKey, unknown>>
+  sessionKey ??= Reflect.ownKeys(socket).find((key) => isSession(values[key]))
+  const session = sessionKey === undefined ? undefined : values[sessionKey]
+  return isSession(session) ? session : undefined
+}
+
+interface TlsPrototype {
+  _finishInit?: () => void
+}
+
+const securedListeners = new Set<(socket: net.Socket) => void>()
+let unwatchHandshakes: (() => void) | undefined
+
+const isTlsLoaded = () =>
+  (process as unknown as { readonly moduleLoadList?: ReadonlyArray<string> }).moduleLoadList?.includes(
+    "NativeModule tls"
+  ) !== false
+
+const watchHandshakes = () => {
+  // Where nobody has loaded it, nobody speaks it.
+  if (unwatchHandshakes !== undefined || !isTlsLoaded()) return
+  const prototype = process.getBuiltinModule("node:tls").TLSSocket.prototype as unknown as TlsPrototype
+  const finish = prototype._finishInit
+  if (finish === undefined) return
+  const watched = function(this: net.Socket) {
+    for (const listener of securedListeners) listener(this)
+    return finish.call(this)
+  }
+  prototype._finishInit = watched
+  unwatchHandshakes = () => {
+    if (prototype._finishInit === watched) prototype._finishInit = finish
+    unwatchHandshakes = undefined
+  }
+}
+
+/**
+ * What is told of each TLS socket of the process when its handshake is over, before its server is: a plain socket does not
+ * know what has been made of it. To be called again when there are connections, because TLS may have been loaded since.
+ */
+export const onSecured = (listener: (socket: net.Socket) => void): () => void => {
+  securedListeners.add(listener)
+  watchHandshakes()
+  return () => {
+    securedListeners.delete(listener)
+    if (securedListeners.size === 0) unwatchHandshakes?.()
+  }
+}
+
 /** What is told before a request is given to its server, of every HTTP/1 server of the process. */
 export const onRequestStart = (
   listener: (start: { readonly server: net.Server; readonly socket: net.Socket }) => void
