@@ -87,7 +87,9 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
   /**
    * A UDP socket. It receives as soon as this process is ready. Datagrams wait in the kernel until then. A multicast group
    * that an older process has joined stays joined, and joining it once more does nothing; one that this process no longer
-   * wants is to be left.
+   * wants is to be left. One that an older process has connected can be connected as if it were the first to be; if this
+   * process does not do so until it is ready, it has no peer any more. Both share the socket, so that a new peer is the
+   * older one's too.
    */
   readonly packet: (address: PortAddress) => Effect.Effect<dgram.Socket, ListenError, Scope.Scope>
   /** An established connection that the older process has added under this name; it reads nothing before the app does. */
