@@ -21,6 +21,7 @@ const successor = () => {
       else said.push(`${_tag} ${id} ${state}`.trim())
       return true
     },
+    pass: () => false,
     listen: (to) => {
       listener = to
     },

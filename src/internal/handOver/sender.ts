@@ -9,7 +9,7 @@ import type * as net from "node:net"
 import { beAfterRequest, resumeReading, stopReading } from "../node/internals.ts"
 import type { Channel } from "../system/channel.ts"
 import type { Answer, Opening, Place, Taking, Word } from "../wire/channel.ts"
-import { decodeAnswer, encodeWord } from "../wire/channel.ts"
+import { decodeAnswer, decodeWord, encodeWord } from "../wire/channel.ts"
 
 /** How a connection with a key, which the newer process holds, comes to be its own. Once. */
 export interface Departure {
@@ -63,7 +63,8 @@ const widest = 16
 
 const isSame = ([network, address]: Place) => (other: Place) => other[0] === network && other[1] === address
 
-export const make = (channel: Channel): Sender => {
+/** A relay begins when it has heard the newer process's greeting. */
+export const make = (channel: Channel, { isRelayed = false }: { readonly isRelayed?: boolean } = {}): Sender => {
   const over = new Set<() => void>()
   let isOver = false
   let hasGreeted = false
@@ -178,20 +179,37 @@ export const make = (channel: Channel): Sender => {
         return settle(answer.id, (candidate) => candidate.taken(departureOf(answer.id, candidate)))
       case "Refused":
         return settle(answer.id, takeBack)
+      case "Gone":
+        return end(takeBack)
     }
   }
 
+  const end = (settle: (candidate: Candidate) => void) => {
+    hasEnded = true
+    const left = [...onTheirWay.values()]
+    onTheirWay.clear()
+    left.forEach(settle)
+    finish()
+  }
+
+  /** It was relayed or was not; two that read it would answer each a part of what is asked. */
+  const letGo = (candidate: Candidate) =>
+    candidate.key === undefined
+      ? candidate.taken({ isOpen: () => false, leave: () => {}, keep: () => {} })
+      : takeBack(candidate)
+
   channel.listen({
     onWords: (words) => Option.map(decodeAnswer(words), onAnswer),
+    // Had the newer process read anything of one, it would have said so before.
     onEnd: () => {
-      hasEnded = true
-      const left = [...onTheirWay.values()]
-      onTheirWay.clear()
-      // Had the newer process read anything of one, it would have said so before.
-      left.forEach(takeBack)
-      finish()
-    }
+      if (!hasEnded) end(isRelayed ? letGo : takeBack)
+    },
+    onLost: (words) =>
+      Option.map(decodeWord(words), ({ _tag, id }) => {
+        if (_tag === "Passing") settle(id, takeBack)
+      })
   })
+  if (isRelayed) onAnswer({ _tag: "Greeting" })
 
   return {
     to: (place) => ({

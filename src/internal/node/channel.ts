@@ -6,45 +6,21 @@
  */
 import * as Option from "effect/Option"
 import type * as childProcess from "node:child_process"
-import type { Channel, ChannelListener, PassedConnection } from "../system/channel.ts"
+import type { Channel, PassedConnection } from "../system/channel.ts"
+import { make as makeInbox } from "../system/inbox.ts"
 import type { ConnectionHandle } from "./internals.ts"
 import { acceptOn, canPassSeveral, connectionHandle, parentChannel, passOn } from "./internals.ts"
-
-/** Keeps what comes until there is somebody to hear it. */
-const makeInbox = () => {
-  let listener: ChannelListener | undefined
-  let kept: Array<Parameters<ChannelListener["onWords"]>> = []
-  let isOver = false
-  return {
-    words: (...words: Parameters<ChannelListener["onWords"]>) => {
-      if (listener === undefined) kept.push(words)
-      else listener.onWords(...words)
-    },
-    end: () => {
-      if (isOver) return
-      isOver = true
-      listener?.onEnd()
-    },
-    listen: (to: ChannelListener) => {
-      listener = to
-      for (const words of kept) to.onWords(...words)
-      kept = []
-      if (isOver) to.onEnd()
-    },
-    /** Nobody is to hear it any more. */
-    drop: () => {
-      for (const [, connection] of kept) if (Option.isSome(connection)) connection.value.close()
-      kept = []
-    }
-  }
-}
 
 /** The end in the process that has started the other. */
 export const toChild = (child: childProcess.ChildProcess): Option.Option<Channel> => {
   child.channel?.unref()
   if (!canPassSeveral(child)) return Option.none()
   const inbox = makeInbox()
-  child.on("message", (words) => inbox.words(words, Option.none()))
+  child.on(
+    "message",
+    (words, handle) =>
+      inbox.words(words, Option.map(Option.fromNullable(handle as unknown as ConnectionHandle | undefined), passed))
+  )
   child.on("disconnect", inbox.end)
   return Option.some({
     send: (words, connection) => {
@@ -55,17 +31,30 @@ export const toChild = (child: childProcess.ChildProcess): Option.Option<Channel
       else passOn(child, words, handle)
       return true
     },
+    pass: (words, connection) => {
+      const handle = handles.get(connection)
+      if (!child.connected || handle === undefined) return false
+      passOn(child, words, handle, () => connection.close())
+      return true
+    },
     listen: inbox.listen,
     close: () => {
+      inbox.drop()
       if (child.connected) child.disconnect()
     }
   })
 }
 
-const passed = (handle: ConnectionHandle): PassedConnection => ({
-  accept: (server, before) => Option.fromNullable(acceptOn(server, handle, before)),
-  close: () => handle.close()
-})
+const handles = new WeakMap<PassedConnection, ConnectionHandle>()
+
+const passed = (handle: ConnectionHandle): PassedConnection => {
+  const connection: PassedConnection = {
+    accept: (server, before) => Option.fromNullable(acceptOn(server, handle, before)),
+    close: () => handle.close()
+  }
+  handles.set(connection, handle)
+  return connection
+}
 
 const parse = (line: string): Readonly<Record<string, unknown>> => {
   try {
@@ -80,8 +69,9 @@ const parse = (line: string): Readonly<Record<string, unknown>> => {
 export const fromParent = (descriptor: number): Option.Option<Channel> => {
   const parent = parentChannel(descriptor)
   if (parent === undefined) return Option.none()
-  const { socket, takeHandle } = parent
+  const { send, socket, takeHandle } = parent
   const inbox = makeInbox()
+  const sent: Array<object> = []
   let rest = ""
   const write = (words: object): boolean => {
     if (!socket.writable) return false
@@ -90,6 +80,9 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
   }
   const onLine = (line: string) => {
     const words = parse(line)
+    // Node says of each connection whether it has come, in their order.
+    if (words["cmd"] === "NODE_HANDLE_ACK") return void sent.shift()
+    if (words["cmd"] === "NODE_HANDLE_NACK") return inbox.lost(sent.shift() ?? {})
     if (words["cmd"] !== "NODE_HANDLE") return inbox.words(words, Option.none())
     // None has arrived if this process may open no more.
     inbox.words(words["msg"], Option.map(Option.fromNullable(takeHandle()), passed))
@@ -103,7 +96,15 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
   socket.on("error", inbox.end)
   socket.on("close", inbox.end)
   return Option.some({
-    send: (words) => write(words),
+    send: (words, connection) => {
+      if (connection === undefined) return write(words)
+      const handle = connectionHandle(connection)
+      if (handle === undefined || send === undefined || !socket.writable) return false
+      sent.push(words)
+      send(words, handle)
+      return true
+    },
+    pass: () => false,
     listen: inbox.listen,
     close: () => {
       inbox.drop()

@@ -325,10 +325,16 @@ export const canPassSeveral = (child: childProcess.ChildProcess): boolean => "_h
  * Sends words with a connection to a child, which is not to acknowledge it: Node would hold back the next one until then. The
  * connection stays open here, and as it is.
  */
-export const passOn = (child: childProcess.ChildProcess, words: object, handle: ConnectionHandle): void => {
+export const passOn = (
+  child: childProcess.ChildProcess,
+  words: object,
+  handle: ConnectionHandle,
+  /** Called when it has been written, or cannot be. */
+  onWritten: () => void = () => {}
+): void => {
   const process = child as unknown as SendingProcess
   // A child that has gone shows by the end of the channel.
-  process.send(words, handle, {}, () => {})
+  process.send(words, handle, {}, onWritten)
   process._handleQueue = null
 }
 
@@ -350,17 +356,27 @@ const channelProperties = [
   "_pendingMessage"
 ]
 
+interface ParentChannel {
+  readonly socket: net.Socket
+  readonly takeHandle: () => ConnectionHandle | undefined
+  /** None if this Node sends no connections from here. */
+  readonly send: ((words: object, handle: ConnectionHandle) => void) | undefined
+}
+
+type Send = (this: object, words: object, handle: ConnectionHandle, options: object, callback: () => void) => unknown
+
 /**
  * Takes the channel that Node has opened at this number away from `process`: what comes is read from the socket, and the
  * handles that came along from `takeHandle`, in their order. From then on this is a process without a channel.
  */
 export const parentChannel = (
   descriptor: number
-): { readonly socket: net.Socket; readonly takeHandle: () => ConnectionHandle | undefined } | undefined => {
+): ParentChannel | undefined => {
   const self = process as unknown as Record<PropertyKey, unknown>
   const key = Object.getOwnPropertySymbols(process).find(({ description }) => description === "kChannelHandle")
   const handle = (key === undefined ? undefined : self[key]) as ChannelHandle | null | undefined
   if (key === undefined || handle == null || handle.fd !== descriptor) return undefined
+  const send = self["_send"] as Send | undefined
   for (const name of [...channelProperties, key]) delete self[name]
   handle.readStop()
   const socket = new net.Socket(
@@ -378,7 +394,14 @@ export const parentChannel = (
     return onread.apply(this, args)
   }
   socket.on("close", () => received.splice(0).forEach((left) => left.close()))
-  return { socket, takeHandle: () => received.shift() }
+  return {
+    socket,
+    takeHandle: () => received.shift(),
+    send: typeof send !== "function" ? undefined : (words, handle) => {
+      // Of the process Node looks only whether it has a channel, and what waits for an acknowledgement: nothing does.
+      send.call({ connected: true, _handleQueue: null }, words, handle, {}, () => {})
+    }
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -52,13 +52,18 @@ export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retir
       )
     })
 
+  const replacedBy = ({ generation, member: { line, pid } }: Running, old: Running): Retirement => {
+    const takes = line !== undefined && old.member.line?.leaveTo(line) === true
+    return Word.Replaced({ pid, generation, ...takes ? { takes } : {} })
+  }
+
   const takeOver = Effect.fnUntraced(function*(running: Running) {
-    const { generation, member, slot } = running
+    const { slot } = running
     yield* stopKeeping(slot)
     const old = current(slot)
     yield* serve(running)
     yield* slot.driver.reset
-    const ends = old === undefined ? [] : [yield* retiring.begin(old, Word.Replaced({ pid: member.pid, generation }))]
+    const ends = old === undefined ? [] : [yield* retiring.begin(old, replacedBy(running, old))]
     if (running.status !== undefined) yield* keeper.onExit(running, running.status)
     return ends
   })

@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import type { StartFailure } from "../../PoolError.ts"
 import type { ProcessName } from "../../PoolEvent.ts"
+import type { Line } from "../handOver/relay.ts"
 import { type Driver, driver } from "../seam.ts"
 import type { Answer, Retirement } from "../wire/control.ts"
 
@@ -30,6 +31,8 @@ export interface Member {
   /** Tells it that it is its turn to run what it has asked for. */
   readonly locked: (id: number) => Effect.Effect<void>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<boolean>
+  /** On which its connections go to another, and those of others come. */
+  readonly line?: Line | undefined
 }
 
 /** A place in the pool, which always has the same name. */

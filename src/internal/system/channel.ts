@@ -27,6 +27,8 @@ export interface ChannelListener {
   readonly onWords: (words: unknown, connection: Option.Option<PassedConnection>) => void
   /** Nobody is there any more. */
   readonly onEnd: () => void
+  /** These have been sent, and the connection that went with them has not arrived: a process may open no more. */
+  readonly onLost?: (words: object) => void
 }
 
 /**
@@ -36,6 +38,11 @@ export interface ChannelListener {
 export interface Channel {
   /** Sends words, and if one is given the descriptor of a connection, which stays open here; false if that cannot be. */
   readonly send: (words: object, connection?: net.Socket) => boolean
+  /**
+   * Sends a connection on that has come from another process, and closes it here; false if that cannot be, and then it is
+   * still to be closed.
+   */
+  readonly pass: (words: object, connection: PassedConnection) => boolean
   /** Who hears from now on, and what has come before. One listener. */
   readonly listen: (listener: ChannelListener) => void
   readonly close: () => void

@@ -71,7 +71,7 @@ export const attempt: (options: AttemptOptions) => Effect.Effect<number, Upgrade
   }).pipe(Effect.scoped, Effect.uninterruptible)
 
 /** A program of another kind would hand Node's variable for the channel down to whatever it starts. */
-const isNode = ({ executable }: Command, env: System): boolean =>
+export const isNode = ({ executable }: Command, env: System): boolean =>
   executable === env.executable || /(^|\/)node[^/]*$/.test(executable)
 
 const readyInTime = (child: ChildProcess.ChildProcess, { upgradeTimeout }: Settings) =>

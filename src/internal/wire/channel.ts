@@ -26,6 +26,8 @@ export type Answer = Data.TaggedEnum<{
   Taken: { readonly id: number }
   /** It has let go of a connection, and has read nothing of it. */
   Refused: { readonly id: number }
+  /** Whoever relays to it says that it is no longer there. */
+  Gone: {}
 }>
 export const Answer = Data.taggedEnum<Answer>()
 
@@ -84,6 +86,8 @@ export const decodeAnswer = (words: unknown): Option.Option<Answer> => {
   switch (_tag) {
     case "Greeting":
       return Option.some(Answer.Greeting())
+    case "Gone":
+      return Option.some(Answer.Gone())
     case "Serves":
       return Array.isArray(places) && places.every(isPlace) && Array.isArray(takes) && takes.every(isTaking)
         ? Option.some(Answer.Serves({ places, takes }))

@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
 export type Word = Data.TaggedEnum<{
-  /** A newer process has taken its place. */
-  Replaced: { readonly pid: number; readonly generation: number }
+  /** A newer process has taken its place. With `takes`, connections can go to it on the channel. */
+  Replaced: { readonly pid: number; readonly generation: number; readonly takes?: boolean }
   /** The pool stops, or becomes smaller. With `isLast`, no other process goes on accepting from its sockets. */
   Stopped: { readonly signal: NodeJS.Signals; readonly isLast?: boolean }
   /** Every older copy of it has ended, and every older generation of the pool. */
@@ -57,11 +57,11 @@ const parse = (line: string): Readonly<Record<string, unknown>> => {
 }
 
 const decodeWord = (line: string): Option.Option<Word> => {
-  const { _tag, generation, id, isLast, pid, signal } = parse(line)
+  const { _tag, generation, id, isLast, pid, signal, takes } = parse(line)
   switch (_tag) {
     case "Replaced":
       return typeof pid === "number" && typeof generation === "number"
-        ? Option.some(Word.Replaced({ pid, generation }))
+        ? Option.some(Word.Replaced({ pid, generation, ...takes === true ? { takes } : {} }))
         : Option.none()
     case "Stopped":
       return typeof signal === "string" && /^SIG[A-Z0-9]+$/.test(signal)

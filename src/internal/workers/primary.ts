@@ -19,6 +19,7 @@ import type { PoolEvent } from "../../PoolEvent.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { ExitReason } from "../../UpgraderEvent.ts"
 import type { Options, Process, Workers } from "../../Workers.ts"
+import * as relay from "../handOver/relay.ts"
 import { logFailure, logInfo, logWarning } from "../logging.ts"
 import { statusOf } from "../pool/policy.ts"
 import * as pool from "../pool/pool.ts"
@@ -26,7 +27,7 @@ import type { Member, SlotSpec } from "../pool/slot.ts"
 import * as stopSignals from "../signals.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
-import { resolveCommand } from "../upgrade/attempt.ts"
+import { isNode, resolveCommand } from "../upgrade/attempt.ts"
 import type { Begun } from "../upgrade/begin.ts"
 import * as tlsTickets from "../upgrade/tlsTickets.ts"
 import { makeUpgradable } from "../upgrade/upgrader.ts"
@@ -179,8 +180,10 @@ const starter =
       const descriptors = yield* Effect.forEach(bare ? [] : listeners, ({ listener, name }) =>
         Effect.map(listener.descriptor, (descriptor) =>
           Option.match(descriptor, { onNone: () => [], onSome: (descriptor) => [{ name, descriptor }] })))
+      const command = yield* resolveCommand(settings.command)
       const child = yield* ChildProcess.spawn({
-        command: yield* resolveCommand(settings.command),
+        command,
+        channel: settings.handOver && !bare && isNode(command, env),
         environment: { ...settings.environment, [primaryVariable]: yield* env.mark },
         baseEnvironment: settings.baseEnvironment,
         descriptors: descriptors.flat(),
@@ -191,6 +194,7 @@ const starter =
       })
       const member: Member = {
         pid: child.pid,
+        line: Option.getOrUndefined(Option.map(child.channel, relay.make)),
         ready: child.ready,
         exit: child.exit,
         signal: child.signal,

@@ -14,6 +14,8 @@ import type { BuildError } from "../../TableflipError.ts"
 import { ListenError } from "../../TableflipError.ts"
 import { Upgrader } from "../../Upgrader.ts"
 import { WorkerInfo } from "../../WorkerInfo.ts"
+import * as sender from "../handOver/sender.ts"
+import { make as makeSides } from "../handOver/sides.ts"
 import { logWarning } from "../logging.ts"
 import { interval } from "../pool/heartbeat.ts"
 import * as stopSignals from "../signals.ts"
@@ -115,6 +117,7 @@ export const make: (
 ) => Effect.Effect<Context.Context<Upgrader | Fds | WorkerInfo>, BuildError, Scope.Scope> = Effect.fnUntraced(
   function*({ ancestry, env, settings }, reader, role, pool) {
     const draining = makeDraining(env, settings)
+    const sides = settings.handOver ? Option.map(ancestry.channel, makeSides) : Option.none()
     const olderGone = yield* Deferred.make<void>()
     const isReady = yield* Deferred.make<void>()
     let isLast = false
@@ -134,6 +137,7 @@ export const make: (
       role: upgraderRole.worker,
       ancestry: {
         ...ancestry,
+        channel: Option.map(sides, ({ taking }) => taking),
         lifelines: [olderCopies(Deferred.await(olderGone))],
         notifyReady: Effect.zipLeft(ancestry.notifyReady, Deferred.succeed(isReady, void 0))
       },
@@ -154,6 +158,9 @@ export const make: (
         case "Locked":
           return locked(word.id)
         case "Replaced":
+          if (word.takes === true) {
+            Option.map(sides, ({ giving }) => draining.handOverBy(sender.make(giving, { isRelayed: true })))
+          }
           return machine.replaced({ generation: word.generation, pid: word.pid })
         case "Stopped":
           told = Option.some(word.signal)
