@@ -34,7 +34,9 @@ const scriptOf = (blocks: ReadonlyArray<Block>) =>
     ...blocks.map(({ code, line, page }) => `echo "BLOCK ${page}, line ${line}"\n${code}`)
   ].join("\n")
 
-const isRun = ({ ignored, language }: Block) => ignored === undefined && (language === "sh" || language === "test")
+/** What has a name is a file, of the shell's too. */
+const isRun = ({ file, ignored, language }: Block) =>
+  ignored === undefined && file === undefined && (language === "sh" || language === "test")
 
 describe.runIf(isLinux)("the documentation", () => {
   for (const page of pages) {
