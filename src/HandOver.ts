@@ -125,12 +125,25 @@ export const take = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOver
 export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, HandOverError, Upgrader> =>
   Effect.flatMap(Upgrader, ({ state }) => Effect.flatMap(state.takeLast(item.key), (bytes) => decoded(item, bytes)))
 
-const socketOf = (connection: net.Socket | IncomingMessage): net.Socket =>
-  "rawHeaders" in connection ? connection.socket : connection
+/**
+ * What stands for a connection: its socket; the request that has opened a WebSocket, of `node:http` or an `HttpServerRequest`
+ * of `@effect/platform` on Node.
+ *
+ * @since 3.0.0
+ * @category models
+ */
+export type Connection = net.Socket | IncomingMessage | { readonly source: unknown }
+
+const requestOf = (connection: Connection): IncomingMessage | undefined =>
+  "rawHeaders" in connection ? connection : "source" in connection ? connection.source as IncomingMessage : undefined
+
+/** None of a request that has not come from a server of Node: a handler may be tested without one. */
+const socketOf = (connection: Connection): net.Socket | undefined =>
+  "rawHeaders" in connection || "source" in connection ? requestOf(connection)?.socket : connection
 
 /**
  * Lets an upgrade hand this connection over: one of a protocol of the app's own, by its socket, or a WebSocket of `ws`, by the
- * request that has opened it; over TCP or a Unix socket, without TLS. Say it when the connection has come, once, or again
+ * request that has opened it, on a server of Node or an `UpgradableHttpServer`; over TCP or a Unix socket, without TLS. Say it when the connection has come, once, or again
  * if another `state` is to hold.
  *
  * `state` is asked when this process drains after an upgrade, whenever nothing of the connection is on its way here: all
@@ -140,7 +153,7 @@ const socketOf = (connection: net.Socket | IncomingMessage): net.Socket =>
  * moment in which the connection is closed here. 1 MiB at most.
  *
  * For the app the connection is closed: its socket emits `close`, a WebSocket does so with 1012, and what a handler of
- * `UpgradableSocketServer` does in the end is done before the new process begins with it. There it
+ * `UpgradableSocketServer` or `UpgradableHttpServer` does in the end is done before the new process begins with it. There it
  * is a `connection` event of the server at the same address, whose `takes` has this key, and `takeConnection` has the state.
  * A WebSocket is opened once more by the handlers of that server, from the same request, of which the client sees nothing.
  * Where there is no such server, it is drained as ever.
@@ -151,14 +164,15 @@ const socketOf = (connection: net.Socket | IncomingMessage): net.Socket =>
  * @category connections
  */
 export const giveConnection = (
-  connection: net.Socket | IncomingMessage,
+  connection: Connection,
   key: string,
   state: LazyArg<Option.Option<Uint8Array>>
 ): void => {
   if (!isKey(key)) {
     throw new HandOverError({ key, reason: "WrongKey", detail: `a key has 1 to ${maxKeyLength} characters` })
   }
-  given.give(socketOf(connection), { key, state, request: "rawHeaders" in connection ? connection : undefined })
+  const socket = socketOf(connection)
+  if (socket !== undefined) given.give(socket, { key, state, request: requestOf(connection) })
 }
 
 /**
@@ -168,8 +182,10 @@ export const giveConnection = (
  * @since 3.0.0
  * @category connections
  */
-export const takeConnection = (connection: net.Socket | IncomingMessage, key: string): Option.Option<Uint8Array> =>
-  given.take(socketOf(connection), key)
+export const takeConnection = (connection: Connection, key: string): Option.Option<Uint8Array> => {
+  const socket = socketOf(connection)
+  return socket === undefined ? Option.none() : given.take(socket, key)
+}
 
 /** Its shape is checked by hand, so that nobody pays for a schema library who has no schema. */
 const countersItem: Item<ReadonlyArray<metrics.Counter>> = {

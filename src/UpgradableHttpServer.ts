@@ -5,12 +5,14 @@
  */
 import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type * as Etag from "@effect/platform/Etag"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
 import * as HttpServer from "@effect/platform/HttpServer"
 import type { ServeError } from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import type * as Context from "effect/Context"
@@ -26,7 +28,10 @@ import type * as http from "node:http"
 import type { Address } from "./Address.ts"
 import type { ServeOptions } from "./Fds.ts"
 import { Fds } from "./Fds.ts"
+import { handled } from "./internal/handOver/given.ts"
+import { watchUpgrade } from "./internal/handOver/watched.ts"
 import { logWarning } from "./internal/logging.ts"
+import { upgradedSocket } from "./internal/node/internals.ts"
 import { disconnect } from "./internal/seam.ts"
 import type { ListenError } from "./TableflipError.ts"
 
@@ -46,12 +51,12 @@ const withoutListen = (server: http.Server): http.Server => {
 }
 
 /**
- * How a server ends.
+ * How a server ends, and what goes along with an upgrade.
  *
  * @since 3.0.0
  * @category models
  */
-export interface Options extends Pick<ServeOptions, "handOver"> {
+export interface Options extends Pick<ServeOptions, "handOver" | "takes"> {
   /**
    * How long handlers that outlive their responses are waited for before what they use is released: a finalizer that
    * writes to a log, a transaction that cannot be interrupted after the client has hung up. It begins when the server has
@@ -60,18 +65,33 @@ export interface Options extends Pick<ServeOptions, "handOver"> {
   readonly handlerTimeout?: Duration.DurationInput | undefined
 }
 
+/** From now on the newer process begins with the WebSocket that this request can become when the result has been called. */
+const handle = (request: HttpServerRequest.HttpServerRequest): (() => void) | undefined => {
+  const socket = upgradedSocket(NodeHttpServerRequest.toIncomingMessage(request))
+  if (socket === undefined) return undefined
+  watchUpgrade(request, socket)
+  return handled(socket)
+}
+
 /** Counts what runs, and lets the one who ends wait for it. */
 const makeCount = (timeout: Duration.DurationInput) => {
   let running = 0
   let over = Deferred.unsafeMake<void>(FiberId.none)
-  const enter = Effect.sync(() => {
+  const enter = Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
     if (running++ === 0) over = Deferred.unsafeMake(FiberId.none)
+    return handle(request)
   })
-  const leave = Effect.suspend(() => --running === 0 ? Deferred.succeed(over, void 0) : Effect.void)
+  const leave = (done: (() => void) | undefined) =>
+    Effect.suspend(() => {
+      done?.()
+      return --running === 0 ? Deferred.succeed(over, void 0) : Effect.void
+    })
   return {
     /** In the scope of the request, whose finalizers are a part of it: the first to come is the last to go. */
-    count: <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Scope.Scope> =>
-      Effect.zipRight(Effect.acquireRelease(enter, () => leave), handler),
+    count: <A, E, R>(
+      handler: Effect.Effect<A, E, R>
+    ): Effect.Effect<A, E, R | HttpServerRequest.HttpServerRequest | Scope.Scope> =>
+      Effect.zipRight(Effect.acquireRelease(enter, leave), handler),
     /** Until nothing runs any more, and `release` has ended too. */
     wait: (release: Effect.Effect<void>) =>
       disconnect(Effect.zipRight(release, Effect.suspend(() => running === 0 ? Effect.void : Deferred.await(over))))
@@ -108,6 +128,10 @@ const waitForHandlers = (server: Service, options: Options | undefined): Service
  * An `HttpServer` on an inherited or new socket. It accepts when this process is ready, by which time the routes are
  * attached, and `Upgrader.launch` drains it before they are detached. What a handler uses is released when the handler
  * has ended with all its finalizers, or after `handlerTimeout`.
+ *
+ * A handler that has said `HandOver.giveConnection` of a request which it upgrades ends as by a close of the WebSocket, with
+ * code 1012, when that goes to the newer process, which begins with it when the handler has ended. Not while a message is
+ * worked on by what the handler has given to `run`.
  *
  * @since 3.0.0
  * @category constructors

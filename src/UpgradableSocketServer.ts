@@ -19,7 +19,8 @@ import * as net from "node:net"
 import type { Address } from "./Address.ts"
 import type { ServeOptions } from "./Fds.ts"
 import { Fds } from "./Fds.ts"
-import { handled, working } from "./internal/handOver/given.ts"
+import { handled } from "./internal/handOver/given.ts"
+import { watched } from "./internal/handOver/watched.ts"
 import type { ListenError } from "./TableflipError.ts"
 
 /**
@@ -95,18 +96,6 @@ export const make: (
     return SocketServer.SocketServer.of({ address: addressOf(bound), run })
   }
 )
-
-/** While a chunk is worked on, the connection does not go to the newer process. */
-const watched = (socket: Socket.Socket, connection: net.Socket): Socket.Socket => {
-  const runRaw: Socket.Socket["runRaw"] = (handler, options) =>
-    socket.runRaw((chunk) => {
-      const work = handler(chunk)
-      if (!Effect.isEffect(work)) return
-      const done = working(connection)
-      return Effect.ensuring(work, Effect.sync(done))
-    }, options)
-  return { ...socket, runRaw, run: runRaw as Socket.Socket["run"] }
-}
 
 const serve = <R, E, _>(
   connection: net.Socket,

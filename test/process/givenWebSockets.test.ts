@@ -1,6 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as fs from "node:fs"
+import type { IncomingMessage } from "node:http"
+import * as path from "node:path"
 import { WebSocket } from "ws"
+import { directory } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { isLinux } from "../kit/proc.ts"
 import { start } from "../kit/processes.ts"
@@ -23,6 +27,7 @@ const connect = (port: number, path = "/", deflate = false) =>
           pushed: 0,
           going: true,
           sent: 0,
+          port: 0,
           code: undefined
         }
         let answered = 0
@@ -49,6 +54,9 @@ const connect = (port: number, path = "/", deflate = false) =>
           client.code = code
         })
         webSocket.on("error", reject)
+        webSocket.on("upgrade", ({ socket }: IncomingMessage) => {
+          client.port = socket.localPort ?? 0
+        })
         webSocket.on("open", () => {
           resolve(client)
           say()
@@ -65,6 +73,7 @@ interface Client {
   pushed: number
   going: boolean
   sent: number
+  port: number
   code: number | undefined
 }
 
@@ -72,34 +81,62 @@ const startSockets = (app: Record<string, unknown> = {}) => start(fixture("socke
 
 const answeredBy = (client: Client, pid: number) => (client.pids.get(pid) ?? 0) > 5
 
-describe.runIf(isLinux)("WebSockets of ws that the app gives", () => {
-  const liveThrough = (app: Record<string, unknown>) =>
-    Effect.gen(function*() {
-      const handle = yield* startSockets(app)
-      let last = yield* handle.up(1)
-      const clients = yield* Effect.replicateEffect(connect(last.port), 40, { concurrency: 10 })
-      for (let count = 0; count < 5; count++) {
-        const { pid } = last
-        yield* eventually("each to be answered here", () => clients.every((client) => answeredBy(client, pid)))
-        const { next, report } = yield* upgrade(handle, last)
-        assert.deepStrictEqual([report.open, report.handedOver, report.webSockets], [40, 40, 0])
-        assert.strictEqual(handle.count(new RegExp(`^CLOSED ${pid} 1012 `)), 40)
-        assert.strictEqual(handle.count(new RegExp(`^CLOSED ${pid} 1012 0$`)), 1)
-        last = next
-      }
-      yield* eventually("each to be answered at last", () => clients.every((client) => answeredBy(client, last.pid)))
-      assert.deepStrictEqual(clients.flatMap(({ wrong }) => wrong), [])
-      assert.deepStrictEqual(clients.flatMap(({ code }) => code ?? []), [])
-      for (const client of clients) assert.isAbove(client.pushed, 10)
-    })
+const liveThrough = (app: Record<string, unknown>) =>
+  Effect.gen(function*() {
+    const handle = yield* startSockets(app)
+    let last = yield* handle.up(1)
+    const clients = yield* Effect.replicateEffect(connect(last.port), 40, { concurrency: 10 })
+    for (let count = 0; count < 5; count++) {
+      const { pid } = last
+      yield* eventually("each to be answered here", () => clients.every((client) => answeredBy(client, pid)))
+      const { next, report } = yield* upgrade(handle, last)
+      assert.deepStrictEqual([report.open, report.handedOver, report.webSockets], [40, 40, 0])
+      assert.strictEqual(handle.count(new RegExp(`^CLOSED ${pid} 1012`)), 40)
+      last = next
+    }
+    yield* eventually("each to be answered at last", () => clients.every((client) => answeredBy(client, last.pid)))
+    assert.deepStrictEqual(clients.flatMap(({ wrong }) => wrong), [])
+    assert.deepStrictEqual(clients.flatMap(({ code }) => code ?? []), [])
+    for (const client of clients) assert.isAbove(client.pushed, 10)
+    return { clients, handle }
+  })
 
+describe.runIf(isLinux)("WebSockets of ws that the app gives", () => {
   it.scopedLive(
     "live through five upgrades, with the numbers of both sides going on where they were",
-    () => liveThrough({}),
+    () =>
+      Effect.map(
+        liveThrough({}),
+        ({ handle }) => assert.strictEqual(handle.count(/^CLOSED \d+ 1012 0$/), 5)
+      ),
     120_000
   )
 
   it.scopedLive("are opened once more by handlers that take a while for it", () => liveThrough({ slow: true }), 120_000)
+})
+
+describe.runIf(isLinux)("WebSockets of the platform that the app gives", () => {
+  it.scopedLive(
+    "live through five upgrades, each handler with all that it does in the end before the next one",
+    () =>
+      Effect.gen(function*() {
+        const journal = path.join(yield* directory, "journal")
+        const { clients } = yield* liveThrough({ journal })
+        const lines = fs.readFileSync(journal, "utf8").split("\n")
+        for (const { port } of clients) {
+          const seen = lines.filter((line) => line.startsWith(`${port} `)).map((line) => line.slice(`${port} `.length))
+          const expected = [1, 2, 3, 4, 5].flatMap((generation) => [`begins ${generation}`, `ends ${generation}`])
+          assert.deepStrictEqual(seen, [...expected, "begins 6"])
+        }
+      }),
+    120_000
+  )
+
+  it.scopedLive(
+    "are opened once more by handlers that take a while for it",
+    () => Effect.flatMap(directory, (folder) => liveThrough({ slow: true, journal: path.join(folder, "journal") })),
+    120_000
+  )
 })
 
 describe.runIf(isLinux)("WebSockets are told to connect again", () => {
@@ -118,6 +155,16 @@ describe.runIf(isLinux)("WebSockets are told to connect again", () => {
 
   it.scopedLive("when the new release refuses them", () =>
     Effect.map(told({}, "/refused"), (counts) => assert.deepStrictEqual(counts, [1, 0, 0])))
+
+  it.scopedLive("when a handler of the platform in the new release refuses them, and that has ended then", () =>
+    Effect.gen(function*() {
+      const journal = path.join(yield* directory, "journal")
+      assert.deepStrictEqual(yield* told({ journal }, "/refused"), [1, 0, 0])
+      yield* eventually(
+        "the handlers of both to end",
+        () => /^\d+ begins 1\n\d+ ends 1\n(?:\d+ begins 2\n\d+ ends 2\n)$/.test(fs.readFileSync(journal, "utf8"))
+      )
+    }))
 
   it.scopedLive("when the new release does not take them", () =>
     told({ upgrader: { environment: { APP: JSON.stringify({ takes: [] }) } } }).pipe(

@@ -101,7 +101,10 @@ export const make = (
       onLeft()
     }
     const timer = setTimeout(over, handlerTimeout)
-    if (ws !== undefined) Ws.closesWith(ws, 1012, "service restart")
+    if (ws !== undefined) {
+      Ws.closesWith(ws, 1012, "service restart")
+      Node.closesAs(socket, "ended")
+    }
     const closing: Pick<net.Socket, "once"> | Ws.Ws = ws ?? socket
     closing.once("close", () => whenUnhandled(socket, over))
     connections.destroy(connection, "handedOver")

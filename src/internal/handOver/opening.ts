@@ -6,6 +6,7 @@
  */
 import type { IncomingMessage } from "node:http"
 import type * as net from "node:net"
+import { closesAs } from "../node/internals.ts"
 import type { Opening } from "../wire/channel.ts"
 
 export const openingOf = (
@@ -39,19 +40,43 @@ const restart = (): Buffer => {
 /** Most of what a handler may write before the end of its answer's headers. */
 const maxHead = 64 * 1024
 
+/** Milliseconds in which a client that is told to come again can hang up. */
+const lingerTimeout = 2_000
+
 type Write = (chunk: string | Uint8Array, encoding?: unknown, callback?: unknown) => boolean
+
+const callBack = (encoding: unknown, callback: unknown) => {
+  const written = typeof encoding === "function" ? encoding : callback
+  if (typeof written === "function") process.nextTick(written as () => void)
+}
 
 /** Keeps the next answer from the client; if it is another one than the client has had, the client is told to come again. */
 const swallowAnswer = (socket: net.Socket, opening: Opening) => {
   const own = { write: socket.write, end: socket.end, destroy: socket.destroy }
   let seen = Buffer.alloc(0)
   const restore = () => Object.assign(socket, own)
+  const destroy = (cause?: Error) => own.destroy.call(socket, cause)
+  /** What a handler still has to say of its refusal is for nobody. */
+  const discard: Write = (_, encoding, callback) => {
+    callBack(encoding, callback)
+    return true
+  }
   const refuse = () => {
-    restore()
-    // What a handler still has to say of its refusal is for nobody.
-    Object.assign(socket, { write: () => true })
-    socket.once("finish", () => own.destroy.call(socket))
+    // What the client has sent meanwhile would have the kernel reset the connection, and take the frame from it.
+    const over = () => {
+      clearTimeout(timer)
+      // A handler that goes on waiting for a WebSocket has lost it.
+      closesAs(socket, "cutOff")
+      destroy()
+    }
+    const timer = setTimeout(over, lingerTimeout)
     own.end.call(socket, restart())
+    Object.assign(socket, {
+      write: discard,
+      end: () => socket,
+      destroy: (cause?: Error) => cause === undefined ? socket : destroy(cause)
+    })
+    socket.once("end", over).once("close", () => clearTimeout(timer)).resume()
   }
   const hear = (chunk: unknown, encoding: unknown) => {
     if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) return
@@ -60,8 +85,7 @@ const swallowAnswer = (socket: net.Socket, opening: Opening) => {
   }
   const write: Write = (chunk, encoding, callback) => {
     hear(chunk, typeof encoding === "string" ? encoding : undefined)
-    const written = typeof encoding === "function" ? encoding : callback
-    if (typeof written === "function") process.nextTick(written as () => void)
+    callBack(encoding, callback)
     const end = seen.indexOf("\r\n\r\n")
     if (end < 0) {
       if (seen.length > maxHead) refuse()
@@ -82,7 +106,7 @@ const swallowAnswer = (socket: net.Socket, opening: Opening) => {
     },
     destroy: (cause?: Error) => {
       if (cause === undefined) refuse()
-      else own.destroy.call(socket, cause)
+      else destroy(cause)
       return socket
     }
   })

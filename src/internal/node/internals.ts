@@ -564,6 +564,17 @@ export const speaksHttp1 = (socket: net.Socket): boolean => {
   return parser !== undefined && parser !== null
 }
 
+/** The connection of an HTTP/1 request that may become something else, such as a WebSocket. */
+export const upgradedSocket = (request: object): net.Socket | undefined =>
+  "upgrade" in request && request.upgrade === true && "socket" in request ? request.socket as net.Socket : undefined
+
+/**
+ * What an upgraded connection that closes is taken for: one that has been ended in order, as after a closing handshake, or
+ * one that its client has cut off, which interrupts handlers.
+ */
+export const closesAs = (socket: net.Socket, how: "ended" | "cutOff"): void =>
+  void Object.defineProperty(socket, "writableEnded", { value: how === "ended", configurable: true })
+
 /** The response whose turn it is on this connection. */
 export const currentResponse = (socket: net.Socket): ServerResponse | undefined =>
   (socket as HttpSocket)._httpMessage ?? undefined

@@ -19,7 +19,8 @@ import * as net from "node:net"
 import type { Address } from "./Address.ts"
 import type { ServeOptions } from "./Fds.ts"
 import { Fds } from "./Fds.ts"
-import { handled, working } from "./internal/handOver/given.ts"
+import { handled } from "./internal/handOver/given.ts"
+import { watched } from "./internal/handOver/watched.ts"
 import type { ListenError } from "./TableflipError.ts"
 
 /**
@@ -101,28 +102,6 @@ export const make: (
     return SocketServer.SocketServer.of({ address: addressOf(bound), run })
   }
 )
-
-/** What has been read is worked on until more is asked for; meanwhile the connection does not go to the newer process. */
-const watched = (socket: Socket.Socket, connection: net.Socket): Socket.Socket => ({
-  ...socket,
-  reader: Effect.gen(function*() {
-    const reader = yield* socket.reader
-    let done = () => {}
-    const release = Effect.sync(() => {
-      done()
-      done = () => {}
-    })
-    yield* Effect.addFinalizer(() => release)
-    const pull = Effect.tap(
-      reader.pull,
-      () =>
-        Effect.sync(() => {
-          done = working(connection)
-        })
-    )
-    return { ...reader, pull: Effect.andThen(release, pull) }
-  })
-})
 
 const serve = <R, E, _>(
   connection: net.Socket,
