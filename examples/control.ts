@@ -17,7 +17,7 @@ import { Control, UpgradableHttpServer, Upgrader } from "../src/index.ts"
 const Routes = HttpRouter.empty.pipe(
   HttpRouter.get("/", HttpServerResponse.text(`hello from process ${process.pid}\n`)),
   HttpServer.serve(),
-  HttpServer.withLogAddress
+  UpgradableHttpServer.withLogAddress
 )
 
 const Server = UpgradableHttpServer.layerConfig(createServer, {

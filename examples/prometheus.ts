@@ -58,7 +58,7 @@ const Routes = HttpRouter.empty.pipe(
   ),
   HttpRouter.get("/metrics", Effect.flatMap(exposition, HttpServerResponse.text)),
   HttpServer.serve(HttpMiddleware.logger),
-  HttpServer.withLogAddress
+  UpgradableHttpServer.withLogAddress
 )
 
 const Server = UpgradableHttpServer.layerConfig(createServer, {

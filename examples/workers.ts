@@ -43,7 +43,7 @@ const Hello = Layer.unwrapEffect(Effect.gen(function*() {
     return HttpServerResponse.text(`hello from worker ${index}, process ${process.pid}\n`)
   })
   return HttpServer.serve(HttpRouter.get(HttpRouter.empty, "/", answer)).pipe(
-    HttpServer.withLogAddress,
+    UpgradableHttpServer.withLogAddress,
     Layer.provide(UpgradableHttpServer.layer(createServer, Api))
   )
 }))

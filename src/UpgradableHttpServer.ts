@@ -124,6 +124,9 @@ const waitForHandlers = (server: Service, options: Options | undefined): Service
   return { ...server, serve } as Service
 }
 
+/** Completes when the server accepts. */
+const accepting = new WeakMap<Service, Effect.Effect<void>>()
+
 /**
  * An `HttpServer` on an inherited or new socket. It accepts when this process is ready, by which time the routes are
  * attached, and `Upgrader.launch` drains it before they are detached. What a handler uses is released when the handler
@@ -144,8 +147,12 @@ export const make = (
   Effect.gen(function*() {
     const fds = yield* Fds
     const server = createServer()
+    const accepts = yield* Deferred.make<void>()
+    server.once("listening", () => Deferred.unsafeDone(accepts, Effect.void))
     yield* fds.listen(server, address, options)
-    return waitForHandlers(yield* NodeHttpServer.make(() => withoutListen(server), {}), options)
+    const service = waitForHandlers(yield* NodeHttpServer.make(() => withoutListen(server), {}), options)
+    accepting.set(service, Deferred.await(accepts))
+    return service
   })
 
 /**
@@ -180,3 +187,23 @@ export const layerConfig = (
   ListenError | ServeError | ConfigError,
   Fds
 > => Layer.unwrapEffect(Effect.map(Config.unwrap(address), (address) => layer(createServer, address, options)))
+
+/**
+ * Logs where the server listens, as `HttpServer.withLogAddress` does, but when it accepts and not before: somebody may wait
+ * for that line to connect. Of a server that is not of this module at once.
+ *
+ * @since 3.0.0
+ * @category combinators
+ */
+export const withLogAddress = <A, E, R>(
+  layer: Layer.Layer<A, E, R>
+): Layer.Layer<A, E, R | Exclude<HttpServer.HttpServer, A>> =>
+  Layer.provideMerge(
+    Layer.scopedDiscard(Effect.flatMap(HttpServer.HttpServer, (service) =>
+      (accepting.get(service) ?? Effect.void).pipe(
+        Effect.zipRight(HttpServer.logAddress),
+        Effect.interruptible,
+        Effect.forkScoped
+      ))),
+    layer
+  )

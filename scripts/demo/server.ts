@@ -15,7 +15,7 @@ import * as Upgrader from "../../src/Upgrader.ts"
 const Routes = HttpRouter.empty.pipe(
   HttpRouter.get("/", HttpServerResponse.text(String(process.pid))),
   HttpServer.serve(),
-  HttpServer.withLogAddress
+  UpgradableHttpServer.withLogAddress
 )
 
 const port = Number(process.env["PORT"] ?? 0)

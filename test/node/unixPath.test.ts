@@ -106,6 +106,20 @@ describe("a socket at a path", () => {
       assert.deepStrictEqual(fs.readdirSync(dir), [])
     }))
 
+  it.scopedLive("has its mode before anybody can connect, also under the name that nobody knows", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      yield* bind({ path: path.join(dir, "app.sock"), mode: 0o600 })
+      const [name] = fs.readdirSync(dir)
+      const at = path.join(dir, name!)
+      assert.strictEqual(fs.statSync(at).mode & 0o777, 0o600)
+      const refused = yield* Effect.async<string | undefined>((resume) => {
+        net.connect(at).once("error", ({ code }: NodeJS.ErrnoException) => resume(Effect.succeed(code)))
+          .once("connect", () => resume(Effect.succeed("connected")))
+      })
+      assert.strictEqual(refused, "ECONNREFUSED")
+    }))
+
   it.scopedLive.each([0o600, 0o660, 0o666])(
     "has the mode %o from the moment it is there",
     (mode) =>

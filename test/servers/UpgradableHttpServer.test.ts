@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -24,9 +25,11 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as http from "node:http"
 import type * as net from "node:net"
+import type * as Fds from "../../src/Fds.ts"
 import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
 import { isEffect4 } from "../kit/effect.ts"
+import { until } from "../kit/waiting.ts"
 
 const address = { port: 0, host: "127.0.0.1" }
 
@@ -100,6 +103,44 @@ describe("a server whose routes are not attached yet", () => {
       Effect.provide(UpgradableHttpServer.layer(() => http.createServer(), address)),
       Effect.provide(Upgrader.layerStub)
     ))
+})
+
+describe("a server that says where it listens", () => {
+  const routes = HttpServer.serve(hello)
+
+  const said = (
+    withLogAddress: typeof HttpServer.withLogAddress,
+    server: Layer.Layer<HttpServer.HttpServer, unknown, Fds.Fds>
+  ) =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const logger = Logger.add(Logger.make(({ message }) => void lines.push(String(message))))
+      yield* Layer.build(withLogAddress(routes).pipe(Layer.provide(server), Layer.provide(logger)))
+      const listening = () => lines.filter((line) => line.startsWith("Listening on http://127.0.0.1:")).length
+      yield* Effect.sleep("20 millis")
+      const before = listening()
+      yield* Effect.flatMap(Upgrader.Upgrader, ({ ready }) => ready)
+      yield* until("the line", () => listening() > 0)
+      return [before, listening()]
+    })
+
+  it.scopedLive("says so before it does, as plain HttpServer has it", () =>
+    Effect.gen(function*() {
+      const server = UpgradableHttpServer.layer(() => http.createServer(), address)
+      assert.deepStrictEqual(yield* said(HttpServer.withLogAddress, server), [1, 1])
+    }).pipe(Effect.provide(Upgrader.layerStub)))
+
+  it.scopedLive("says so when it accepts", () =>
+    Effect.gen(function*() {
+      const server = UpgradableHttpServer.layer(() => http.createServer(), address)
+      assert.deepStrictEqual(yield* said(UpgradableHttpServer.withLogAddress, server), [0, 1])
+    }).pipe(Effect.provide(Upgrader.layerStub)))
+
+  it.scopedLive("says so at once if it is another server", () =>
+    Effect.gen(function*() {
+      const server = NodeHttpServer.layer(() => http.createServer(), address)
+      assert.deepStrictEqual(yield* said(UpgradableHttpServer.withLogAddress, server), [1, 1])
+    }).pipe(Effect.provide(Upgrader.layerStub)))
 })
 
 describe("a server that is released", () => {

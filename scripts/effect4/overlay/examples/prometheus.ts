@@ -10,7 +10,6 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
@@ -66,7 +65,7 @@ const Routes = Layer.mergeAll(
   HttpRouter.add("GET", "/metrics", Effect.map(exposition, (text) => HttpServerResponse.text(text)))
 ).pipe(
   (routes) => HttpRouter.serve(routes, { disableListenLog: true }),
-  HttpServer.withLogAddress
+  UpgradableHttpServer.withLogAddress
 )
 
 const Server = UpgradableHttpServer.layerConfig(createServer, {
