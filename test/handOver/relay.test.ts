@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Option from "effect/Option"
 import * as relay from "../../src/internal/handOver/relay.ts"
+import { between } from "../../src/internal/handOver/sides.ts"
 import type { Channel, ChannelListener, PassedConnection } from "../../src/internal/system/channel.ts"
 
-/** A process that says what the test says. */
-const process = () => {
+/** A channel whose other end is the test. */
+const spoken = () => {
   const told: Array<object> = []
   let listener: ChannelListener | undefined
   const hear = (words: object) => {
@@ -19,13 +20,18 @@ const process = () => {
     },
     close: () => {}
   }
-  const line = relay.make(channel)
   return {
-    line,
+    channel,
     told,
     say: (words: object, connection?: PassedConnection) => listener!.onWords(words, Option.fromNullable(connection)),
     end: () => listener!.onEnd()
   }
+}
+
+/** A process that says what the test says. */
+const process = (options?: Parameters<typeof relay.make>[1]) => {
+  const { channel, ...rest } = spoken()
+  return { ...rest, line: relay.make(channel, options) }
 }
 
 const connection = () => {
@@ -48,44 +54,126 @@ const passing = (id: number, key?: string) => ({
   ...key === undefined ? {} : { key }
 })
 
+const serves = (...keys: ReadonlyArray<string>) => ({
+  _tag: "Serves",
+  places: [place],
+  takes: keys.map((key) => [...place, key])
+})
+
+const nothing = { _tag: "Serves", places: [], takes: [] }
+
+/** One that takes connections there. */
+const taker = (options?: Parameters<typeof process>[0], ...keys: ReadonlyArray<string>) => {
+  const one = process(options)
+  one.say({ _tag: "Greeting" })
+  one.say(serves(...keys))
+  return one
+}
+
 describe("relay", () => {
   it("tells each of several who give to one of its own connections", () => {
     const [first, second, newer] = [process(), process(), process()]
-    assert.isFalse(first.line.leaveTo(newer.line))
+    assert.isFalse(first.line.leaveTo([newer.line]))
     newer.say({ _tag: "Greeting" })
-    assert.isTrue(first.line.leaveTo(newer.line))
-    assert.isTrue(second.line.leaveTo(newer.line))
+    assert.isTrue(first.line.leaveTo([newer.line]))
+    assert.isTrue(second.line.leaveTo([newer.line]))
+    newer.say(serves())
     first.say(passing(1), connection().passed)
     second.say(passing(1), connection().passed)
     assert.deepStrictEqual(newer.told, [passing(1), passing(2)])
     newer.say({ _tag: "Taken", id: 2 })
     newer.say({ _tag: "Refused", id: 1 })
     newer.say({ _tag: "Taken", id: 9 })
-    assert.deepStrictEqual(first.told, [{ _tag: "Refused", id: 1 }])
-    assert.deepStrictEqual(second.told, [{ _tag: "Taken", id: 1 }])
+    assert.deepStrictEqual(first.told, [serves(), { _tag: "Refused", id: 1 }])
+    assert.deepStrictEqual(second.told, [serves(), { _tag: "Taken", id: 1 }])
   })
 
-  it("says that the newer one is gone, and closes what comes after that", () => {
-    const [older, newer] = [process(), process()]
-    newer.say({ _tag: "Greeting" })
-    older.line.leaveTo(newer.line)
-    older.say(passing(1), connection().passed)
-    newer.end()
+  it("gives to several in turn, whoever it is from, and only to those who take it", () => {
+    const [first, second] = [process(), process()]
+    const stay = [taker(), taker(), taker({}, "v1")]
+    const all = stay.map(({ line }) => line)
+    first.line.leaveTo(all)
+    second.line.leaveTo(all)
+    for (const id of [1, 2, 3]) {
+      first.say(passing(id), connection().passed)
+      second.say(passing(id), connection().passed)
+    }
+    assert.deepStrictEqual(stay.map(({ told }) => told.length), [2, 2, 2])
+    first.say(passing(4, "v1"), connection().passed)
+    const other = connection()
+    second.say(passing(4, "v2"), other.passed)
+    assert.deepStrictEqual(stay.map(({ told }) => told.length), [2, 2, 3])
+    assert.isTrue(other.isClosed())
+    assert.deepStrictEqual(second.told.at(-1), { _tag: "Refused", id: 4 })
+  })
+
+  it("gives back what one has not taken that is gone, and the others go on", () => {
+    const [older, gone, stays] = [process(), taker(), taker()]
+    older.line.leaveTo([gone.line, stays.line])
+    for (const id of [1, 2, 3]) older.say(passing(id), connection().passed)
+    gone.say({ _tag: "Taken", id: 2 })
+    older.told.splice(0)
+    gone.end()
+    assert.deepStrictEqual(older.told, [{ _tag: "Refused", id: 1 }, serves()])
+    older.say(passing(4), connection().passed)
+    assert.strictEqual(stays.told.length, 2)
+    older.told.splice(0)
+    stays.end()
     const late = connection()
-    older.say(passing(2), late.passed)
-    assert.deepStrictEqual(older.told, [{ _tag: "Gone" }, { _tag: "Refused", id: 2 }])
+    older.say(passing(5), late.passed)
+    const refused = [2, 4, 5].map((id) => ({ _tag: "Refused", id }))
+    assert.deepStrictEqual(older.told, [...refused.slice(0, 2), nothing, ...refused.slice(2)])
     assert.isTrue(late.isClosed())
-    assert.isFalse(older.line.leaveTo(newer.line))
+    assert.isFalse(older.line.leaveTo([gone.line, stays.line]))
+  })
+
+  it("does not say of what a relay that is gone had that it is untouched, unless it only held it", () => {
+    const [older, newer] = [process(), taker({ isRelay: true }, "v1")]
+    older.line.leaveTo([newer.line])
+    older.say(passing(1), connection().passed)
+    older.say(passing(2, "v1"), connection().passed)
+    older.told.splice(0)
+    newer.end()
+    assert.deepStrictEqual(older.told, [{ _tag: "Lost", id: 1 }, { _tag: "Refused", id: 2 }, nothing])
+  })
+
+  it("has what would go to one that leaves go where that leaves to, unless it comes from another relay", () => {
+    const [older, relay, middle, newer] = [process(), process({ isRelay: true }), taker(), taker()]
+    older.line.leaveTo([middle.line])
+    relay.line.leaveTo([middle.line])
+    older.say(passing(1), connection().passed)
+    assert.isTrue(middle.line.leaveTo([newer.line]))
+    middle.say({ _tag: "Taken", id: 1 })
+    older.say(passing(2), connection().passed)
+    relay.say(passing(1), connection().passed)
+    assert.deepStrictEqual(newer.told, [passing(1)])
+    assert.deepStrictEqual(older.told, [serves(), serves(), { _tag: "Taken", id: 1 }])
+    assert.deepStrictEqual(relay.told, [serves(), nothing, { _tag: "Refused", id: 1 }])
   })
 
   it("has the newer one let go of what it holds for one that has died", () => {
-    const [older, newer] = [process(), process()]
-    newer.say({ _tag: "Greeting" })
-    older.line.leaveTo(newer.line)
+    const [older, newer] = [process(), taker({}, "v1")]
+    older.line.leaveTo([newer.line])
     older.say(passing(1, "v1"), connection().passed)
     newer.say({ _tag: "Taken", id: 1 })
     older.say(passing(2), connection().passed)
     older.end()
     assert.deepStrictEqual(newer.told, [passing(1, "v1"), passing(2), { _tag: "Kept", id: 1 }])
+  })
+
+  it("has its own words on the channel of two primaries, and those are heard by nobody else", () => {
+    const { channel, say, told } = spoken()
+    const { own, relayed } = between(channel)
+    relay.make(relayed).greet()
+    own.send({ _tag: "Greeting" })
+    assert.deepStrictEqual(told, [{ _tag: "Relayed", words: { _tag: "Greeting" } }, { _tag: "Greeting" }])
+    const heard: Array<unknown> = []
+    own.listen({ onWords: (words) => heard.push(words), onEnd: () => heard.push("end") })
+    const unknown = connection()
+    say({ _tag: "Relayed", words: passing(1) }, unknown.passed)
+    say({ _tag: "Kept", id: 1 })
+    assert.deepStrictEqual(heard, [{ _tag: "Kept", id: 1 }])
+    assert.deepStrictEqual(told.at(-1), { _tag: "Relayed", words: { _tag: "Refused", id: 1 } })
+    assert.isTrue(unknown.isClosed())
   })
 })

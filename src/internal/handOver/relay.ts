@@ -1,18 +1,23 @@
 /**
- * Connections that go from a process of a pool to another, through the one that has started both, which reads nothing of
- * them. Each pair of ids is known here, because several may give to one.
+ * Connections that go from a process of a pool to others, through the one that has started them, or through two of those
+ * when a pool is upgraded. These read nothing of them. Each pair of ids is known here, because several may give to one.
  *
  * @internal
  */
 import * as Option from "effect/Option"
 import type { Channel, PassedConnection } from "../system/channel.ts"
-import type { Word } from "../wire/channel.ts"
+import type { Passing, Place, Taking, Word } from "../wire/channel.ts"
 import { Answer, decodeAnswer, decodeWord, encodeWord } from "../wire/channel.ts"
 
 /** A process on a channel. */
 export interface Line {
-  /** From now on its connections go to the other one; false if that takes none. */
-  readonly leaveTo: (other: Line) => boolean
+  /**
+   * From now on its connections go to these in turn, and so does what other processes of this one would have given to it;
+   * false if none of them takes any.
+   */
+  readonly leaveTo: (others: ReadonlyArray<Line>) => boolean
+  /** Tells it that what it gives is taken, as soon as this line leaves to others. */
+  readonly greet: () => void
 }
 
 interface Route {
@@ -21,21 +26,28 @@ interface Route {
   readonly isHeld: boolean
 }
 
+type Serves = Extract<Answer, { readonly _tag: "Serves" }>
+
 interface Open extends Line {
   readonly channel: Channel
+  readonly isRelay: boolean
   hasGreeted: boolean
   isOver: boolean
-  serves: Answer | undefined
-  to: Open | undefined
+  serves: Serves | undefined
+  readonly to: Set<Open>
   readonly from: Set<Open>
   /** What comes to it, by the ids that it knows, and where that is from. */
   readonly coming: Map<number, Route>
   /** What it gives, by the ids that it knows, and where that goes. */
   readonly going: Map<number, Route>
   lastId: number
+  /** Counts what has gone to anybody: who has been given nothing for the longest time is next. */
+  lastTurn: number
 }
 
 const lines = new WeakMap<Line, Open>()
+
+let turn = 0
 
 const forget = (to: Open, id: number) => {
   const route = to.coming.get(id)
@@ -43,14 +55,26 @@ const forget = (to: Open, id: number) => {
   route?.line.going.delete(route.id)
 }
 
-const relay = (from: Open, word: Word & { readonly _tag: "Passing" }, connection: PassedConnection): boolean => {
-  const { to } = from
+const isAt = ([network, address]: Place) => (other: Place | Taking) => other[0] === network && other[1] === address
+
+const isTaken = ({ serves }: Open, { key, place }: Passing): boolean =>
+  key === undefined
+    ? serves?.places.some(isAt(place)) === true
+    : serves?.takes.some((taking) => isAt(place)(taking) && taking[2] === key) === true
+
+const relay = (from: Open, passing: Passing, connection: PassedConnection): boolean => {
+  const takers = [...from.to].filter((one) => isTaken(one, passing))
+  const longest = Math.min(...takers.map(({ lastTurn }) => lastTurn))
+  const to = takers.find(({ lastTurn }) => lastTurn === longest)
   if (to === undefined) return false
   const id = ++to.lastId
-  const isHeld = word.key !== undefined
-  to.coming.set(id, { line: from, id: word.id, isHeld })
-  from.going.set(word.id, { line: to, id, isHeld })
-  if (to.channel.pass(encodeWord({ ...word, id }), connection)) return true
+  const isHeld = passing.key !== undefined
+  to.coming.set(id, { line: from, id: passing.id, isHeld })
+  from.going.set(passing.id, { line: to, id, isHeld })
+  if (to.channel.pass(encodeWord({ ...passing, id }), connection)) {
+    to.lastTurn = ++turn
+    return true
+  }
   forget(to, id)
   return false
 }
@@ -68,6 +92,16 @@ const onWord = (from: Open, word: Word, connection: Option.Option<PassedConnecti
   route.line.channel.send(encodeWord({ ...word, id: route.id }))
 }
 
+/** Says where those that a line leaves to serve, once one of them has said it. */
+const tellPlaces = (from: Open) => {
+  const known = [...from.to].flatMap(({ serves }) => serves ?? [])
+  if (known.length === 0 && from.to.size > 0) return
+  from.channel.send(Answer.Serves({
+    places: known.flatMap(({ places }) => places),
+    takes: known.flatMap(({ takes }) => takes)
+  }))
+}
+
 const onAnswer = (to: Open, answer: Answer): void => {
   switch (answer._tag) {
     case "Greeting":
@@ -75,28 +109,29 @@ const onAnswer = (to: Open, answer: Answer): void => {
       return
     case "Serves":
       to.serves = answer
-      for (const { channel } of to.from) channel.send(answer)
-      return
+      return to.from.forEach(tellPlaces)
     case "Taken":
-    case "Refused": {
+    case "Refused":
+    case "Lost": {
       const route = to.coming.get(answer.id)
       if (route === undefined) return
-      if (!route.isHeld || answer._tag === "Refused") forget(to, answer.id)
+      if (!route.isHeld || answer._tag !== "Taken") forget(to, answer.id)
       route.line.channel.send({ ...answer, id: route.id })
-      return
     }
-    case "Gone":
-      return
   }
 }
 
 const onEnd = (line: Open) => {
   line.isOver = true
-  // Its words have all been heard, so what it has not taken is untouched.
-  for (const id of line.coming.keys()) forget(line, id)
+  // All its words have been heard, so what it has not taken is untouched. Those of who is behind a relay may not have been;
+  // but what that holds it drops with the relay.
+  for (const [id, { id: theirs, isHeld, line: from }] of line.coming) {
+    forget(line, id)
+    from.channel.send(line.isRelay && !isHeld ? Answer.Lost({ id: theirs }) : Answer.Refused({ id: theirs }))
+  }
   for (const from of line.from) {
-    from.to = undefined
-    from.channel.send(Answer.Gone())
+    from.to.delete(line)
+    tellPlaces(from)
   }
   line.from.clear()
   // Nobody is left who could say what they were in the middle of.
@@ -104,27 +139,47 @@ const onEnd = (line: Open) => {
     forget(to, id)
     if (isHeld) to.channel.send(encodeWord({ _tag: "Kept", id }))
   }
-  line.to?.from.delete(line)
-  line.to = undefined
+  for (const to of line.to) to.from.delete(line)
+  line.to.clear()
 }
 
-export const make = (channel: Channel): Line => {
+const connect = (from: Open, all: ReadonlyArray<Open>) => {
+  for (const to of all) {
+    from.to.add(to)
+    to.from.add(from)
+  }
+  tellPlaces(from)
+}
+
+/** An older relay ends with its own processes, and what it gives on must not be cut off by the end of this one. */
+const redirect = (line: Open, all: ReadonlyArray<Open>) => {
+  for (const from of line.from) {
+    from.to.delete(line)
+    connect(from, from.isRelay ? [] : all)
+  }
+  line.from.clear()
+}
+
+/** With `isRelay`, the process at the other end passes on what comes, and its end does not tell what has arrived. */
+export const make = (channel: Channel, { isRelay = false }: { readonly isRelay?: boolean } = {}): Line => {
   const line: Open = {
     channel,
+    isRelay,
     hasGreeted: false,
     isOver: false,
     serves: undefined,
-    to: undefined,
+    to: new Set(),
     from: new Set(),
     coming: new Map(),
     going: new Map(),
     lastId: 0,
-    leaveTo: (other) => {
-      const to = lines.get(other)
-      if (to === undefined || line.isOver || to.isOver || !to.hasGreeted) return false
-      line.to = to
-      to.from.add(line)
-      if (to.serves !== undefined) channel.send(to.serves)
+    lastTurn: 0,
+    greet: () => void channel.send(Answer.Greeting()),
+    leaveTo: (others) => {
+      const all = others.flatMap((other) => lines.get(other) ?? []).filter((to) => !to.isOver && to.hasGreeted)
+      redirect(line, all)
+      if (line.isOver || all.length === 0) return false
+      connect(line, all)
       return true
     }
   }

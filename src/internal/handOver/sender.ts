@@ -74,6 +74,8 @@ export const make = (channel: Channel, { isRelayed = false }: { readonly isRelay
   let row: Array<readonly [Place, Candidate]> = []
   let next = 0
   const onTheirWay = new Map<number, Candidate>()
+  /** Held by the newer process, and not left to it yet. */
+  const leaving = new Set<number>()
   let width = 1
   let lastId = 0
   let timer: NodeJS.Timeout | undefined
@@ -155,14 +157,21 @@ export const make = (channel: Channel, { isRelayed = false }: { readonly isRelay
     pump()
   }
 
-  const departureOf = (id: number, candidate: Candidate): Departure => ({
-    isOpen: () => !hasEnded,
-    leave: (state, opening) => void say({ _tag: "Left", id, state, ...opening === undefined ? {} : { opening } }),
-    keep: () => {
-      say({ _tag: "Kept", id })
-      takeBack(candidate)
+  const departureOf = (id: number, candidate: Candidate): Departure => {
+    if (candidate.key !== undefined) leaving.add(id)
+    return {
+      isOpen: () => !hasEnded && leaving.has(id),
+      leave: (state, opening) => {
+        leaving.delete(id)
+        say({ _tag: "Left", id, state, ...opening === undefined ? {} : { opening } })
+      },
+      keep: () => {
+        leaving.delete(id)
+        say({ _tag: "Kept", id })
+        takeBack(candidate)
+      }
     }
-  })
+  }
 
   const onAnswer = (answer: Answer) => {
     switch (answer._tag) {
@@ -174,13 +183,16 @@ export const make = (channel: Channel, { isRelayed = false }: { readonly isRelay
         places = answer.places
         keys = answer.takes
         clearTimeout(timer)
+        if (places.length === 0 && keys.length === 0) return finish()
+        if (onTheirWay.size > 0) wait()
         return pump()
       case "Taken":
         return settle(answer.id, (candidate) => candidate.taken(departureOf(answer.id, candidate)))
       case "Refused":
+        leaving.delete(answer.id)
         return settle(answer.id, takeBack)
-      case "Gone":
-        return end(takeBack)
+      case "Lost":
+        return settle(answer.id, letGo)
     }
   }
 

@@ -16,7 +16,7 @@ import * as Scope from "effect/Scope"
 import type { PoolError, ProcessStartError, ReplaceError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { NotReadyError, TerminatingError } from "../../TableflipError.ts"
-import type { Retirement } from "../wire/control.ts"
+import type { Line } from "../handOver/relay.ts"
 import * as keeping from "./keeper.ts"
 import type { MemberOptions } from "./member.ts"
 import type { PoolOptions } from "./options.ts"
@@ -42,9 +42,11 @@ export interface Pool {
   readonly generation: Effect.Effect<number>
   readonly status: Effect.Effect<ReadonlyArray<ProcessStatus>>
   /** Ends every process. Whoever asks later waits for the same. */
-  readonly stop: (why: Retirement) => Effect.Effect<{ readonly killed: number }>
+  readonly stop: (why: retirement.Why) => Effect.Effect<{ readonly killed: number }>
   /** Passes the impatience of whoever stops the pool on to every process, and soon kills what has not ended. */
   readonly hasten: (signal: NodeJS.Signals) => Effect.Effect<void>
+  /** On which connections go to the workers that serve. */
+  readonly lines: () => ReadonlyArray<Line>
   /** Completes when every worker has done its work, and fails when the pool cannot go on. */
   readonly done: Effect.Effect<void, PoolError>
 }
@@ -118,14 +120,14 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
         const added = yield* Effect.forEach(Arr.makeBy(size - from, (n) => options.worker(from + n)), makeSlot)
         yield* Effect.asVoid(launchAll(added, roster.generation, () => void roster.workers.push(...added)))
       } else {
-        const removed = Effect.suspend(() => retiring.vacate(roster.workers.splice(size), replacing.fewer))
+        const removed = Effect.suspend(() => retiring.vacate(roster.workers.splice(size), replacing.fewer(roster)))
         yield* Effect.flatMap(Effect.uninterruptible(removed), Fiber.joinAll)
         yield* rosters.endIfDone(roster)
       }
       if (size !== from) yield* publish(PoolEvent.Resized({ from, to: size }))
     })
 
-    const stopAll = Effect.fnUntraced(function*(why: Retirement) {
+    const stopAll = Effect.fnUntraced(function*(why: retirement.Why) {
       yield* Deferred.succeed(stopping, void 0)
       const before = yield* retiring.vacate(slots(), why)
       // The command that was going on has undone what it had begun, or given what came up its place.
@@ -173,6 +175,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
           Effect.zipRight(Deferred.succeed(hastened, void 0)),
           Effect.asVoid
         ),
+      lines: () => roster.workers.flatMap((one) => slot.current(one)?.member.line ?? []),
       done: Deferred.await(roster.done)
     }
   }

@@ -10,12 +10,13 @@ import * as Fiber from "effect/Fiber"
 import type { ProcessStartError } from "../../PoolError.ts"
 import { ReplaceError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
-import { type Retirement, Word } from "../wire/control.ts"
+import { Word } from "../wire/control.ts"
 import type { Keeper } from "./keeper.ts"
 import type { PoolOptions } from "./options.ts"
 import { noneHasEnded } from "./policy.ts"
-import type { Retiring } from "./retiring.ts"
+import type { Retiring, Why } from "./retiring.ts"
 import type { Roster } from "./roster.ts"
+import { slots } from "./roster.ts"
 import type { Running, Slot } from "./slot.ts"
 import { current, serve, stopKeeping } from "./slot.ts"
 
@@ -33,8 +34,16 @@ export interface Replacement {
   readonly replaceSlots: (all: ReadonlyArray<Slot>) => Effect.Effect<number, ReplaceError>
 }
 
-/** There are fewer processes, or no more than there were. */
-export const fewer: Retirement = Word.Stopped({ signal: "SIGTERM" })
+/** Has the connections of a process go to others; what it is to be told of it. */
+const leaveTo = ({ member }: Running, others: ReadonlyArray<Running>): { readonly takes?: true } =>
+  member.line?.leaveTo(others.flatMap(({ member: { line } }) => line ?? [])) === true ? { takes: true } : {}
+
+/** There are fewer processes, or no more than there were. Their connections go to those of their kind that stay. */
+export const fewer = (roster: Roster): Why => (running) => {
+  const staying = slots(roster).flatMap((slot) => slot.spec.name === running.slot.spec.name ? current(slot) ?? [] : [])
+    .filter((one) => one !== running && one.retiredAt === undefined)
+  return Word.Stopped({ signal: "SIGTERM", ...leaveTo(running, staying) })
+}
 
 export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retiring: Retiring): Replacement => {
   const launchAll: Replacement["launchAll"] = (all, generation, onSuccess) =>
@@ -45,17 +54,15 @@ export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retir
         keeper.launch(slot, { generation, predecessor: current(slot)?.member.exit ?? Effect.void, onReady })
       return restore(Effect.forEach(all, launch, { concurrency: "unbounded", discard: true })).pipe(
         Effect.zipRight(Effect.suspend(() => noneHasEnded(fresh))),
-        Effect.onExit((exit) => Exit.isFailure(exit) ? retiring.retireAll(fresh, fewer) : Effect.void),
+        Effect.onExit((exit) => Exit.isFailure(exit) ? retiring.retireAll(fresh, fewer(roster)) : Effect.void),
         Effect.tap(() => Effect.sync(onSuccess)),
         Effect.zipRight(Effect.forEach(fresh, takeOver)),
         Effect.map((ends) => Effect.asVoid(Fiber.joinAll(ends.flat())))
       )
     })
 
-  const replacedBy = ({ generation, member: { line, pid } }: Running, old: Running): Retirement => {
-    const takes = line !== undefined && old.member.line?.leaveTo(line) === true
-    return Word.Replaced({ pid, generation, ...takes ? { takes } : {} })
-  }
+  const replacedBy = (newer: Running): Why => (old) =>
+    Word.Replaced({ pid: newer.member.pid, generation: newer.generation, ...leaveTo(old, [newer]) })
 
   const takeOver = Effect.fnUntraced(function*(running: Running) {
     const { slot } = running
@@ -63,7 +70,7 @@ export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retir
     const old = current(slot)
     yield* serve(running)
     yield* slot.driver.reset
-    const ends = old === undefined ? [] : [yield* retiring.begin(old, replacedBy(running, old))]
+    const ends = old === undefined ? [] : [yield* retiring.begin(old, replacedBy(running))]
     if (running.status !== undefined) yield* keeper.onExit(running, running.status)
     return ends
   })

@@ -15,16 +15,19 @@ import { current, enter, isDone, stopKeeping } from "./slot.ts"
 /** Ends with the process, and tells whether it had to be killed. */
 type End = Fiber.RuntimeFiber<boolean>
 
+/** Asked once of each that is told to finish. */
+export type Why = (running: Running) => Retirement
+
 export interface Retiring {
   readonly all: ReadonlyMap<Running, End>
   /** Tells a process to finish, unless it was told. */
-  readonly begin: (running: Running, why: Retirement) => Effect.Effect<End>
+  readonly begin: (running: Running, why: Why) => Effect.Effect<End>
   /** Tells them to finish, and waits until they have. */
-  readonly retireAll: (all: ReadonlyArray<Running>, why: Retirement) => Effect.Effect<void>
+  readonly retireAll: (all: ReadonlyArray<Running>, why: Why) => Effect.Effect<void>
   /** Tells what serves in these slots to finish. */
-  readonly retireCurrent: (all: ReadonlyArray<Slot>, why: Retirement) => Effect.Effect<ReadonlyArray<End>>
+  readonly retireCurrent: (all: ReadonlyArray<Slot>, why: Why) => Effect.Effect<ReadonlyArray<End>>
   /** Nothing comes up in these slots any more, and what is in one has been told to finish. */
-  readonly vacate: (all: ReadonlyArray<Slot>, why: Retirement) => Effect.Effect<ReadonlyArray<End>>
+  readonly vacate: (all: ReadonlyArray<Slot>, why: Why) => Effect.Effect<ReadonlyArray<End>>
 }
 
 export const make = (options: MemberOptions): Retiring => {
@@ -35,7 +38,7 @@ export const make = (options: MemberOptions): Retiring => {
       const begun = retiring.get(running)
       if (begun !== undefined) return Effect.succeed(begun)
       running.retiredAt = now
-      return retire(options, running, why).pipe(
+      return retire(options, running, why(running)).pipe(
         Effect.ensuring(Effect.sync(() => retiring.delete(running))),
         Effect.interruptible,
         Effect.forkIn(options.scope),

@@ -211,7 +211,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
         Effect.interruptible(Effect.forEach(current, ({ exit }) => exit, { discard: true }))
       )
       yield* sockets.close
-      yield* processes.stop(Word.Stopped({ signal: settings.stopSignal }))
+      yield* processes.stop(() => Word.Stopped({ signal: settings.stopSignal }))
       yield* children.flush
       return yield* endedWith(current)
     })

@@ -10,8 +10,10 @@ import type { ChildProcess } from "../../ChildProcess.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { UpgraderEvent } from "../../UpgraderEvent.ts"
 import * as sender from "../handOver/sender.ts"
+import { between } from "../handOver/sides.ts"
 import { logInfo } from "../logging.ts"
 import { forkApart } from "../seam.ts"
+import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
 import * as trace from "../wire/trace.ts"
@@ -40,13 +42,18 @@ export const handOver = (
     readonly publish: (event: UpgraderEvent) => Effect.Effect<void>
     readonly restore: Effect.Effect<void>
     readonly serveState: (child: ChildProcess) => Effect.Effect<void>
+    /** On which connections of the processes that this one has started go to those that the newer one has. */
+    readonly relayedBy: (channel: Channel) => void
   }
 ): Effect.Effect<Successor, UpgradeError> => {
   // What never ran has written nothing, and a machine that cannot start it may not let a file be looked at either.
   let started: ChildProcess | undefined
   const takenOver = (child: ChildProcess | undefined) => {
     if (child === undefined) return Effect.void
-    Option.map(child.channel, (channel) => draining.handOverBy(sender.make(channel)))
+    Option.map(Option.map(child.channel, between), ({ own, relayed }) => {
+      draining.handOverBy(sender.make(own))
+      options.relayedBy(relayed)
+    })
     return forkApart(successor.watch(env, settings, child))
   }
   const run = (span: Tracer.Span) =>

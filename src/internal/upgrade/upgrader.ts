@@ -16,8 +16,10 @@ import { NotSupportedError, ProtocolError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
 import type { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import * as receiverOf from "../handOver/receiver.ts"
+import { between } from "../handOver/sides.ts"
 import { logFailure, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
+import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
 import * as control from "../wire/control.ts"
@@ -130,9 +132,9 @@ export const assemble = Effect.fnUntraced(
     )
     const stateGiver = yield* giver.make(role.stateRefusal, locks.giveUp)
 
-    const receiver = settings.handOver
-      ? Option.map(ancestry.channel, (channel) => receiverOf.make(channel, registry.takingServers))
-      : Option.none()
+    const older = settings.handOver ? Option.map(ancestry.channel, between) : Option.none()
+    const receiver = Option.map(older, ({ own }) => receiverOf.make(own, registry.takingServers))
+    let newer = Option.none<Channel>()
     const logReady = Effect.flatMap(registry.addresses, (addresses) => log.ready(env.pid, generation, addresses))
     let isReady = false
     const started = yield* Deferred.make<void>()
@@ -181,7 +183,10 @@ export const assemble = Effect.fnUntraced(
           handOver({ env, settings, ancestry, registry, draining }, {
             publish,
             restore: orSay(pidFile?.restore ?? Effect.void),
-            serveState: stateGiver.serve
+            serveState: stateGiver.serve,
+            relayedBy: (channel) => {
+              newer = Option.some(channel)
+            }
           }),
         onSome: (reason) => Effect.fail(new NotSupportedError({ reason }))
       }),
@@ -254,7 +259,8 @@ export const assemble = Effect.fnUntraced(
       })),
       events
     }
-    return { machine, upgrader, fds: registry.service, locks }
+    const relayed = { older: Option.map(older, ({ relayed }) => relayed), newer: () => newer }
+    return { machine, upgrader, fds: registry.service, locks, relayed }
   },
   (effect, { ancestry }) => log.annotate(effect, ancestry.generation)
 )

@@ -26,8 +26,8 @@ export type Answer = Data.TaggedEnum<{
   Taken: { readonly id: number }
   /** It has let go of a connection, and has read nothing of it. */
   Refused: { readonly id: number }
-  /** Whoever relays to it says that it is no longer there. */
-  Gone: {}
+  /** Whoever relays cannot know what has become of a connection: one who has it reads it, unless it has a key. */
+  Lost: { readonly id: number }
 }>
 export const Answer = Data.taggedEnum<Answer>()
 
@@ -86,8 +86,6 @@ export const decodeAnswer = (words: unknown): Option.Option<Answer> => {
   switch (_tag) {
     case "Greeting":
       return Option.some(Answer.Greeting())
-    case "Gone":
-      return Option.some(Answer.Gone())
     case "Serves":
       return Array.isArray(places) && places.every(isPlace) && Array.isArray(takes) && takes.every(isTaking)
         ? Option.some(Answer.Serves({ places, takes }))
@@ -96,6 +94,8 @@ export const decodeAnswer = (words: unknown): Option.Option<Answer> => {
       return isId(id) ? Option.some(Answer.Taken({ id })) : Option.none()
     case "Refused":
       return isId(id) ? Option.some(Answer.Refused({ id })) : Option.none()
+    case "Lost":
+      return isId(id) ? Option.some(Answer.Lost({ id })) : Option.none()
     default:
       return Option.none()
   }
@@ -107,6 +107,14 @@ const isOpening = (value: unknown): value is Opening => {
 }
 
 const isBase64 = (value: unknown): value is string => typeof value === "string" && /^[A-Za-z0-9+/]*=*$/.test(value)
+
+/** Words of the processes that two primaries have started, or for them. */
+export const encodeRelayed = (words: object): object => ({ _tag: "Relayed", words })
+
+export const decodeRelayed = (words: unknown): Option.Option<unknown> => {
+  const { _tag, words: inner } = fieldsOf(words)
+  return _tag === "Relayed" ? Option.some(inner) : Option.none()
+}
 
 /** As JSON. */
 export const encodeWord = (word: Word): object =>

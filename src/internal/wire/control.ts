@@ -11,8 +11,11 @@ import * as Option from "effect/Option"
 export type Word = Data.TaggedEnum<{
   /** A newer process has taken its place. With `takes`, connections can go to it on the channel. */
   Replaced: { readonly pid: number; readonly generation: number; readonly takes?: boolean }
-  /** The pool stops, or becomes smaller. With `isLast`, no other process goes on accepting from its sockets. */
-  Stopped: { readonly signal: NodeJS.Signals; readonly isLast?: boolean }
+  /**
+   * The pool stops, or becomes smaller. With `isLast`, no other process goes on accepting from its sockets; with `takes`,
+   * connections can go to those that stay.
+   */
+  Stopped: { readonly signal: NodeJS.Signals; readonly isLast?: boolean; readonly takes?: boolean }
   /** Every older copy of it has ended, and every older generation of the pool. */
   OlderGone: {}
   /** What it waits for with that id is its turn now. */
@@ -65,7 +68,11 @@ const decodeWord = (line: string): Option.Option<Word> => {
         : Option.none()
     case "Stopped":
       return typeof signal === "string" && /^SIG[A-Z0-9]+$/.test(signal)
-        ? Option.some(Word.Stopped({ signal: signal as NodeJS.Signals, isLast: isLast === true }))
+        ? Option.some(Word.Stopped({
+          signal: signal as NodeJS.Signals,
+          isLast: isLast === true,
+          ...takes === true ? { takes } : {}
+        }))
         : Option.none()
     case "OlderGone":
       return Option.some(Word.OlderGone())

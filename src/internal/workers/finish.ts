@@ -7,28 +7,41 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type { Upgrader } from "../../Upgrader.ts"
+import * as relay from "../handOver/relay.ts"
 import { logWarning } from "../logging.ts"
 import type { Pool } from "../pool/pool.ts"
+import type { Why } from "../pool/retiring.ts"
+import type { Member } from "../pool/slot.ts"
 import { drain } from "../seam.ts"
 import { samePress } from "../signals.ts"
 import type * as stopSignals from "../signals.ts"
+import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Word } from "../wire/control.ts"
 
 /** Nothing is left of the pool when this completes. */
 export const finish = Effect.fnUntraced(function*(
   env: System,
-  upgrader: Upgrader["Type"],
-  workers: Pool,
-  signals: stopSignals.StopSignals,
-  close: Effect.Effect<void>
+  { close, newer, signals, upgrader, workers }: {
+    readonly upgrader: Upgrader["Type"]
+    readonly workers: Pool
+    readonly signals: stopSignals.StopSignals
+    /** On which connections go to the workers of a newer primary. */
+    readonly newer: () => Option.Option<Channel>
+    readonly close: Effect.Effect<void>
+  }
 ) {
   yield* upgrader.stop
   const reason = yield* upgrader.exit
   const signal = Option.getOrElse(yield* signals.seen, () => "SIGTERM" as const)
-  const why = reason._tag === "Upgraded"
-    ? Word.Replaced({ pid: reason.pid, generation: reason.generation })
-    : Word.Stopped({ signal, isLast: true })
+  const line = reason._tag === "Upgraded"
+    ? Option.map(newer(), (channel) => relay.make(channel, { isRelay: true }))
+    : Option.none()
+  const why: Why = ({ member }) =>
+    reason._tag === "Upgraded"
+      ? Word.Replaced({ pid: reason.pid, generation: reason.generation, ...takesFrom(member) })
+      : Word.Stopped({ signal, isLast: true })
+  const takesFrom = (member: Member) => member.line?.leaveTo(Option.toArray(line)) === true ? { takes: true } : {}
   // Otherwise whoever comes when the workers have closed the sockets is let in by the system, and reset at the end.
   if (reason._tag === "Stopped") yield* close
   yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })

@@ -64,10 +64,12 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const { ancestry, env } = begun
   let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
   const secrets = yield* ticketSecrets(env, settings.listen, ancestry.state)
-  const { fds, locks, upgrader } = yield* makeUpgradable(
+  const { fds, locks, relayed, upgrader } = yield* makeUpgradable(
     begun,
     Effect.map(Effect.suspend(() => generation), (count) => new Map([...secrets, ...workerRole.encodePool(count)]))
   )
+  const older = Option.map(relayed.older, (channel) => relay.make(channel, { isRelay: true }))
+  Option.map(older, ({ greet }) => greet())
   const signals = yield* stopSignals.listen(env, settings.stopSignals)
   yield* signals.first.pipe(Effect.zipRight(upgrader.stop), Effect.interruptible, Effect.forkScoped)
   const listening = yield* Scope.make()
@@ -104,7 +106,9 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
     given.options.main,
     Context.make(Upgrader, upgrader).pipe(Context.add(Fds, fds), Context.add(given.tag, service))
   )
-  yield* Effect.addFinalizer(() => finish(env, upgrader, workers, signals, Scope.close(listening, Exit.void)))
+  yield* Effect.addFinalizer(() =>
+    finish(env, { upgrader, workers, signals, newer: relayed.newer, close: Scope.close(listening, Exit.void) })
+  )
 
   const start = Effect.tapError(
     workers.start,
@@ -112,6 +116,7 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   )
   const serve = Effect.gen(function*() {
     yield* start
+    Option.map(older, ({ leaveTo }) => leaveTo(workers.lines()))
     yield* upgrader.ready
     return yield* Effect.never
   })

@@ -151,6 +151,13 @@ export const make: (
     yield* signals.first.pipe(Effect.zipRight(machine.stop), Effect.interruptible, Effect.forkScoped)
     yield* Effect.forEach(pool.upgradeSignals, (signal) => leaveToOthers(env, signal))
 
+    let isGiving = false
+    const handOver = () => {
+      if (isGiving) return
+      isGiving = true
+      Option.map(sides, ({ giving }) => draining.handOverBy(sender.make(giving, { isRelayed: true })))
+    }
+
     const handle = (word: Word): Effect.Effect<void> => {
       switch (word._tag) {
         case "OlderGone":
@@ -158,13 +165,12 @@ export const make: (
         case "Locked":
           return locked(word.id)
         case "Replaced":
-          if (word.takes === true) {
-            Option.map(sides, ({ giving }) => draining.handOverBy(sender.make(giving, { isRelayed: true })))
-          }
+          if (word.takes === true) handOver()
           return machine.replaced({ generation: word.generation, pid: word.pid })
         case "Stopped":
           told = Option.some(word.signal)
           isLast = word.isLast === true
+          if (word.takes === true) handOver()
           return machine.stop
       }
     }
