@@ -475,7 +475,7 @@ child = subprocess.Popen(sys.argv[1:])
 while True:
     try:
         pid, status = os.wait()
-        print("REAPED", pid, flush=True)
+        print(f"REAPED {pid}\\n", end="", flush=True)
     except ChildProcessError:
         break
 print("NOBODY LEFT", flush=True)
