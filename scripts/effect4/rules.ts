@@ -3,6 +3,9 @@
  * effect 3.22 and 4.1.
  */
 
+const moved = (from: string, to: string, names: ReadonlyArray<string>): Record<string, readonly [string]> =>
+  Object.fromEntries(names.map((name) => [`${from}/${name}`, [`${to}/${name}`]]))
+
 /** A module that has moved, and its new namespace if that has another name too. */
 export const modules: Readonly<Record<string, readonly [module: string, namespace?: string]>> = {
   "effect/Either": ["effect/Result", "Result"],
@@ -10,6 +13,27 @@ export const modules: Readonly<Record<string, readonly [module: string, namespac
   "effect/TestClock": ["effect/testing/TestClock"],
   "effect/FastCheck": ["fast-check"],
   "effect/ConfigError": ["effect/Config"],
+  ...moved("@effect/cluster", "effect/cluster", [
+    "ClusterSchema",
+    "Entity",
+    "HttpRunner",
+    "MachineId",
+    "MessageStorage",
+    "RunnerAddress",
+    "RunnerHealth",
+    "Runners",
+    "RunnerStorage",
+    "ShardId",
+    "Sharding",
+    "ShardingConfig",
+    "Singleton",
+    "SocketRunner",
+    "SqlMessageStorage",
+    "SqlRunnerStorage"
+  ]),
+  ...moved("@effect/rpc", "effect/rpc", ["Rpc", "RpcClient", "RpcSerialization"]),
+  ...moved("@effect/sql", "effect/sql", ["SqlClient", "SqlError", "Statement"]),
+  "@effect/experimental/Reactivity": ["effect/reactivity/Reactivity"],
   "@effect/platform/Etag": ["effect/http/Etag"],
   "@effect/platform/HttpApi": ["effect/http-api/HttpApi"],
   "@effect/platform/HttpApiBuilder": ["effect/http-api/HttpApiBuilder"],

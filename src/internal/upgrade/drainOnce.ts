@@ -3,14 +3,13 @@
  *
  * @internal
  */
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { DrainReport } from "../../UpgraderEvent.ts"
 import { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import { logWarning } from "../logging.ts"
-import { forkApart } from "../seam.ts"
+import { once } from "../once.ts"
 import type { System } from "../system/env.ts"
 import type { Draining } from "./drainAll.ts"
 import * as log from "./log.ts"
@@ -33,15 +32,7 @@ interface DrainProcessOptions {
 
 /** There is one drain: whoever asks later waits for it, and nobody's impatience stops it. */
 export const drainProcess = (options: DrainProcessOptions): Effect.Effect<Effect.Effect<DrainReport>> =>
-  Effect.map(Deferred.make<DrainReport>(), (result) => {
-    let started = false
-    const start = Effect.suspend(() => {
-      if (started) return Effect.void
-      started = true
-      return forkApart(Effect.interruptible(Effect.intoDeferred(run(options), result)))
-    })
-    return Effect.uninterruptibleMask((restore) => Effect.zipRight(start, restore(Deferred.await(result))))
-  })
+  once(run(options))
 
 const run = (
   { draining, env, exitReason, generation, giveLast, publish, registry, settings, unclaimedBy }: DrainProcessOptions
