@@ -16,10 +16,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { IncomingMessage } from "node:http"
-import type * as net from "node:net"
+import type * as connection from "./internal/handOver/connection.ts"
+import { requestOf, socketOf } from "./internal/handOver/connection.ts"
 import * as given from "./internal/handOver/given.ts"
-import type { Mismatch } from "./internal/json.ts"
+import { mismatchError } from "./internal/handOver/mismatch.ts"
 import { logWarning } from "./internal/logging.ts"
 import * as metrics from "./internal/metrics.ts"
 import { fromResult } from "./internal/seam.ts"
@@ -55,13 +55,6 @@ export interface Given<A, E, R> {
   readonly last?: Effect.Effect<A, E, R> | undefined
 }
 
-const errorOf = (key: string, reason: "Encode" | "Decode") => ({ detail, field }: Mismatch) =>
-  new HandOverError({
-    key,
-    reason,
-    detail: `it is not of the shape that its item says${field === "" ? "" : ` at ${field}`}: ${detail}`
-  })
-
 const load = Effect.promise(() => import("./internal/json.ts"))
 
 /**
@@ -74,13 +67,13 @@ export const item = <A, I>(key: string, schema: Schema.Schema<A, I>): Item<A> =>
   key,
   encode: (value) =>
     Effect.mapBoth(Effect.flatMap(load, ({ make }) => make(schema).encode(value)), {
-      onFailure: errorOf(key, "Encode"),
+      onFailure: mismatchError(key, "Encode"),
       onSuccess: (text) => new TextEncoder().encode(text)
     }),
   decode: (bytes) =>
     Effect.mapError(
       Effect.flatMap(load, ({ make }) => make(schema).decode(new TextDecoder().decode(bytes))),
-      errorOf(key, "Decode")
+      mismatchError(key, "Decode")
     )
 })
 
@@ -132,14 +125,7 @@ export const takeLast = <A>(item: Item<A>): Effect.Effect<Option.Option<A>, Hand
  * @since 3.0.0
  * @category models
  */
-export type Connection = net.Socket | IncomingMessage | { readonly source: unknown }
-
-const requestOf = (connection: Connection): IncomingMessage | undefined =>
-  "rawHeaders" in connection ? connection : "source" in connection ? connection.source as IncomingMessage : undefined
-
-/** None of a request that has not come from a server of Node: a handler may be tested without one. */
-const socketOf = (connection: Connection): net.Socket | undefined =>
-  "rawHeaders" in connection || "source" in connection ? requestOf(connection)?.socket : connection
+export type Connection = connection.Connection
 
 /**
  * Lets an upgrade hand this connection over: one of a protocol of the app's own, by its socket, or a WebSocket of `ws`, by the
@@ -158,7 +144,7 @@ const socketOf = (connection: Connection): net.Socket | undefined =>
  * A WebSocket is opened once more by the handlers of that server, from the same request, of which the client sees nothing.
  * Where there is no such server, it is drained as ever.
  *
- * A state of another shape is another key: `chat.v1`.
+ * A state of another shape is another key: `chat.v1`. `ConnectionState` has it typed.
  *
  * @since 3.0.0
  * @category connections
@@ -194,7 +180,7 @@ const countersItem: Item<ReadonlyArray<metrics.Counter>> = {
   decode: (bytes) =>
     Effect.mapError(
       fromResult(counters.decode(bytes)),
-      (detail) => errorOf(countersItem.key, "Decode")({ field: "", detail })
+      (detail) => mismatchError(countersItem.key, "Decode")({ field: "", detail })
     )
 }
 

@@ -8,6 +8,8 @@
 export * as Address from "./Address.ts"
 /** One process that this one has started. @since 3.0.0 */
 export * as ChildProcess from "./ChildProcess.ts"
+/** Typed state that goes along with a connection. @since 3.0.0 */
+export * as ConnectionState from "./ConnectionState.ts"
 /** A socket on which a process is operated. @since 3.0.0 */
 export * as Control from "./Control.ts"
 /** A graceful shutdown that loses no request. @since 3.0.0 */

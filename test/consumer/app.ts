@@ -2,9 +2,10 @@
  * An app that has this package from npm, in the types: what may be written, and what may not. It is compiled against the
  * packed package, with every declaration checked.
  */
-import { Effect, type Layer } from "effect"
+import { Effect, type Layer, Option, Schema } from "effect"
 import {
   Address,
+  ConnectionState,
   Drain,
   Env,
   ExitStatus,
@@ -22,6 +23,7 @@ import {
 } from "effect-tableflip"
 import * as Upgrader from "effect-tableflip/Upgrader"
 import * as http from "node:http"
+import * as net from "node:net"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
 const holds = <_ extends true>(): void => {}
@@ -73,6 +75,12 @@ export const listening = Effect.gen(function*() {
 })
 export const needs: Equal<Effect.Effect.Context<typeof listening> extends never ? true : false, false> = true
 export const httpServer = UpgradableHttpServer.layer(() => http.createServer(), { port: 8080 })
+
+const members = ConnectionState.make("member.v1", Schema.NumberFromString)
+export const taken: Effect.Effect<Option.Option<number>, TableflipError.HandOverError> = members.take(new net.Socket())
+members.give(new net.Socket(), () => Option.some(1))
+// @ts-expect-error: it is a number here, and text on its way only
+members.give(new net.Socket(), () => Option.some("1"))
 
 // Pools.
 declare const status: Workers.ProcessStatus

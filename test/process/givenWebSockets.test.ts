@@ -112,7 +112,11 @@ describe.runIf(isLinux)("WebSockets of ws that the app gives", () => {
     120_000
   )
 
-  it.scopedLive("are opened once more by handlers that take a while for it", () => liveThrough({ slow: true }), 120_000)
+  it.scopedLive(
+    "are opened once more by handlers that take a while for it",
+    () => liveThrough({ slow: true, shape: "numbers" }),
+    120_000
+  )
 })
 
 describe.runIf(isLinux)("WebSockets of the platform that the app gives", () => {
@@ -134,13 +138,17 @@ describe.runIf(isLinux)("WebSockets of the platform that the app gives", () => {
 
   it.scopedLive(
     "are opened once more by handlers that take a while for it",
-    () => Effect.flatMap(directory, (folder) => liveThrough({ slow: true, journal: path.join(folder, "journal") })),
+    () =>
+      Effect.flatMap(
+        directory,
+        (folder) => liveThrough({ slow: true, shape: "numbers", journal: path.join(folder, "journal") })
+      ),
     120_000
   )
 })
 
 describe.runIf(isLinux)("WebSockets are told to connect again", () => {
-  const told = (app: Record<string, unknown>, path?: string, deflate?: boolean) =>
+  const told = (app: Record<string, unknown>, path?: string, deflate?: boolean, says = /^/) =>
     Effect.gen(function*() {
       const handle = yield* startSockets(app)
       const first = yield* handle.up(1)
@@ -150,6 +158,7 @@ describe.runIf(isLinux)("WebSockets are told to connect again", () => {
       yield* eventually("it to be closed", () => client.code !== undefined)
       assert.strictEqual(client.code, 1012)
       assert.deepStrictEqual(client.wrong, [])
+      yield* eventually("it to be told", () => says.test(handle.dump()))
       return [report.handedOver, report.sentAway, report.webSockets]
     })
 
@@ -169,6 +178,23 @@ describe.runIf(isLinux)("WebSockets are told to connect again", () => {
   it.scopedLive("when the new release does not take them", () =>
     told({ upgrader: { environment: { APP: JSON.stringify({ takes: [] }) } } }).pipe(
       Effect.map((counts) => assert.deepStrictEqual(counts, [0, 1, 1]))
+    ))
+
+  it.scopedLive("when the new release understands their state otherwise, and that is told", () =>
+    Effect.gen(function*() {
+      const journal = path.join(yield* directory, "journal")
+      const newer = (app: object) => ({ upgrader: { environment: { APP: JSON.stringify(app) } } })
+      const says = /WARN.*The state .*count\.v1.* at pushed: .*; its connection is closed/i
+      for (const app of [{}, { journal }]) {
+        const otherwise = { ...app, shape: "numbers", ...newer({ ...app, shape: "texts" }) }
+        assert.deepStrictEqual(yield* told(otherwise, "/", false, says), [1, 0, 0])
+      }
+    }))
+
+  it.scopedLive("when their state is not of the shape that the app says, and that is told", () =>
+    Effect.map(
+      told({ shape: "texts" }, "/", false, /HandOverError: The state "count\.v1" .* at pushed: /),
+      (counts) => assert.deepStrictEqual(counts, [0, 1, 1])
     ))
 
   it.scopedLive("when they compress what they send", () =>
