@@ -2,6 +2,7 @@
  * Where a server listens, as the app asks for it.
  *
  * @since 3.0.0
+ * @module
  */
 
 /**

@@ -2,6 +2,7 @@
  * One process that this one has started: what it inherits, whether it is ready, how it ended, signals.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"

@@ -6,6 +6,7 @@
  * is open until this one has finished what it serves.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -14,6 +14,7 @@
  * ```
  *
  * @since 3.0.0
+ * @module
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"

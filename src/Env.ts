@@ -3,6 +3,7 @@
  * that tests can put a simulated machine in its place (`effect-tableflip/Testing`).
  *
  * @since 3.0.0
+ * @module
  */
 import type * as Context from "effect/Context"
 import * as Layer from "effect/Layer"

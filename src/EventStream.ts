@@ -2,6 +2,7 @@
  * Events as a `Stream`. A module of its own, because `effect/Stream` is more than an upgrade needs at its start.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Effect from "effect/Effect"
 import type * as Queue from "effect/Queue"

@@ -2,6 +2,7 @@
  * How a process ended.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Data from "effect/Data"
 import { constants } from "node:os"

@@ -10,6 +10,7 @@
  * same address need a `name` each.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -119,80 +120,84 @@ export class Fds extends Context.Tag("effect-tableflip/Fds")<Fds, {
   readonly addFile: (name: string, descriptor: number) => Effect.Effect<void, DescriptorError, Scope.Scope>
 }>() {}
 
-const { addConnection, addFile, addListener, addPacket, connection, file, listen, listener, packet, takeFile } =
-  serviceFunctions(
-    Fds
-  )
+const accessors = serviceFunctions(Fds)
 
-export {
-  /**
-   * Hands over an established connection.
-   *
-   * @since 3.0.0
-   * @category descriptors
-   */
-  addConnection,
-  /**
-   * Hands over any open descriptor.
-   *
-   * @since 3.0.0
-   * @category descriptors
-   */
-  addFile,
-  /**
-   * Hands over the socket of a server that the app has bound by itself.
-   *
-   * @since 3.0.0
-   * @category listening
-   */
-  addListener,
-  /**
-   * Hands over a UDP socket that the app has bound by itself.
-   *
-   * @since 3.0.0
-   * @category listening
-   */
-  addPacket,
-  /**
-   * An established connection that the older process has added.
-   *
-   * @since 3.0.0
-   * @category descriptors
-   */
-  connection,
-  /**
-   * A descriptor that the older process has added.
-   *
-   * @since 3.0.0
-   * @category descriptors
-   */
-  file,
-  /**
-   * Lets a server listen at an address.
-   *
-   * @since 3.0.0
-   * @category listening
-   */
-  listen,
-  /**
-   * A bound socket without a server.
-   *
-   * @since 3.0.0
-   * @category listening
-   */
-  listener,
-  /**
-   * A UDP socket.
-   *
-   * @since 3.0.0
-   * @category listening
-   */
-  packet,
-  /**
-   * A descriptor that the older process has added, and that is the caller's to close.
-   *
-   * @since 3.0.0
-   * @category descriptors
-   */
-  takeFile
-}
+/**
+ * Hands over an established connection.
+ *
+ * @since 3.0.0
+ * @category descriptors
+ */
+export const addConnection = accessors.addConnection
+
+/**
+ * Hands over any open descriptor.
+ *
+ * @since 3.0.0
+ * @category descriptors
+ */
+export const addFile = accessors.addFile
+
+/**
+ * Hands over the socket of a server that the app has bound by itself.
+ *
+ * @since 3.0.0
+ * @category listening
+ */
+export const addListener = accessors.addListener
+
+/**
+ * Hands over a UDP socket that the app has bound by itself.
+ *
+ * @since 3.0.0
+ * @category listening
+ */
+export const addPacket = accessors.addPacket
+
+/**
+ * An established connection that the older process has added.
+ *
+ * @since 3.0.0
+ * @category descriptors
+ */
+export const connection = accessors.connection
+
+/**
+ * A descriptor that the older process has added.
+ *
+ * @since 3.0.0
+ * @category descriptors
+ */
+export const file = accessors.file
+
+/**
+ * Lets a server listen at an address.
+ *
+ * @since 3.0.0
+ * @category listening
+ */
+export const listen = accessors.listen
+
+/**
+ * A bound socket without a server.
+ *
+ * @since 3.0.0
+ * @category listening
+ */
+export const listener = accessors.listener
+
+/**
+ * A UDP socket.
+ *
+ * @since 3.0.0
+ * @category listening
+ */
+export const packet = accessors.packet
+
+/**
+ * A descriptor that the older process has added, and that is the caller's to close.
+ *
+ * @since 3.0.0
+ * @category descriptors
+ */
+export const takeFile = accessors.takeFile

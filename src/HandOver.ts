@@ -7,6 +7,7 @@
  * So can connections of a protocol of the app's own: `giveConnection`.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -2,6 +2,7 @@
  * Whether clients should be sent to this process: what a load balancer asks before it does so.
  *
  * @since 3.0.0
+ * @module
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -25,6 +26,8 @@ export interface Options {
 }
 
 /**
+ * Whether clients should be sent to this process, in the forms in which that is asked.
+ *
  * @since 3.0.0
  * @category models
  */

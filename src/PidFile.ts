@@ -2,6 +2,7 @@
  * The file that tells a supervisor which process to signal.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

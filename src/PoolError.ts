@@ -2,6 +2,7 @@
  * Everything that can go wrong in a pool of processes, as tagged errors.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"

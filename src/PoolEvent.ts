@@ -2,6 +2,7 @@
  * What happens in the life of a pool of processes.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Data from "effect/Data"
 import type { ExitStatus } from "./ExitStatus.ts"

@@ -2,6 +2,7 @@
  * How a command shows that it serves.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -47,30 +48,40 @@ export interface Probing {
 const constructors = Data.taggedEnum<Readiness>()
 
 /**
+ * The command says that it is ready by the protocol of this package.
+ *
  * @since 3.0.0
  * @category constructors
  */
 export const Wire: Readiness = constructors.Wire()
 
 /**
+ * The command writes a newline to the descriptor of this number.
+ *
  * @since 3.0.0
  * @category constructors
  */
 export const Descriptor = constructors.Descriptor
 
 /**
+ * The command answers a request for this URL with a status from 200 to 399.
+ *
  * @since 3.0.0
  * @category constructors
  */
 export const Http = constructors.Http
 
 /**
+ * The command accepts a connection at this host and port.
+ *
  * @since 3.0.0
  * @category constructors
  */
 export const Tcp = constructors.Tcp
 
 /**
+ * The command is still alive after this time.
+ *
  * @since 3.0.0
  * @category constructors
  */

@@ -6,6 +6,7 @@
  * is started again, and its clients wait in the meantime rather than being refused.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -176,6 +177,8 @@ export const make: (
 ) => Effect.Effect<Supervisor["Type"], BuildError, Env.Env | Scope.Scope> = internal.make
 
 /**
+ * The supervisor of a command, on an `Env` of the caller's: `Testing.TestEnv` in tests.
+ *
  * @since 3.0.0
  * @category layers
  */
@@ -183,6 +186,8 @@ export const layerWithoutEnv = (options: Options): Layer.Layer<Supervisor, Build
   Layer.scoped(Supervisor, make(options))
 
 /**
+ * The supervisor of a command, which has bound its sockets and started nothing yet. Closing its scope ends the command.
+ *
  * @since 3.0.0
  * @category layers
  */

@@ -4,6 +4,7 @@
  * `systemctl status`. Where nobody wants to know it does nothing.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

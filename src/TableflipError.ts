@@ -2,6 +2,7 @@
  * Everything that can go wrong, as tagged errors. Each message says what happened, where, and what to do about it.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"

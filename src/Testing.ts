@@ -4,6 +4,7 @@
  * and always goes the same way.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"

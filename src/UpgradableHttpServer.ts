@@ -2,6 +2,7 @@
  * The `HttpServer` of `@effect/platform` on a socket that passes from one generation of the program to the next.
  *
  * @since 3.0.0
+ * @module
  */
 import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"

@@ -2,6 +2,7 @@
  * The `SocketServer` of `@effect/platform` on a socket that passes from one generation of the program to the next.
  *
  * @since 3.0.0
+ * @module
  */
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Socket from "@effect/platform/Socket"

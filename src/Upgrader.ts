@@ -5,6 +5,7 @@
  * accepting. A new process that crashes, hangs or lies costs nothing: this one goes on serving.
  *
  * @since 3.0.0
+ * @module
  */
 import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"

@@ -2,6 +2,7 @@
  * What happens in the life of an upgrader.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"

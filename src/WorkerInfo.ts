@@ -2,6 +2,7 @@
  * What a process of a pool knows of its place in it.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -6,6 +6,7 @@
  * starts workers of its own, and when all are ready, the old pool finishes what it serves.
  *
  * @since 3.0.0
+ * @module
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"

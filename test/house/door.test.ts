@@ -54,6 +54,17 @@ describe("the modules of src", () => {
     assert.deepStrictEqual(tags.filter((tag) => !new RegExp(`: ${line}\\.\\d+\\.\\d+$`).test(tag)), [])
   })
 
+  it("say of each thing that they export what it is", () => {
+    const exported = /^export (?:abstract )?(?:const|class|interface|type|function|namespace) (\w+)/gm
+    const silent = found(({ file, text }) =>
+      file.startsWith("src/internal/") ? [] : [...text.matchAll(exported)].flatMap(({ 1: name = "", index }) => {
+        const [, comment = ""] = /\/\*\*((?:(?!\*\/)[^])*)\*\/\n$/.exec(text.slice(0, index)) ?? []
+        return /\w[^]*@since \S+\n \* @category \w+/.test(comment.replace(/^[\s*]*@/, "@")) ? [] : [name]
+      })
+    )
+    assert.deepStrictEqual(silent, [])
+  })
+
   it("import from lower floors only, types too", () => {
     const upwards = found(({ file, imports }) => {
       const [own] = rowsOf(file)

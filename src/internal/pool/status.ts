@@ -7,6 +7,7 @@ import type { ProcessName } from "../../PoolEvent.ts"
 import type { Running, Slot } from "./slot.ts"
 import { current, nameOf } from "./slot.ts"
 
+/** One process of the pool, as `status` tells of it. `draining` is one that was told to finish and has not ended. */
 export interface ProcessStatus extends Omit<ProcessName, "pid"> {
   /** None while there is no process in this place. */
   readonly pid: number | undefined

@@ -2,6 +2,7 @@
  * Events as a `Stream`. A module of its own, because `effect/Stream` is more than an upgrade needs at its start.
  *
  * @since 4.0.0
+ * @module
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
