@@ -42,7 +42,8 @@ export interface Options {
    * How long an HTTP connection without a request is held open for one more, which is answered and then ends it: closing
    * an idle connection at once would lose a request that is already on its way. Meanwhile the server's own
    * `keepAliveTimeout` is suspended. Also how long a WebSocket may take to answer the close. Never more than
-   * `drainTimeout`. Default: 10 seconds.
+   * `drainTimeout`. If there are many connections, not all of them come to the end of it at once: some wait up to a
+   * millisecond less for each that is open, but at least half of it. Default: 10 seconds.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /**
@@ -56,7 +57,11 @@ export interface Options {
    * registry). Default: 1012.
    */
   readonly webSocketCloseCode?: 1012 | 1001 | undefined
-  /** The window over which the WebSockets are closed, so that they do not all come back at once. Default: 1 second. */
+  /**
+   * The window over which the WebSockets are closed, so that they do not all come back at once. Where they are more than a
+   * thousand for each second of it, it takes a millisecond for each, but no more than 0.6 of `drainTimeout` for all.
+   * Default: 1 second.
+   */
   readonly webSocketSpread?: Duration.DurationInput | undefined
   /**
    * Whether other processes go on accepting on the same socket. They get what is in its accept queue, so this one closes

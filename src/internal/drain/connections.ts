@@ -30,6 +30,19 @@ export interface Connection {
   idleSince: number | undefined
   /** When its last request came that came while draining. */
   admittedAt: number | undefined
+  /** The drain has begun for it. */
+  seen: boolean
+  /** Milliseconds for which it is held while it has nothing to do. */
+  patience: number | undefined
+}
+
+/** What is done with one connection. A closed one is to be told, because that is far more work than a look. */
+export type Visit = (connection: Connection) => "closed" | void
+
+/** A way through all connections, those that come meanwhile among them. */
+export interface Walk {
+  /** Visits the next ones, as many as one turn of the event loop has time for; whether there are more. */
+  readonly step: (visit: Visit) => boolean
 }
 
 /** @internal */
@@ -41,8 +54,9 @@ export interface Connections {
   readonly failed: (connection: Connection, cause: unknown) => void
   /** What has been thrown since the last call, once for each connection. */
   readonly failures: () => ReadonlyArray<unknown>
-  /** Looks for the HTTP servers that speak on what the server has accepted and handed on. */
-  readonly discover: () => void
+  readonly walk: () => Walk
+  /** Looks for the HTTP server that speaks on what the server has accepted and handed on. */
+  readonly discover: (connection: Connection) => void
   /** A connection that another server has made a TLS socket of. */
   readonly becomes: (socket: net.Socket) => Connection | undefined
   /** The entry of a socket that the application sees. */
@@ -60,10 +74,14 @@ export interface Connections {
 
 /** @internal */
 export interface Observer {
-  readonly opened: (connection: Connection) => void
-  readonly closed: (ending: Ending) => void
+  readonly opened: (connection: Connection) => unknown
+  readonly closed: (connection: Connection, ending: Ending) => void
   readonly empty: () => void
 }
+
+/** So many connections are looked at in one turn of the event loop, or so many times fewer are closed. */
+const looksPerTurn = 256
+const looksPerClose = 4
 
 const kSession = Symbol("effect-tableflip/Drain/session")
 
@@ -92,7 +110,7 @@ export const follow = (server: net.Server): Connections => {
     all.delete(this)
     const observer = self.observe
     if (observer === undefined) return
-    observer.closed(endingOf(connection))
+    observer.closed(connection, endingOf(connection))
     if (all.size === 0) observer.empty()
   }
 
@@ -105,7 +123,9 @@ export const follow = (server: net.Server): Connections => {
       leaves: false,
       ending: undefined,
       idleSince: undefined,
-      admittedAt: undefined
+      admittedAt: undefined,
+      seen: false,
+      patience: undefined
     }
     all.set(socket, connection)
     socket.on("close", onClose)
@@ -145,14 +165,30 @@ export const follow = (server: net.Server): Connections => {
   const session = (connection: Connection): ServerHttp2Session | undefined =>
     (connection.socket as { readonly [kSession]?: ServerHttp2Session })[kSession]
 
+  const guarded = (visit: Visit, connection: Connection) => {
+    try {
+      return visit(connection)
+    } catch (cause) {
+      self.failed(connection, cause)
+    }
+  }
+
   const self: Connections = {
     all,
     forEach: (f) => {
-      for (const connection of all.values()) {
-        try {
-          f(connection)
-        } catch (cause) {
-          self.failed(connection, cause)
+      for (const connection of all.values()) guarded(f, connection)
+    },
+    walk: () => {
+      // A Map may change while one goes through it.
+      const left = all.values()
+      return {
+        step: (visit) => {
+          for (let looks = 0; looks < looksPerTurn;) {
+            const next = left.next()
+            if (next.done === true) return false
+            looks += guarded(visit, next.value) === "closed" ? looksPerClose : 1
+          }
+          return true
         }
       }
     },
@@ -165,8 +201,8 @@ export const follow = (server: net.Server): Connections => {
       failures = []
       return reporting
     },
-    discover: () => {
-      if (!speaksItself) self.forEach(({ socket }) => learn(socket))
+    discover: ({ socket }) => {
+      if (!speaksItself) learn(socket)
     },
     becomes: (socket) => {
       const connection = self.of(socket)

@@ -10,17 +10,19 @@ import type { Candidate, Successor } from "../handOver/sender.ts"
 import * as Node from "../node/internals.ts"
 import type { Connection, Connections } from "./connections.ts"
 import { make as makeGiven } from "./givenDepartures.ts"
+import { make as messagesOf } from "./messages.ts"
 
 /** @internal */
 export interface Departures {
   /** Decides whether a connection is to go. */
   readonly opened: (connection: Connection) => void
-  /** Lets go those that can. Synchronous. */
   readonly begin: () => void
   /** Whether a request on a connection is answered as ever, because the connection is to go after it. */
   readonly keeps: (connection: Connection) => boolean
-  /** Looks for those that can go now and have not been noticed. */
-  readonly sweep: () => void
+  /** Lets one go if it can: what has not been noticed otherwise. */
+  readonly visit: (connection: Connection) => void
+  /** Another turn of the event loop has begun: what was read of the server before no longer holds. */
+  readonly look: () => void
   /** From now on what has a further request, or is idle and cannot go, is kept no longer. */
   readonly hurry: () => void
   /** How many are closed here and not yet the newer process's. */
@@ -39,11 +41,13 @@ export const make = (
   onLeft: () => void
 ): Departures => {
   const given = makeGiven(server, connections, successor, onLeft)
+  const messages = messagesOf(server)
   /** Bytes that had been read of a connection when it was seen between two requests: as long as there are no more, it is. */
   const seen = new WeakMap<Connection, number>()
   const inRow = new WeakSet<Connection>()
   const finished = new Set<Connection>()
   let isLate = false
+  let isOver = false
   let unsubscribe: (() => void) | undefined
 
   const stay = (connection: Connection) => {
@@ -79,15 +83,15 @@ export const make = (
     }
   }
 
-  const look = (among: Iterable<Connection>) => {
-    const idle = Node.betweenMessages(server)
-    for (const connection of among) {
-      const { socket } = connection
-      if (idle?.has(socket)) seen.set(connection, socket.bytesRead)
-      if (inRow.has(connection) || !isReady(connection)) continue
-      inRow.add(connection)
-      successor.offer(candidateOf(connection))
+  const offer = (connection: Connection) => {
+    const { socket } = connection
+    if (connection.leaves !== "requests" || inRow.has(connection) || !Node.isQuiet(socket, server)) return
+    if (socket.bytesRead > 0 && seen.get(connection) !== socket.bytesRead) {
+      if (messages.isBetween(socket) !== true) return
+      seen.set(connection, socket.bytesRead)
     }
+    inRow.add(connection)
+    successor.offer(candidateOf(connection))
   }
 
   const isPlain = Node.isPlainHttp(server)
@@ -98,8 +102,6 @@ export const make = (
       Node.plainSocketOf(socket) === undefined && Node.httpServerOf(socket) === server
     connection.leaves = goes ? "requests" : false
   }
-
-  const all = () => [...connections.all.values()].filter(({ leaves }) => leaves === "requests")
 
   // A response is out; by the end of this turn so is all that Node does after it, and the next request is not read yet.
   const onFinish = (socket: net.Socket) => {
@@ -112,30 +114,40 @@ export const make = (
   const lookAtFinished = () => {
     const among = [...finished]
     finished.clear()
-    look(among)
+    messages.forget()
+    for (const connection of among) {
+      try {
+        offer(connection)
+      } catch (cause) {
+        connections.failed(connection, cause)
+      }
+    }
   }
 
   return {
     opened: consider,
     begin: () => {
-      successor.onOver(() => connections.forEach(stay))
-      given.look()
-      if (!successor.takes()) return
-      unsubscribe = Node.onResponseFinish(onFinish)
-      look(all())
+      successor.onOver(() => {
+        isOver = true
+        // The others when it is their turn.
+        connections.walk().step(stay)
+      })
+      if (successor.takes()) unsubscribe = Node.onResponseFinish(onFinish)
     },
     keeps: (connection) => {
       if (isLate) connection.leaves = false
+      else if (isOver) stay(connection)
       return connection.leaves !== false
     },
-    sweep: () => {
-      given.look()
-      if (isLate) given.hurry()
-      const waiting = all().filter((connection) => !inRow.has(connection))
-      if (isLate) {
-        for (const connection of waiting) if (Node.isQuiet(connection.socket, server)) stay(connection)
-      } else if (waiting.length > 0) look(waiting)
+    visit: (connection) => {
+      if (isOver) return stay(connection)
+      given.visit(connection)
+      if (!isLate) return offer(connection)
+      given.hurry(connection)
+      const waits = connection.leaves === "requests" && !inRow.has(connection)
+      if (waits && Node.isQuiet(connection.socket, server)) stay(connection)
     },
+    look: messages.forget,
     hurry: () => {
       isLate = true
     },

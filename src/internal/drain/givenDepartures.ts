@@ -20,10 +20,10 @@ import * as Ws from "./ws.ts"
 
 /** @internal */
 export interface GivenDepartures {
-  /** Looks for those that can go now. */
-  readonly look: () => void
-  /** What can be told to go is no longer kept, if it cannot go now. */
-  readonly hurry: () => void
+  /** Lets one go if it can. */
+  readonly visit: (connection: Connection) => void
+  /** One that can be told to go is no longer kept, if it cannot go now. */
+  readonly hurry: (connection: Connection) => void
   /** It is drained as if nobody had given it. */
   readonly stay: (connection: Connection) => void
   /** How many are closed here and not yet the newer process's. */
@@ -183,15 +183,13 @@ export const make = (
   }
 
   return {
-    look: () =>
-      connections.forEach((connection) => {
-        consider(connection)
-        offer(connection)
-      }),
-    hurry: () =>
-      connections.forEach((connection) => {
-        if (connection.leaves === "given" && isHttp && !inRow.has(connection)) stay(connection)
-      }),
+    visit: (connection) => {
+      consider(connection)
+      offer(connection)
+    },
+    hurry: (connection) => {
+      if (connection.leaves === "given" && isHttp && !inRow.has(connection)) stay(connection)
+    },
     stay,
     underWay: () => underWay
   }

@@ -8,18 +8,22 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:
 import type * as net from "node:net"
 import * as Node from "../node/internals.ts"
 import type { Connection, Connections } from "./connections.ts"
+import type { Messages } from "./messages.ts"
+import { make as messagesOf } from "./messages.ts"
 
 /** @internal */
 export interface Http1 {
-  /** Synchronous; once is enough. */
+  /** Synchronous; once is enough. From then on a response to a new request says close. */
   readonly begin: () => void
-  /** Does for a connection that was left out then what `begin` does. */
+  /** Has the response that is under way on a connection say so too. */
   readonly release: (connection: Connection) => void
   /** Puts back what `begin` changed about the server. */
   readonly end: () => void
   readonly state: (connection: Connection) => "idle" | "fresh" | "inFlight"
-  /** A reading of the server's list of idle connections, to be used within one tick. */
+  /** Another turn of the event loop has begun: what was read of the server before no longer holds. */
   readonly look: () => void
+  /** Finds the server that speaks on a connection which another one has accepted. */
+  readonly join: (connection: Connection) => void
   /** Requests that came behind a response which had said close: never given to the application. */
   readonly dropped: () => number
 }
@@ -53,7 +57,8 @@ export const make = (
   keeps: (connection: Connection) => boolean
 ): Http1 => {
   const newest = new WeakMap<net.Socket, Mark>()
-  let betweenMessages: ReadonlySet<unknown> | undefined
+  const joined = new WeakSet<net.Socket>()
+  const readings = new Map<net.Server, Messages>([[server, messagesOf(server)]])
   let dropped = 0
   const restore = new Map<net.Server, () => void>()
   let forget: (() => void) | undefined
@@ -136,15 +141,27 @@ export const make = (
     }
   }
 
+  /** Where nobody tells, it is. */
+  const isBetweenMessages = (socket: net.Socket): boolean => {
+    let isTold = false
+    for (const { isBetween } of readings.values()) {
+      const answer = isBetween(socket)
+      if (answer === true) return true
+      isTold ||= answer !== undefined
+    }
+    return !isTold
+  }
+
   const state = ({ socket }: Connection) => {
     if (Node.currentResponse(socket) !== undefined || Node.newestRequest(socket) !== undefined) return "inFlight"
     if (socket.bytesRead === 0) return Node.isUsed(socket) ? "idle" : "fresh"
-    return betweenMessages === undefined || betweenMessages.has(socket) ? "idle" : "inFlight"
+    return isBetweenMessages(socket) ? "idle" : "inFlight"
   }
 
   /** Takes part in how a server speaks on connections that are being drained, be they its own or handed to it. */
-  const join = (server: net.Server) => {
+  const takePart = (server: net.Server) => {
     if (restore.has(server)) return
+    if (!readings.has(server)) readings.set(server, messagesOf(server))
     const release = intercept(server)
     const resume = suspendKeepAliveTimeout(server)
     restore.set(server, () => {
@@ -153,24 +170,15 @@ export const make = (
     })
   }
 
-  const isIdle = (connection: Connection) => Node.speaksHttp1(connection.socket) && state(connection) === "idle"
-
   /** A server that is found during a drain may have begun to count the time of its idle connections. */
-  const joinSpeakers = () =>
-    connections.forEach((connection) => {
-      if (!Node.speaksHttp1(connection.socket)) return
-      const speaking = Node.httpServerOf(connection.socket)
-      if (speaking === undefined || restore.has(speaking)) return
-      join(speaking)
-      if (isIdle(connection)) connection.socket.setTimeout?.(0)
-    })
-
-  const look = () => {
-    const lists = [server, ...restore.keys()].map(Node.betweenMessages)
-    betweenMessages = lists.every((list) => list === undefined)
-      ? undefined
-      : new Set(lists.flatMap((list) => [...list ?? []]))
-    if (forget !== undefined) joinSpeakers()
+  const join = (connection: Connection) => {
+    const { socket } = connection
+    if (forget === undefined || joined.has(socket) || !Node.speaksHttp1(socket)) return
+    const speaking = Node.httpServerOf(socket)
+    if (speaking === undefined) return
+    joined.add(socket)
+    takePart(speaking)
+    if (!connection.leaves && state(connection) === "idle") socket.setTimeout?.(0)
   }
 
   const release = (connection: Connection) => {
@@ -188,26 +196,21 @@ export const make = (
     begin: () => {
       if (forget !== undefined) return
       forget = Node.onRequestStart(({ server, socket }) => {
-        if (connections.becomes(socket) !== undefined) join(server)
+        if (connections.becomes(socket) !== undefined) takePart(server)
       })
-      join(server)
-      connections.forEach(({ socket }) => {
-        const speaking = Node.speaksHttp1(socket) ? Node.httpServerOf(socket) : undefined
-        if (speaking !== undefined) join(speaking)
-      })
-      look()
-      connections.forEach((connection) => {
-        if (!connection.leaves) release(connection)
-      })
+      takePart(server)
     },
     release,
+    join,
     end: () => {
       forget?.()
       for (const putBack of restore.values()) putBack()
       restore.clear()
     },
     state,
-    look,
+    look: () => {
+      for (const { forget } of readings.values()) forget()
+    },
     dropped: () => dropped
   }
 }

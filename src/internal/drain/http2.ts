@@ -19,8 +19,8 @@ import type { Connection, Connections } from "./connections.ts"
 /** @internal */
 export interface Http2 {
   readonly state: (session: ServerHttp2Session) => "idle" | "fresh" | "inFlight"
-  /** To be called again and again, for the sessions that have come since and those that can be closed. */
-  readonly look: (now: number) => void
+  /** To be called again and again, for one that has become a session since, and for one that can be closed. */
+  readonly visit: (connection: Connection, now: number) => void
 }
 
 /** A client is taken to wait for answers after so many round trips, and milliseconds, without a request. */
@@ -156,23 +156,21 @@ export const make = (connections: Connections): Http2 => {
   return {
     state: (session) =>
       Node.openStreams(session) > 0 ? "inFlight" : (session.state.lastProcStreamID ?? 0) > 0 ? "idle" : "fresh",
-    look: (now) => {
-      connections.discover()
-      connections.forEach((connection) => {
-        const session = connections.session(connection)
-        if (session === undefined || session.closed || session.destroyed) return
-        const watching = watched.get(session)
-        if (watching === undefined) {
-          watch(connection, session, (release) => {
-            connection.told = true
-            Node.goAway(session, connection.socket, release)
-          })
-        } else if (!connection.told || Node.openStreams(session) > 0) watching.doneSince = undefined
-        else {
-          watching.doneSince ??= now
-          if (now - watching.doneSince >= farewell + farewellRounds * watching.roundTrip) session.close()
-        }
-      })
+    visit: (connection, now) => {
+      connections.discover(connection)
+      const session = connections.session(connection)
+      if (session === undefined || session.closed || session.destroyed) return
+      const watching = watched.get(session)
+      if (watching === undefined) {
+        watch(connection, session, (release) => {
+          connection.told = true
+          Node.goAway(session, connection.socket, release)
+        })
+      } else if (!connection.told || Node.openStreams(session) > 0) watching.doneSince = undefined
+      else {
+        watching.doneSince ??= now
+        if (now - watching.doneSince >= farewell + farewellRounds * watching.roundTrip) session.close()
+      }
     }
   }
 }

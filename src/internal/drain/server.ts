@@ -8,7 +8,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as net from "node:net"
 import type { Drainable, Options, ServerReport } from "../../Drain.ts"
@@ -18,7 +17,7 @@ import { logDebug, logWarning } from "../logging.ts"
 import * as Node from "../node/internals.ts"
 import { disconnect, forkApart, fromResult } from "../seam.ts"
 import * as acceptQueue from "./acceptQueue.ts"
-import type { Connection } from "./connections.ts"
+import type { Connection, Visit } from "./connections.ts"
 import { follow } from "./connections.ts"
 import type { State } from "./counts.ts"
 import * as Counts from "./counts.ts"
@@ -26,11 +25,14 @@ import type { Departures } from "./departures.ts"
 import { make as makeDepartures } from "./departures.ts"
 import * as Http1 from "./http1.ts"
 import * as Http2 from "./http2.ts"
+import { make as makeIdle } from "./idle.ts"
 import { decode } from "./options.ts"
+import * as rounds from "./rounds.ts"
 import * as WebSockets from "./webSocket.ts"
 
-/** How often connections are looked at: the precision of every limit but the deadline. */
-const sweepInterval = Duration.millis(50)
+/** Milliseconds from one look at the WebSockets that are to be closed to the next, and if there are none. */
+const paceInterval = 10
+const restingInterval = 50
 
 /** What `destroy` takes until the 'close' event; a stream in user land may never emit it. */
 const destroyTimeout = Duration.seconds(1)
@@ -96,7 +98,10 @@ export const make: (
       server,
       connections,
       settings.lingerMillis,
-      (connection) => connection.leaves !== false && departures?.keeps(connection) === true
+      (connection) => {
+        if (connections.observe !== undefined) note(connection)
+        return connection.leaves !== false && departures?.keeps(connection) === true
+      }
     )
     const emptyQueue = Effect.suspend(() => {
       if (stopped || !server.listening) return Effect.sync(stop)
@@ -108,7 +113,8 @@ export const make: (
     const webSockets = WebSockets.make(server, connections, {
       code: settings.webSocketCode,
       spreadMillis: settings.spreadMillis,
-      answerMillis: settings.idleMillis
+      answerMillis: settings.idleMillis,
+      drainMillis
     })
 
     const stateOf = (connection: Connection): State => {
@@ -123,64 +129,70 @@ export const make: (
     /** Nothing is known of one that cannot even be looked at; the next sweep tells why. */
     const firstState = (connection: Connection): State => {
       try {
+        connections.discover(connection)
         return stateOf(connection)
       } catch {
         return "opaque"
       }
     }
 
-    const count = (connection: Connection) => {
+    let isSendingAway = hook === undefined
+
+    /** Begins with one, unless that has been done. */
+    const note = (connection: Connection): boolean => {
+      if (connection.seen) return false
+      connection.seen = true
       counts.opened(firstState(connection))
       departures?.opened(connection)
+      return true
+    }
+
+    const see = (connection: Connection, now: number) => {
+      if (note(connection) && !connection.leaves) http1.release(connection)
+      http1.join(connection)
+      if (isSendingAway) http2.visit(connection, now)
+      webSockets.visit(connection)
+      departures?.visit(connection)
     }
 
     const sendAway = (now: number) => {
-      http2.look(now)
+      isSendingAway = true
       webSockets.begin(now)
     }
 
+    const isEmpty = () => stopped && connections.all.size === 0 && (departures?.underWay() ?? 0) === 0
+
     const checkEmpty = () => {
-      const isEmpty = connections.all.size === 0 && (departures?.underWay() ?? 0) === 0
-      if (stopped && isEmpty) Deferred.unsafeDone(empty, Effect.void)
+      if (isEmpty()) Deferred.unsafeDone(empty, Effect.void)
     }
 
-    const begin = (now: number) => {
+    const look = () => {
       http1.look()
+      departures?.look()
+    }
+
+    const idle = makeIdle(connections, settings.idleMillis, stateOf)
+
+    const begin = (now: number) => {
       const successor = successorNow()
       if (successor !== undefined) {
         departures = makeDepartures(server, connections, successor, http1.release, checkEmpty)
       }
-      connections.discover()
-      connections.forEach(count)
       connections.observe = {
-        opened: count,
-        closed: counts.closed,
+        opened: note,
+        closed: (connection, ending) => {
+          if (connection.seen) counts.closed(ending)
+        },
         empty: checkEmpty
       }
+      idle.begin(connections.all.size)
       // Before the hook: who is sent away by it must not come back on a connection that is as it was.
       http1.begin()
       departures?.begin()
-      if (hook === undefined) sendAway(now)
+      if (isSendingAway) webSockets.begin(now)
     }
 
-    const closeIfIdle = (connection: Connection, now: number) => {
-      const state = stateOf(connection)
-      if (connection.leaves || connection.lingering || (state !== "idle" && state !== "fresh")) {
-        connection.idleSince = undefined
-        return
-      }
-      connection.idleSince ??= now
-      if (now - connection.idleSince < settings.idleMillis) return
-      const session = connections.session(connection)
-      if (session === undefined) connections.destroy(connection, "timedOut")
-      // a client that has been told and does not hang up
-      else if (session.closed || connection.told) connections.destroy(connection, "sentAway")
-      else {
-        connection.ending = "timedOut"
-        connection.idleSince = now
-        Node.goAway(session, connection.socket, () => session.close())
-      }
-    }
+    const everyTurn = (visit: Visit) => rounds.walk(connections.walk, look, visit)
 
     const reportOdd = Effect.suspend(() =>
       Effect.forEach(connections.failures(), (cause) => notDrained(Cause.die(cause)), { discard: true })
@@ -189,15 +201,25 @@ export const make: (
     let isOvertime = false
     let startedAt = 0
 
-    const sweep = Effect.map(monotonicMillis, (now) => {
-      http2.look(now)
-      webSockets.sweep(now)
-      http1.look()
-      if (now - startedAt > drainMillis / 2) departures?.hurry()
-      departures?.sweep()
-      connections.forEach((connection) => closeIfIdle(connection, now))
-      if (isOvertime) force((connection) => isOverdue(connection, now))
-    }).pipe(Effect.zipRight(reportOdd))
+    const visit: Visit = (connection) => {
+      const now = performance.now()
+      see(connection, now)
+      if (idle.visit(connection, now) === "closed") return "closed"
+      if (isOvertime && isOverdue(connection, now)) return force(connection)
+    }
+
+    const round = Effect.suspend(() => {
+      if (performance.now() - startedAt > drainMillis / 2) departures?.hurry()
+      return everyTurn(visit)
+    }).pipe(
+      Effect.zipLeft(reportOdd),
+      Effect.catchAllCause((cause) => Effect.as(notDrained(cause), 0)),
+      Effect.flatMap((work) => rounds.pause(rounds.restAfter(work)))
+    )
+
+    const pace = guard(Effect.map(monotonicMillis, webSockets.turn)).pipe(
+      Effect.zipRight(Effect.suspend(() => rounds.pause(webSockets.areWaiting() ? paceInterval : restingInterval)))
+    )
 
     /**
      * A request that came late, on a connection that was held for it, has as much time as those that were there. Its
@@ -213,11 +235,10 @@ export const make: (
         connection.told && stateOf(connection) !== "inFlight"
     }
 
-    const force = (isDue: (connection: Connection) => boolean) =>
-      connections.forEach((connection) => {
-        if (!isDue(connection)) return
-        connections.destroy(connection, isOver(connection) ? connection.ending ?? "sentAway" : "forced")
-      })
+    const force: Visit = (connection) => {
+      connections.destroy(connection, isOver(connection) ? connection.ending ?? "sentAway" : "forced")
+      return "closed"
+    }
 
     const runHook = hook === undefined
       ? Effect.void
@@ -234,22 +255,30 @@ export const make: (
         Effect.zipRight(guard(Effect.map(monotonicMillis, sendAway)))
       )
 
-    const sweeps = Effect.repeat(guard(sweep), Schedule.spaced(sweepInterval))
+    const sweeps = Effect.raceFirst(Effect.forever(round), Effect.forever(pace))
 
     const run = Effect.gen(function*() {
       startedAt = yield* monotonicMillis
       yield* guard(Effect.sync(() => begin(startedAt)))
+      yield* guard(Effect.asVoid(everyTurn((connection) => {
+        see(connection, startedAt)
+        if (hook === undefined) idle.visit(connection, startedAt)
+      })))
       yield* Effect.catchAllCause(emptyQueue, (cause) => Effect.zipRight(notStopped(cause), stopSafely))
       checkEmpty()
       const untilEmpty = Effect.raceFirst(sweeps, Deferred.await(empty))
       const inTime = (effect: Effect.Effect<unknown>) =>
         effect.pipe(Effect.raceFirst(Deferred.await(hurried)), Effect.timeoutOption(settings.drainTimeout))
-      if (Option.isNone(yield* inTime(Effect.zipRight(runHook, untilEmpty)))) {
-        isOvertime = true
-        yield* inTime(untilEmpty)
+      // A program may have thousands of servers without a connection.
+      if (hook !== undefined || !isEmpty()) {
+        if (Option.isNone(yield* inTime(Effect.zipRight(runHook, untilEmpty)))) {
+          isOvertime = true
+          yield* inTime(untilEmpty)
+        }
+        yield* rounds.nextTurn
+        yield* guard(Effect.asVoid(everyTurn(force)))
+        yield* Effect.timeoutOption(Deferred.await(empty), destroyTimeout)
       }
-      force(() => true)
-      yield* Effect.timeoutOption(Deferred.await(empty), destroyTimeout)
       departures?.end()
       http1.end()
       webSockets.release()

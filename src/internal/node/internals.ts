@@ -583,15 +583,26 @@ export const currentResponse = (socket: net.Socket): ServerResponse | undefined 
 export const newestRequest = (socket: net.Socket): IncomingMessage | undefined =>
   (socket as HttpSocket).parser?.incoming ?? undefined
 
+interface ConnectionsList {
+  idle?(): ReadonlyArray<{ readonly socket?: object }>
+  active?(): ReadonlyArray<{ readonly socket?: object }>
+}
+
 /**
- * The connections on which no message has begun, as the server's own list says: the only thing that knows of half a
- * request line. Undefined where there is no such list. Before Node 26 never-used connections are not in it.
+ * What tells the connections of a server on which no message has begun from the others: its own list, the only thing that
+ * knows of half a request line. Undefined where there is no such list. Before Node 26 never-used connections count as if a
+ * message had begun. What `active` gives holds for one turn of the event loop; who is in `listed` stays in the list until a
+ * parser reads that connection no more.
  */
-export const betweenMessages = (server: net.Server): ReadonlySet<unknown> | undefined => {
-  const list = bySymbol(server, "http.server.connections") as
-    | { readonly idle?: () => ReadonlyArray<{ readonly socket?: unknown }> }
-    | undefined
-  return typeof list?.idle === "function" ? new Set(list.idle().map((parser) => parser.socket)) : undefined
+export const messagesOf = (
+  server: net.Server
+): { readonly active: () => ReadonlySet<unknown>; readonly idle: () => ReadonlyArray<object> } | undefined => {
+  const list = bySymbol(server, "http.server.connections") as ConnectionsList | undefined
+  if (typeof list?.idle !== "function" || typeof list.active !== "function") return undefined
+  return {
+    active: () => new Set(list.active!().map(({ socket }) => socket)),
+    idle: () => list.idle!().flatMap(({ socket }) => socket ?? [])
+  }
 }
 
 /** What is told when a response of an HTTP/1 server of the process is out, before Node does what it does after it. */
