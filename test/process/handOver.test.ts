@@ -52,6 +52,15 @@ describe.runIf(isLinux)("state that goes along", () => {
     60_000
   )
 
+  it.scopedLive("of the main context of a pool is said when its workers have drained, too", () =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("workers.mjs"), { app: { behaviour: { state: true } } })
+      const { pid } = yield* app.up(1)
+      yield* signal(pid, "SIGHUP")
+      const next = yield* app.up(2)
+      assert.strictEqual((yield* app.waitFor(new RegExp(`^LAST ${next.pid} (.*)`)))[1], `${pid} has drained`)
+    }))
+
   it.scopedLive("that the new release does not understand fails its start, and the old one serves on", () =>
     Effect.gen(function*() {
       const app = yield* start(fixture("counters.mjs"), {

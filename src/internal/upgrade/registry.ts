@@ -68,7 +68,7 @@ export const make: (options: {
   /** Whether this process looks after the Unix paths; in a pool the primary does. */
   readonly keepsPaths?: boolean
   /** Whether another process accepts from what was inherited, or goes on keeping it, when this one is told to stop. */
-  readonly inheritedIsShared?: () => boolean
+  readonly inheritedIsShared?: (name: FdName) => boolean
 }) => Effect.Effect<Registry, never, Scope.Scope> = Effect.fnUntraced(
   function*({ draining, env, hasParent, inherited, inheritedIsShared = () => false, keepsPaths = true, state }) {
     const table = descriptorTable.make(inherited)
@@ -249,7 +249,7 @@ export const make: (options: {
           const isShared = (entry: Entry) =>
             entry.activated !== undefined ||
             reason._tag === "Upgraded" && handedOver.has(entry) && !unclaimed.includes(fdName.toText(entry.name)) ||
-            inheritedIsShared() && entry.inherited === true
+            entry.inherited === true && inheritedIsShared(entry.name)
           // One that is not drained answers until everything is over, unless a newer process does.
           const isOver = ({ isDrained }: Entry) => isDrained !== false || reason._tag === "Upgraded"
           const accepting = table.entries().filter((entry) => entry.listener && entry.server && isOver(entry))

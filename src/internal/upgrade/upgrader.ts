@@ -260,7 +260,7 @@ export const assemble = Effect.fnUntraced(
       events
     }
     const relayed = { older: Option.map(older, ({ relayed }) => relayed), newer: () => newer }
-    return { machine, upgrader, fds: registry.service, locks, relayed }
+    return { machine, upgrader, fds: registry.service, locks, relayed, unclaimedBy: stateGiver.unclaimedBy }
   },
   (effect, { ancestry }) => log.annotate(effect, ancestry.generation)
 )

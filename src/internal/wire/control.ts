@@ -9,8 +9,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
 export type Word = Data.TaggedEnum<{
-  /** A newer process has taken its place. With `takes`, connections can go to it on the channel. */
-  Replaced: { readonly pid: number; readonly generation: number; readonly takes?: boolean }
+  /**
+   * A newer process has taken its place. With `takes`, connections can go to it on the channel. What is `unclaimed` by its
+   * name, nobody goes on accepting from.
+   */
+  Replaced: {
+    readonly pid: number
+    readonly generation: number
+    readonly takes?: boolean
+    readonly unclaimed?: ReadonlyArray<string>
+  }
   /**
    * The pool stops, or becomes smaller. With `isLast`, no other process goes on accepting from its sockets; with `takes`,
    * connections can go to those that stay.
@@ -48,7 +56,7 @@ export const greeting: Uint8Array = new TextEncoder().encode(`{"_tag":"Hello"}\n
 export const encode = (word: Word | Answer): Uint8Array => new TextEncoder().encode(`${JSON.stringify(word)}\n`)
 
 /** Longer lines are not ours. */
-const maxLength = 4_096
+const maxLength = 64 * 1024
 
 const parse = (line: string): Readonly<Record<string, unknown>> => {
   try {
@@ -60,11 +68,16 @@ const parse = (line: string): Readonly<Record<string, unknown>> => {
 }
 
 const decodeWord = (line: string): Option.Option<Word> => {
-  const { _tag, generation, id, isLast, pid, signal, takes } = parse(line)
+  const { _tag, generation, id, isLast, pid, signal, takes, unclaimed } = parse(line)
   switch (_tag) {
     case "Replaced":
       return typeof pid === "number" && typeof generation === "number"
-        ? Option.some(Word.Replaced({ pid, generation, ...takes === true ? { takes } : {} }))
+        ? Option.some(Word.Replaced({
+          pid,
+          generation,
+          ...takes === true ? { takes } : {},
+          ...Array.isArray(unclaimed) ? { unclaimed: unclaimed.map(String) } : {}
+        }))
         : Option.none()
     case "Stopped":
       return typeof signal === "string" && /^SIG[A-Z0-9]+$/.test(signal)

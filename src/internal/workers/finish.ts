@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import type { FdName } from "../../Address.ts"
 import type { Upgrader } from "../../Upgrader.ts"
 import * as relay from "../handOver/relay.ts"
 import { logWarning } from "../logging.ts"
@@ -18,32 +19,37 @@ import type * as stopSignals from "../signals.ts"
 import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Word } from "../wire/control.ts"
+import * as fdName from "../wire/fdName.ts"
 
 /** Nothing is left of the pool when this completes. */
 export const finish = Effect.fnUntraced(function*(
   env: System,
-  { close, newer, signals, upgrader, workers }: {
+  { close, newer, signals, unclaimedBy, upgrader, workers }: {
     readonly upgrader: Upgrader["Type"]
     readonly workers: Pool
     readonly signals: stopSignals.StopSignals
     /** On which connections go to the workers of a newer primary. */
     readonly newer: () => Option.Option<Channel>
-    readonly close: Effect.Effect<void>
+    /** The listeners that the successor does not accept from, although it has them. */
+    readonly unclaimedBy: (pid: number) => Effect.Effect<ReadonlyArray<string>>
+    readonly close: (isOver: (name: FdName) => boolean) => Effect.Effect<void>
   }
 ) {
   yield* upgrader.stop
   const reason = yield* upgrader.exit
   const signal = Option.getOrElse(yield* signals.seen, () => "SIGTERM" as const)
+  const unclaimed = reason._tag === "Upgraded" ? yield* unclaimedBy(reason.pid) : []
   const line = reason._tag === "Upgraded"
     ? Option.map(newer(), (channel) => relay.make(channel, { isRelay: true }))
     : Option.none()
   const why: Why = ({ member }) =>
     reason._tag === "Upgraded"
-      ? Word.Replaced({ pid: reason.pid, generation: reason.generation, ...takesFrom(member) })
+      ? Word.Replaced({ pid: reason.pid, generation: reason.generation, ...takesFrom(member), ...notClaimed })
       : Word.Stopped({ signal, isLast: true })
+  const notClaimed = unclaimed.length === 0 ? {} : { unclaimed }
   const takesFrom = (member: Member) => member.line?.leaveTo(Option.toArray(line)) === true ? { takes: true } : {}
   // Otherwise whoever comes when the workers have closed the sockets is let in by the system, and reset at the end.
-  if (reason._tag === "Stopped") yield* close
+  yield* close((name) => reason._tag === "Stopped" || unclaimed.includes(fdName.toText(name)))
   yield* Effect.forEach(["SIGTERM", "SIGINT"] as const, (again) => hasten(env, workers, again), { discard: true })
   const [{ killed }] = yield* Effect.all([workers.stop(why), upgrader.drain], { concurrency: "unbounded" })
   if (killed > 0) yield* logWarning(`${killed} process(es) had to be killed`)

@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -44,6 +45,7 @@ import * as workersService from "./service.ts"
 interface Shared {
   readonly name: FdName
   readonly listener: Listener
+  readonly close: Effect.Effect<void>
 }
 
 interface PrimaryOptions {
@@ -64,66 +66,79 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const { ancestry, env } = begun
   let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
   const secrets = yield* ticketSecrets(env, settings.listen, ancestry.state)
-  const { fds, locks, relayed, upgrader } = yield* makeUpgradable(
+  const { fds, locks, relayed, unclaimedBy, upgrader } = yield* makeUpgradable(
     begun,
     Effect.map(Effect.suspend(() => generation), (count) => new Map([...secrets, ...workerRole.encodePool(count)]))
   )
   const older = Option.map(relayed.older, (channel) => relay.make(channel, { isRelay: true }))
   Option.map(older, ({ greet }) => greet())
-  const signals = yield* stopSignals.listen(env, settings.stopSignals)
-  yield* signals.first.pipe(Effect.zipRight(upgrader.stop), Effect.interruptible, Effect.forkScoped)
-  const listening = yield* Scope.make()
-  yield* Effect.addFinalizer((exit) => Scope.close(listening, exit))
-  const listeners = yield* Effect.forEach(settings.listen, (at) =>
-    Effect.map(
-      listenerAt(env, fds, at),
-      (listener): Shared => ({ name: fdName.listener(at), listener })
-    )).pipe(Scope.extend(listening))
+  // What the upgrader does for its successor goes on until the workers have ended.
+  return yield* Effect.scoped(Effect.gen(function*() {
+    const signals = yield* stopSignals.listen(env, settings.stopSignals)
+    yield* signals.first.pipe(Effect.zipRight(upgrader.stop), Effect.interruptible, Effect.forkScoped)
+    const listening = yield* Scope.make()
+    yield* Effect.addFinalizer((exit) => Scope.close(listening, exit))
+    const listeners = yield* Effect.forEach(settings.listen, (at) =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.fork(listening, ExecutionStrategy.sequential)
+        const listener = yield* Scope.extend(listenerAt(env, fds, at), scope)
+        const shared: Shared = { name: fdName.listener(at), listener, close: Scope.close(scope, Exit.void) }
+        return shared
+      }))
 
-  let value = Option.none<string>()
-  const spawn = starter(begun, listeners, secrets, () => value)
-  const workers = yield* pool.make({
-    ...settings,
-    hastenTimeout: begun.settings.stopTimeout,
-    worker: (index) => ({ name: "worker", index, ...given.worker, start: spawn("worker", index) }),
-    others: Object.entries<Process<any, any>>(given.options.processes ?? {}).map(([name, process]): SlotSpec => ({
-      name,
-      index: 0,
-      restart: process.restart,
-      fatal: process.fatal,
-      serves: process.work._tag === "Server",
-      start: spawn(name, 0, process.work._tag === "Task")
-    })),
-    generation: workerRole.decodePool(ancestry.state) + 1,
-    olderGone: Effect.ignore(upgrader.waitForParent),
-    hold: locks.hold,
-    publish: (event) => Effect.zipRight(logOf(event), given.publish(event))
-  })
-  generation = workers.generation
+    let value = Option.none<string>()
+    const spawn = starter(begun, listeners, secrets, () => value)
+    const workers = yield* pool.make({
+      ...settings,
+      hastenTimeout: begun.settings.stopTimeout,
+      worker: (index) => ({ name: "worker", index, ...given.worker, start: spawn("worker", index) }),
+      others: Object.entries<Process<any, any>>(given.options.processes ?? {}).map(([name, process]): SlotSpec => ({
+        name,
+        index: 0,
+        restart: process.restart,
+        fatal: process.fatal,
+        serves: process.work._tag === "Server",
+        start: spawn(name, 0, process.work._tag === "Task")
+      })),
+      generation: workerRole.decodePool(ancestry.state) + 1,
+      olderGone: Effect.ignore(upgrader.waitForParent),
+      hold: locks.hold,
+      publish: (event) => Effect.zipRight(logOf(event), given.publish(event))
+    })
+    generation = workers.generation
 
-  const service = workersService.make(workers, given.events)
-  value = yield* buildMain(
-    given.options.main,
-    Context.make(Upgrader, upgrader).pipe(Context.add(Fds, fds), Context.add(given.tag, service))
-  )
-  yield* Effect.addFinalizer(() =>
-    finish(env, { upgrader, workers, signals, newer: relayed.newer, close: Scope.close(listening, Exit.void) })
-  )
+    const service = workersService.make(workers, given.events)
+    value = yield* buildMain(
+      given.options.main,
+      Context.make(Upgrader, upgrader).pipe(Context.add(Fds, fds), Context.add(given.tag, service))
+    )
+    yield* Effect.addFinalizer(() =>
+      finish(env, {
+        upgrader,
+        workers,
+        signals,
+        newer: relayed.newer,
+        unclaimedBy,
+        close: (isOver) =>
+          Effect.forEach(listeners, ({ close, name }) => isOver(name) ? close : Effect.void, { discard: true })
+      })
+    )
 
-  const start = Effect.tapError(
-    workers.start,
-    (error) => error._tag === "ProcessStartError" ? env.setExitCode(exitCodeOf(error)) : Effect.void
-  )
-  const serve = Effect.gen(function*() {
-    yield* start
-    Option.map(older, ({ leaveTo }) => leaveTo(workers.lines()))
-    yield* upgrader.ready
-    return yield* Effect.never
-  })
-  return yield* Effect.raceFirst(
-    Effect.raceFirst(serve, Effect.as(workers.done, ExitReason.Stopped())),
-    upgrader.exit
-  )
+    const start = Effect.tapError(
+      workers.start,
+      (error) => error._tag === "ProcessStartError" ? env.setExitCode(exitCodeOf(error)) : Effect.void
+    )
+    const untilReady = Effect.gen(function*() {
+      yield* start
+      Option.map(older, ({ leaveTo }) => leaveTo(workers.lines()))
+      yield* upgrader.ready
+      return yield* Effect.never
+    })
+    return yield* Effect.raceFirst(
+      Effect.raceFirst(untilReady, Effect.as(workers.done, ExitReason.Stopped())),
+      upgrader.exit
+    )
+  }))
 })
 
 /** A worker that cannot notice the end of its primary would keep the next one from starting. */

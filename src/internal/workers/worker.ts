@@ -31,6 +31,7 @@ import { assemble } from "../upgrade/upgrader.ts"
 import { leaveToOthers } from "../upgrade/upgradeSignals.ts"
 import * as control from "../wire/control.ts"
 import type { Answer, RecycleReason, Word } from "../wire/control.ts"
+import * as fdName from "../wire/fdName.ts"
 import * as memory from "./memory.ts"
 import type { PoolSettings } from "./options.ts"
 import type { Role } from "./role.ts"
@@ -121,6 +122,7 @@ export const make: (
     const olderGone = yield* Deferred.make<void>()
     const isReady = yield* Deferred.make<void>()
     let isLast = false
+    let unclaimed: ReadonlyArray<string> = []
     const registry = yield* fds.make({
       env,
       inherited: ancestry.inherited,
@@ -128,7 +130,7 @@ export const make: (
       hasParent: true,
       draining,
       keepsPaths: false,
-      inheritedIsShared: () => !isLast
+      inheritedIsShared: (name) => !isLast && !unclaimed.includes(fdName.toText(name))
     })
     const { locked, origin } = lockOrigin((answer) => tell(env, reader, answer))
     const { fds: service, machine, upgrader } = yield* assemble({
@@ -165,6 +167,7 @@ export const make: (
         case "Locked":
           return locked(word.id)
         case "Replaced":
+          unclaimed = word.unclaimed ?? []
           if (word.takes === true) handOver()
           return machine.replaced({ generation: word.generation, pid: word.pid })
         case "Stopped":
