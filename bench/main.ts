@@ -21,6 +21,7 @@ import { failuresIn, load } from "./figures/load.ts"
 import { memory } from "./figures/memory.ts"
 import { pool } from "./figures/pool.ts"
 import { poolMemory } from "./figures/poolMemory.ts"
+import { scale } from "./figures/scale.ts"
 import { startUp } from "./figures/startUp.ts"
 import { throughput } from "./figures/throughput.ts"
 import { timeline } from "./figures/timeline.ts"
@@ -35,6 +36,7 @@ const figures: Record<string, (quick: boolean) => Promise<Figure>> = {
   throughput,
   listeners,
   pool,
+  scale,
   memory,
   "pool-memory": poolMemory,
   imports,

@@ -36,6 +36,7 @@ export const codeOf = (error: unknown): string => {
 const stopping = new AbortController()
 setMaxListeners(0, stopping.signal)
 export const stopped: AbortSignal = stopping.signal
+export const stop = (): void => stopping.abort()
 
 /** Ends early when the clients are told to stop. */
 export const pause = (milliseconds: number): Promise<unknown> =>
