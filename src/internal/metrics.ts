@@ -38,6 +38,18 @@ export const seconds = ({ description, name }: Named) => {
   return (value: number, tags: Tags = {}): Effect.Effect<void> => Metric.update(withTags(metric, tags), value)
 }
 
+/** The sum of a gauge of the app or of a library, over all its tags; zero if nobody has set it. */
+export const gaugeValue = (name: string): Effect.Effect<number> =>
+  Effect.map(
+    Metric.snapshot,
+    (pairs) =>
+      pairs.reduce(
+        (sum, { metricKey, metricState }) =>
+          metricKey.name === name && MetricState.isGaugeState(metricState) ? sum + Number(metricState.value) : sum,
+        0
+      )
+  )
+
 /** A counter of this process, of the app or of a library. */
 export interface Counter {
   readonly name: string

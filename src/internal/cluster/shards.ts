@@ -19,6 +19,7 @@ import type { Upgrader } from "../../Upgrader.ts"
 import { logInfo, logWarning } from "../logging.ts"
 import { once } from "../once.ts"
 import { forkApart } from "../seam.ts"
+import { handsOverShards } from "../upgrade/clusterRunner.ts"
 
 /** A lock is known by its owner, and two generations have one address: each has a name of its own beside it. */
 const names = 16
@@ -51,6 +52,7 @@ export interface Shards {
 
 export const make: (parts: Parts) => Effect.Effect<Shards, never, Scope.Scope> = Effect.fnUntraced(
   function*({ address, messages, runners, upgrader }) {
+    handsOverShards(upgrader)
     const mine = nameOf(address, upgrader.generation)
     const released = yield* Deferred.make<void>()
     const locking = yield* Effect.makeSemaphore(1)

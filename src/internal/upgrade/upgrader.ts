@@ -28,6 +28,7 @@ import * as trace from "../wire/trace.ts"
 import * as parent from "./ancestry.ts"
 import type { Begun } from "./begin.ts"
 import { begin } from "./begin.ts"
+import { warnIfOutOfOrder } from "./clusterRunner.ts"
 import type { Draining } from "./drainAll.ts"
 import { make as makeDraining } from "./drainAll.ts"
 import { drainProcess } from "./drainOnce.ts"
@@ -172,6 +173,7 @@ export const assemble = Effect.fnUntraced(
     // After the machine has stopped, which may put the file back. The file of a successor stays.
     yield* Effect.addFinalizer(() => orSay(pidFile?.remove ?? Effect.void))
 
+    const outOfOrder = log.afterTheFact(Effect.suspend(() => warnIfOutOfOrder(upgrader)))
     const logFailed = log.failures()
     const machine = yield* upgraderMachine.make({
       generation,
@@ -197,7 +199,10 @@ export const assemble = Effect.fnUntraced(
           : event._tag === "Stopped"
           ? pidFile?.release ?? Effect.void
           : Effect.void
-        return Effect.zipRight(logged, publish(event))
+        return Effect.zipRight(
+          logged,
+          Effect.zipRight(publish(event), event._tag === "Upgraded" ? outOfOrder : Effect.void)
+        )
       },
       endTimeout: Duration.sum(settings.stopTimeout, killDelay),
       onOlderGone: registry.parentExited.pipe(

@@ -33,6 +33,17 @@ export const seconds = ({ description, name }: Named) => {
     Metric.update(Metric.withAttributes(metric, tags), value)
 }
 
+/** The sum of a gauge of the app or of a library, over all its tags; zero if nobody has set it. */
+export const gaugeValue = (name: string): Effect.Effect<number> =>
+  Effect.map(
+    Metric.snapshot,
+    (all) =>
+      all.reduce(
+        (sum, metric) => metric.type === "Gauge" && metric.id === name ? sum + Number(metric.state.value) : sum,
+        0
+      )
+  )
+
 /** A counter of this process, of the app or of a library. */
 export interface Counter {
   readonly name: string
