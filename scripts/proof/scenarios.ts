@@ -6,9 +6,10 @@ import type { Counts, Crowd, Tally } from "../../test/kit/crowd/crowd.ts"
 import * as crowd from "../../test/kit/crowd/crowd.ts"
 import { total } from "../../test/kit/crowd/crowd.ts"
 import * as wrk from "../../test/kit/crowd/wrk.ts"
-import type { Drained, Settings } from "../../test/kit/servers/settings.ts"
+import type { Drained, Given, Settings } from "../../test/kit/servers/settings.ts"
 import type { Target } from "../../test/kit/servers/target.ts"
 import { withTarget } from "../../test/kit/servers/target.ts"
+import { median } from "../../test/kit/statistics.ts"
 import { effects } from "./effects.ts"
 import { pools } from "./pool.ts"
 
@@ -175,6 +176,21 @@ const tickets: Scenario = {
     })
 }
 
+/** Clients that never connect again, and number what they say, as the server does. */
+const given = (name: string, title: string, mode: Given, path?: string): Scenario => ({
+  name,
+  title: `${title}, each connection lives through all upgrades`,
+  run: async (quick) => {
+    const start = ({ port }: Target) =>
+      crowd.start("numbered", { port, clients: 100, ...path === undefined ? {} : { path } })
+    const outcome = await under({ settings: { mode }, quick, upgrades: 20, start })
+    const whole = outcome.drained.filter(({ open, handedOver }) => open === handedOver).length
+    const blocked = outcome.drained.map(({ blocked }) => blocked)
+    const longest = `${median(blocked)} ms at the most in the median process, ${Math.max(...blocked)} ms in the worst`
+    return { ...outcome, note: `all were handed over ${whole} times; the event loop was blocked for ${longest}` }
+  }
+})
+
 const longResponses: Scenario = {
   name: "streams",
   title: "50 responses that last 20 s, drainTimeout 30 s",
@@ -258,6 +274,9 @@ export const scenarios: ReadonlyArray<Scenario> = [
     "webSockets",
     { clients: 100 }
   ),
+  given("given-web-sockets", "100 WebSockets of ws", "ws-given", "/"),
+  given("given-platform-web-sockets", "100 WebSockets of UpgradableHttpServer", "platform-given", "/count"),
+  given("given-tcp", "100 connections of a protocol of its own", "tcp-given"),
   withWrk(
     "slow-start",
     "wrk, new process takes 3 s from listening to ready",

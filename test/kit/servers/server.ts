@@ -4,6 +4,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,7 +19,8 @@ import * as UpgradableHttpServer from "../../../src/UpgradableHttpServer.ts"
 import * as Upgrader from "../../../src/Upgrader.ts"
 import { certificate } from "../certificate.ts"
 import { createServer } from "./apps.ts"
-import { echo } from "./echo.ts"
+import * as counting from "./counting.ts"
+import { answering, echo } from "./echo.ts"
 import type { Drained, Settings } from "./settings.ts"
 
 // Synchronous, so that the last words of a process are not lost.
@@ -36,7 +38,10 @@ const withTimeout = (server: net.Server): net.Server =>
 
 const told = (bound: net.AddressInfo | string | null) => say("PORT", (bound as net.AddressInfo).port)
 
-const listen = (server: net.Server) => Effect.map(Fds.listen(server, address), told)
+const { takes } = counting
+
+const listen = (server: net.Server, options?: Fds.ServeOptions) =>
+  Effect.map(Fds.listen(server, address, options), told)
 
 const tcp = (goodbye: boolean) =>
   Effect.gen(function*() {
@@ -63,21 +68,26 @@ const udp = Effect.gen(function*() {
   told(socket.address())
 })
 
-const platform = (createServer: () => http.Server) =>
+const count = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => answering(counting.begin(request).hear))
+
+const platform = (createServer: () => http.Server, options?: UpgradableHttpServer.Options) =>
   HttpRouter.empty.pipe(
     HttpRouter.all("/", HttpServerResponse.text(String(process.pid))),
     HttpRouter.get("/echo", echo),
+    HttpRouter.get("/count", count),
     HttpServer.serve(),
     Layer.merge(Layer.effectDiscard(HttpServer.HttpServer.pipe(
       Effect.flatMap((server) => Effect.sync(() => say("PORT", (server.address as { readonly port: number }).port)))
     ))),
-    Layer.provide(UpgradableHttpServer.layer(createServer, address))
+    Layer.provide(UpgradableHttpServer.layer(createServer, address, options))
   )
 
 const serve = () => {
   switch (settings.mode) {
     case "platform":
       return platform(() => http.createServer())
+    case "platform-given":
+      return platform(() => http.createServer(), { takes })
     case "platform-https":
       return platform(() => https.createServer(certificate))
     case "http":
@@ -86,6 +96,10 @@ const serve = () => {
     case "http2-clear":
     case "ws":
       return Layer.scopedDiscard(listen(withTimeout(createServer(settings.mode))))
+    case "ws-given":
+      return Layer.scopedDiscard(listen(counting.webSockets(), { takes }))
+    case "tcp-given":
+      return Layer.scopedDiscard(listen(counting.sockets(), { takes }))
     case "tcp":
     case "tcp-goodbye":
       return Layer.scopedDiscard(tcp(settings.mode === "tcp-goodbye"))
@@ -94,9 +108,21 @@ const serve = () => {
   }
 }
 
+/** By the time of the processor: how long other processes keep this one waiting is theirs. */
+let blocked = 0
+const watchWork = () => {
+  let last = process.cpuUsage()
+  setInterval(() => {
+    const { system, user } = process.cpuUsage(last)
+    last = process.cpuUsage()
+    blocked = Math.max(blocked, (system + user) / 1_000)
+  }, 5).unref()
+}
+
 /** What a program does between listening and being ready. */
 const startUp = Effect.gen(function*() {
   const { hasParent } = yield* Upgrader.Upgrader
+  watchWork()
   if (!hasParent) return
   yield* Effect.sleep(settings.startDelay ?? 0)
   if (settings.crash === true) yield* Effect.die(new Error("crashed on purpose"))
@@ -111,7 +137,9 @@ const main = Effect.gen(function*() {
   const drained: Drained = {
     open: servers.reduce((sum, { open }) => sum + open, 0),
     forced: servers.reduce((sum, { forced }) => sum + forced, 0),
-    took: Duration.toMillis(duration)
+    handedOver: servers.reduce((sum, { handedOver }) => sum + handedOver, 0),
+    took: Duration.toMillis(duration),
+    blocked: Math.round(blocked)
   }
   say("DRAINED", process.pid, JSON.stringify(drained))
 })

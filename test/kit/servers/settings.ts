@@ -1,7 +1,10 @@
 /** What the server of a scenario is told, and what it tells. */
 import type { Protocol } from "./apps.ts"
 
-export type Mode = Protocol | "platform" | "platform-https" | "tcp" | "tcp-goodbye" | "udp"
+export type Mode = Protocol | "platform" | "platform-https" | "tcp" | "tcp-goodbye" | "udp" | Given
+
+/** Connections that the app gives to the next process. */
+export type Given = "ws-given" | "platform-given" | "tcp-given"
 
 export interface Settings {
   readonly mode: Mode
@@ -23,6 +26,9 @@ export interface Settings {
 export interface Drained {
   readonly open: number
   readonly forced: number
+  readonly handedOver: number
   /** Milliseconds. */
   readonly took: number
+  /** Milliseconds of work, at the most, between two looks at the clock 5 ms apart, from ready on: how long the event loop was blocked. */
+  readonly blocked: number
 }
