@@ -1,5 +1,6 @@
 /**
- * Zero-downtime process upgrades for Effect apps on Node.js.
+ * Zero-downtime process upgrades for Effect apps on Node.js. `effect-tableflip/ClusterHandOver` is imported by itself: it needs
+ * `@effect/cluster`, which other apps may not have.
  *
  * @since 3.0.0
  */
