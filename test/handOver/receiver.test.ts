@@ -24,7 +24,11 @@ const make = (server = listening(), keys = ["v1"]) => {
     },
     close: () => {}
   }
-  const { open } = receiver.make(channel, () => [{ place: here, server, takesRequests: false, keys }])
+  let looks = 0
+  const { open } = receiver.make(channel, () => {
+    looks++
+    return [{ place: here, server, takesRequests: false, keys }]
+  })
   const log: Array<string> = []
   const say = (word: Word, number?: number) =>
     listener!.onWords(
@@ -40,7 +44,7 @@ const make = (server = listening(), keys = ["v1"]) => {
       })
     )
   const pass = (id: number, key?: string) => say({ _tag: "Passing", id, place: here, isUsed: true, key }, id)
-  return { said, log, say, pass, open, end: () => listener!.onEnd() }
+  return { said, log, say, pass, open, end: () => listener!.onEnd(), looks: () => looks }
 }
 
 describe("the newer process's side", () => {
@@ -60,6 +64,15 @@ describe("the newer process's side", () => {
     say({ _tag: "Kept", id: 2 })
     say({ _tag: "Left", id: 2, state: new Uint8Array() })
     assert.deepStrictEqual(log, ["accept 1 state of 1", "close 2"])
+  })
+
+  it("looks for its servers once in a turn, however many connections come", async () => {
+    const { looks, pass, said } = make()
+    for (let id = 1; id <= 1_000; id++) pass(id, "v1")
+    assert.deepStrictEqual([said.length, looks()], [1_001, 1])
+    await new Promise((resolve) => setImmediate(resolve))
+    pass(1_001, "v1")
+    assert.strictEqual(looks(), 2)
   })
 
   it("lets go of those that it holds when the older process has gone without a word", () => {

@@ -37,8 +37,32 @@ interface Held {
 /** Tells the older process at once that this one takes connections, so that it does not send them away. */
 export const make = (channel: Channel, served: () => ReadonlyArray<Served>): Receiver => {
   const held = new Map<number, Held>()
+  /** How many of `held` are to go to a server. */
+  const heldFor = new Map<net.Server, number>()
+  let current: ReadonlyMap<string, Served> | undefined
 
-  const at = ([network, address]: Place) => served().find(({ place }) => place[0] === network && place[1] === address)
+  const nameOf = ([network, address]: Place) => `${network} ${address}`
+
+  /** A program may have thousands of servers, and thousands of connections come: the servers are looked for once in a turn. */
+  const at = (place: Place): Served | undefined => {
+    if (current === undefined) {
+      current = new Map(served().map((one) => [nameOf(one.place), one]))
+      setImmediate(() => {
+        current = undefined
+      })
+    }
+    return current.get(nameOf(place))
+  }
+
+  const letGo = (id: number): Held | undefined => {
+    const one = held.get(id)
+    if (one === undefined) return undefined
+    held.delete(id)
+    const left = heldFor.get(one.server)! - 1
+    if (left === 0) heldFor.delete(one.server)
+    else heldFor.set(one.server, left)
+    return one
+  }
 
   /** Accepts it, and says so before the first byte can be read: that is for another turn of the event loop. */
   const take = ({ isUsed, place }: Passing, connection: PassedConnection): boolean => {
@@ -52,8 +76,9 @@ export const make = (channel: Channel, served: () => ReadonlyArray<Served>): Rec
   const hold = (id: number, key: string, place: Place, connection: PassedConnection): boolean => {
     const to = at(place)
     if (to === undefined || !to.keys.includes(key)) return false
-    const others = [...held.values()].filter(({ server }) => server === to.server).length
-    if (!hasRoomFor(to.server, others + 1)) return false
+    const count = (heldFor.get(to.server) ?? 0) + 1
+    if (!hasRoomFor(to.server, count)) return false
+    heldFor.set(to.server, count)
     held.set(id, { connection, server: to.server, key })
     return true
   }
@@ -69,9 +94,8 @@ export const make = (channel: Channel, served: () => ReadonlyArray<Served>): Rec
   }
 
   const onLeft = ({ id, opening, state }: Left) => {
-    const one = held.get(id)
+    const one = letGo(id)
     if (one === undefined) return
-    held.delete(id)
     const { connection, key, server } = one
     // What speaks no HTTP has not been opened by a request, and what does has.
     if (isPlainHttp(server) !== (opening !== undefined)) return connection.close()
@@ -81,8 +105,7 @@ export const make = (channel: Channel, served: () => ReadonlyArray<Served>): Rec
   }
 
   const drop = (id: number) => {
-    held.get(id)?.connection.close()
-    held.delete(id)
+    letGo(id)?.connection.close()
   }
 
   channel.listen({
