@@ -11,11 +11,18 @@ import type { State } from "./counts.ts"
 const gap = 1
 const longestWindow = 0.5
 
+/** So many are closed in one turn of the event loop. What is late stays late: their clients come back. */
+const mostPerTurn = 64
+
 export interface Idle {
   /** So many are open when the drain begins. */
   readonly begin: (count: number) => void
-  /** Closes one whose time is over. */
-  readonly visit: (connection: Connection, now: number) => "closed" | void
+  /** Takes note of one whose time is over. */
+  readonly visit: (connection: Connection, now: number) => void
+  /** Closes some whose time is over, for one turn of the event loop. */
+  readonly turn: (now: number) => void
+  readonly isOver: (connection: Connection) => boolean
+  readonly areWaiting: () => boolean
 }
 
 export const make = (
@@ -26,10 +33,31 @@ export const make = (
   let count = 1
   let order = 0
 
+  let nextAt = 0
+  const due = new Set<Connection>()
+
+  const windowOf = () => Math.min(count * gap, idleMillis * longestWindow)
+
   const patienceOf = (connection: Connection) => {
-    const window = Math.min(count * gap, idleMillis * longestWindow)
-    connection.patience ??= idleMillis - window * (1 + order++ % count) / count
+    connection.patience ??= idleMillis - windowOf() * (1 + order++ % count) / count
     return connection.patience
+  }
+
+  const isIdle = (connection: Connection) => {
+    const state = stateOf(connection)
+    return !connection.leaves && !connection.lingering && (state === "idle" || state === "fresh")
+  }
+
+  const close = (connection: Connection, now: number) => {
+    const session = connections.session(connection)
+    if (session === undefined) connections.destroy(connection, "timedOut")
+    // a client that has been told and does not hang up
+    else if (session.closed || connection.told) connections.destroy(connection, "sentAway")
+    else {
+      connection.ending = "timedOut"
+      connection.idleSince = now
+      Node.goAway(session, connection.socket, () => session.close())
+    }
   }
 
   return {
@@ -37,23 +65,31 @@ export const make = (
       count = Math.max(open, 1)
     },
     visit: (connection, now) => {
-      const state = stateOf(connection)
-      if (connection.leaves || connection.lingering || (state !== "idle" && state !== "fresh")) {
+      if (!isIdle(connection)) {
         connection.idleSince = undefined
+        due.delete(connection)
         return
       }
       connection.idleSince ??= now
-      if (now - connection.idleSince < patienceOf(connection)) return
-      const session = connections.session(connection)
-      if (session === undefined) connections.destroy(connection, "timedOut")
-      // a client that has been told and does not hang up
-      else if (session.closed || connection.told) connections.destroy(connection, "sentAway")
-      else {
-        connection.ending = "timedOut"
-        connection.idleSince = now
-        Node.goAway(session, connection.socket, () => session.close())
+      if (now - connection.idleSince >= patienceOf(connection)) due.add(connection)
+    },
+    turn: (now) => {
+      const step = windowOf() / count
+      nextAt = Math.max(nextAt, now - (mostPerTurn - 1) * step)
+      let left = mostPerTurn
+      for (const connection of due) {
+        if (nextAt > now || left-- === 0) return
+        due.delete(connection)
+        try {
+          if (connection.socket.destroyed || !isIdle(connection)) continue
+          nextAt += step
+          close(connection, now)
+        } catch (cause) {
+          connections.failed(connection, cause)
+        }
       }
-      return "closed"
-    }
+    },
+    isOver: (connection) => due.has(connection),
+    areWaiting: () => due.size > 0
   }
 }

@@ -30,7 +30,7 @@ import { decode } from "./options.ts"
 import * as rounds from "./rounds.ts"
 import * as WebSockets from "./webSocket.ts"
 
-/** Milliseconds from one look at the WebSockets that are to be closed to the next, and if there are none. */
+/** Milliseconds from one look at those that are to be closed to the next, and if there are none. */
 const paceInterval = 10
 const restingInterval = 50
 
@@ -204,7 +204,7 @@ export const make: (
     const visit: Visit = (connection) => {
       const now = performance.now()
       see(connection, now)
-      if (idle.visit(connection, now) === "closed") return "closed"
+      idle.visit(connection, now)
       if (isOvertime && isOverdue(connection, now)) return force(connection)
     }
 
@@ -217,8 +217,16 @@ export const make: (
       Effect.flatMap((work) => rounds.pause(rounds.restAfter(work)))
     )
 
-    const pace = guard(Effect.map(monotonicMillis, webSockets.turn)).pipe(
-      Effect.zipRight(Effect.suspend(() => rounds.pause(webSockets.areWaiting() ? paceInterval : restingInterval)))
+    const closeSome = Effect.map(monotonicMillis, (now) => {
+      look()
+      idle.turn(now)
+      webSockets.turn(now)
+    })
+
+    const areWaiting = () => idle.areWaiting() || webSockets.areWaiting()
+
+    const pace = guard(closeSome).pipe(
+      Effect.zipRight(Effect.suspend(() => rounds.pause(areWaiting() ? paceInterval : restingInterval)))
     )
 
     /**
@@ -236,7 +244,12 @@ export const make: (
     }
 
     const force: Visit = (connection) => {
-      connections.destroy(connection, isOver(connection) ? connection.ending ?? "sentAway" : "forced")
+      const ending = isOver(connection)
+        ? connection.ending ?? "sentAway"
+        : idle.isOver(connection)
+        ? "timedOut"
+        : "forced"
+      connections.destroy(connection, ending)
       return "closed"
     }
 
