@@ -101,6 +101,14 @@ describe.sequential("tableflip", () => {
     assert.match(written[2].join("\n"), /generation 1: process \d+ has been started/)
   })
 
+  it("fails if the command is done before it was ready, and says what that may be", async () => {
+    assert.strictEqual(await tableflip("run", "--", "sh", "-c", "exit 0"), 1)
+    assert.match(
+      written[2].join("\n"),
+      /ERROR +tableflip: .*exited with code 0.*does it put itself in the background\?/
+    )
+  })
+
   it("says nothing but what went wrong when that is asked for, in JSON too", async () => {
     assert.strictEqual(await tableflip("run", "--quiet", "--log-format", "json", "--", "sh", "-c", "exit 3"), 3)
     const lines = written[2].map((line) => JSON.parse(line) as Record<string, unknown>)
