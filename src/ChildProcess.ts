@@ -66,6 +66,8 @@ export interface Options {
     | undefined
   /** Keeps the last lines that the child prints, which pass through this process then. */
   readonly capture?: boolean | undefined
+  /** What each of these lines begins with when it is passed on. */
+  readonly linePrefix?: string | undefined
   /**
    * Makes the child the head of a whole tree of processes: SIGKILL goes to all that descend from it. In a session of its
    * `"own"`, a signal to the group of this process does not reach the tree, and what the child leaves behind can be found.
@@ -220,6 +222,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           channel,
           leading: leading.map(({ descriptor }) => descriptor),
           capture: options.capture,
+          linePrefix: options.linePrefix,
           tree: options.tree,
           inherit: [...descriptors.map(({ descriptor }) => descriptor), ...lifelines]
         }),

@@ -102,8 +102,11 @@ export interface Options {
   } | undefined
   /** Files of variables for the command (`NAME=value`), read at each start. They win over this process's own. */
   readonly environmentFiles?: ReadonlyArray<string> | undefined
-  /** Has the output of the command go through this process, which keeps the last lines for its errors; off by default. */
-  readonly capture?: boolean | undefined
+  /**
+   * Has the output of the command go through this process, which keeps the last lines for its errors; off by default. When
+   * `"prefixed"`, each line begins with the generation it is of, and the copy where there are several.
+   */
+  readonly capture?: boolean | "prefixed" | undefined
   /** Leaves the command alone when this process ends; off by default. */
   readonly leaveRunning?: boolean | undefined
   /**

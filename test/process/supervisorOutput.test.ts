@@ -9,6 +9,7 @@ import * as path from "node:path"
 import { directory, pidIn } from "../kit/files.ts"
 import { bin } from "../kit/paths.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
+import { signal } from "../kit/processes.ts"
 import { ready, run, soon } from "../kit/tableflip.ts"
 import { eventually } from "../kit/waiting.ts"
 
@@ -70,6 +71,20 @@ describe.runIf(isLinux)("the output of tableflip run", () => {
         yield* eventually("tableflip to end", () => child.exitCode !== null || child.signalCode !== null)
       }), 60_000)
   }
+
+  it.scopedLive("says in each line which generation and copy it is of, if that is asked for", () =>
+    Effect.gen(function*() {
+      const app = yield* run({
+        options: [...soon, "--output", "prefix", "--workers", "2"],
+        command: ["sh", "-c", "echo one; echo two >&2; exec sleep 60"]
+      })
+      const wait = (generation: number, copy: number, line: string) =>
+        app.waitFor(new RegExp(`^\\[generation ${generation}, copy ${copy}\\] ${line}$`))
+      for (const copy of [0, 1]) yield* Effect.all([wait(1, copy, "one"), wait(1, copy, "two")])
+      yield* app.waitForCount(/is ready/, 2)
+      yield* signal(app.pid, "SIGHUP")
+      for (const copy of [0, 1]) yield* Effect.all([wait(2, copy, "one"), wait(2, copy, "two")])
+    }))
 
   it.scopedLive("contains the last words of a command for a reader that is slow", () =>
     Effect.gen(function*() {

@@ -9,7 +9,7 @@ import * as ExitStatus from "../../src/ExitStatus.ts"
 import * as exitCode from "../../src/internal/cli/exitCode.ts"
 import * as listenSpec from "../../src/internal/cli/listenSpec.ts"
 import * as accepter from "../../src/internal/node/accepter.ts"
-import { makeTail } from "../../src/internal/node/output.ts"
+import { makeTail, prefixLines } from "../../src/internal/node/output.ts"
 import * as proc from "../../src/internal/node/proc.ts"
 import * as procSockets from "../../src/internal/node/procSockets.ts"
 import * as socketActivation from "../../src/internal/wire/listenFds.ts"
@@ -80,6 +80,21 @@ describe("sockets by the protocol of systemd", () => {
     ])
     assert.deepStrictEqual(addresses({ port: 80, host: "127.0.0.1" }), ["127.0.0.1:80"])
     assert.deepStrictEqual(addresses({ path: "/run/s" }), ["/run/s"])
+  })
+})
+
+describe("a prefix for each line", () => {
+  const said = (...pieces: ReadonlyArray<string>) => {
+    const dress = prefixLines("[2] ")
+    return pieces.map((piece) => dress(Buffer.from(piece)).toString())
+  }
+
+  it("is before each line, an empty one too, and in no line", () => {
+    assert.deepStrictEqual(said("a\nb\n", "\n", "c"), ["[2] a\n[2] b\n", "[2] \n", "[2] c"])
+  })
+
+  it("is once before a line that comes in pieces", () => {
+    assert.deepStrictEqual(said("a", "b", "c\nd", "\n", "e\n"), ["[2] a", "b", "c\n[2] d", "\n", "[2] e\n"])
   })
 })
 

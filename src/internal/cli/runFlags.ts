@@ -58,8 +58,8 @@ const command = {
 
 const output = {
   output: flag.value(
-    flag.oneOf("HOW", ["capture", "inherit"]),
-    "capture, or inherit, as in a terminal [capture]"
+    flag.oneOf("HOW", ["capture", "prefix", "inherit"]),
+    "capture, prefix each line, or inherit [capture]"
   ),
   "log-format": flag.value(flag.oneOf("FORMAT", ["human", "json"]), "human or json [human]"),
   verbose: flag.count("Say more; -vv says everything", { short: "v" }),

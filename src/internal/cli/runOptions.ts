@@ -73,10 +73,13 @@ export const toOptions = (run: Run): Supervisor.Options => {
     throw new UsageError(`${typed("leave-running")} and ${typed("kill-at-exit")} contradict each other`)
   }
   const inherits = tty.isatty(1) || values["leave-running"]
-  const capture = (values.output ?? (inherits ? "inherit" : "capture")) === "capture"
-  if (values["leave-running"] && capture) {
+  const output = values.output ?? (inherits ? "inherit" : "capture")
+  const capture = output === "prefix" ? "prefixed" : output === "capture"
+  if (values["leave-running"] && capture !== false) {
     throw new UsageError(
-      `${typed("leave-running")} and ${typed("output")} capture exclude each other: the output would end with tableflip`
+      `${typed("leave-running")} and ${
+        typed("output")
+      } ${output} exclude each other: the output would end with tableflip`
     )
   }
   return {

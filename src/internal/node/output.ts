@@ -30,6 +30,24 @@ export const makeTail = () => {
   }
 }
 
+/** Puts something before each line of a stream that comes in pieces. */
+export const prefixLines = (prefix: string): (bytes: Buffer) => Buffer => {
+  const before = Buffer.from(prefix)
+  let isWithinLine = false
+  return (bytes) => {
+    const parts: Array<Buffer> = []
+    for (let start = 0; start < bytes.length;) {
+      const newline = bytes.indexOf("\n", start)
+      const end = newline === -1 ? bytes.length : newline + 1
+      if (!isWithinLine) parts.push(before)
+      parts.push(bytes.subarray(start, end))
+      isWithinLine = newline === -1
+      start = end
+    }
+    return Buffer.concat(parts)
+  }
+}
+
 /** A line that is longer than this is passed on in pieces. */
 const maxLine = 64 * 1024
 
@@ -38,6 +56,7 @@ const passOnStream = (
   source: stream.Readable,
   destination: writer.Writer,
   remember: (bytes: Buffer) => void,
+  dress: (bytes: Buffer) => Buffer,
   onActivity: () => void
 ): Promise<void> =>
   new Promise((resolve) => {
@@ -51,14 +70,14 @@ const passOnStream = (
       rest = all.subarray(end)
       if (end === 0) return
       source.pause()
-      last = destination.write(all.subarray(0, end)).then(() => {
+      last = destination.write(dress(all.subarray(0, end))).then(() => {
         onActivity()
         source.resume()
       })
     })
     source.on("error", () => {})
     source.once("close", () => {
-      if (rest.length > 0) last = destination.write(rest)
+      if (rest.length > 0) last = destination.write(dress(rest))
       void last.then(resolve)
     })
   })
@@ -110,39 +129,41 @@ export const inherited: Output = {
 }
 
 /** Passes on what the child prints, and keeps the last lines. The child goes without that where no pipe can be made. */
-export const captured: Effect.Effect<Output> = Effect.tryPromise(makePipes).pipe(
-  Effect.map((pipes): Output => {
-    const [out, err] = pipes
-    if (out === undefined || err === undefined) return inherited
-    const tail = makeTail()
-    let activeAt = performance.now()
-    const onActivity = () => {
-      activeAt = performance.now()
-    }
-    const destinations = [writer.to(1), writer.to(2)] as const
-    const ends = Promise.all([
-      passOnStream(out.source, destinations[0], tail.add, onActivity),
-      passOnStream(err.source, destinations[1], tail.add, onActivity)
-    ]).then(() => {})
-    const quiet = Effect.async<void>((resume) => {
-      const since = performance.now()
-      const timer = setInterval(() => {
-        const busy = destinations.filter(({ isBusy }) => isBusy())
-        const at = Math.max(since, activeAt, ...busy.map(({ writtenAt }) => writtenAt()))
-        if (performance.now() - at < (busy.length === 0 ? silence : patience)) return
-        clearInterval(timer)
-        resume(Effect.void)
-      }, 20)
-      return Effect.sync(() => clearInterval(timer))
-    })
-    return {
-      stdio: [out.end, err.end],
-      started: () => pipes.forEach(({ end }) => fs.closeSync(end)),
-      lastLines: Effect.sync(tail.lines),
-      end: Effect.raceFirst(Effect.promise(() => ends), quiet)
-    }
-  }),
-  Effect.catchAll((error) =>
-    Effect.as(logWarning(`The output is not captured, no pipe could be made: ${String(error.cause)}`), inherited)
+export const captured = (linePrefix = ""): Effect.Effect<Output> =>
+  Effect.tryPromise(makePipes).pipe(
+    Effect.map((pipes): Output => {
+      const [out, err] = pipes
+      if (out === undefined || err === undefined) return inherited
+      const tail = makeTail()
+      let activeAt = performance.now()
+      const onActivity = () => {
+        activeAt = performance.now()
+      }
+      const dress = () => linePrefix === "" ? (bytes: Buffer) => bytes : prefixLines(linePrefix)
+      const destinations = [writer.to(1), writer.to(2)] as const
+      const ends = Promise.all([
+        passOnStream(out.source, destinations[0], tail.add, dress(), onActivity),
+        passOnStream(err.source, destinations[1], tail.add, dress(), onActivity)
+      ]).then(() => {})
+      const quiet = Effect.async<void>((resume) => {
+        const since = performance.now()
+        const timer = setInterval(() => {
+          const busy = destinations.filter(({ isBusy }) => isBusy())
+          const at = Math.max(since, activeAt, ...busy.map(({ writtenAt }) => writtenAt()))
+          if (performance.now() - at < (busy.length === 0 ? silence : patience)) return
+          clearInterval(timer)
+          resume(Effect.void)
+        }, 20)
+        return Effect.sync(() => clearInterval(timer))
+      })
+      return {
+        stdio: [out.end, err.end],
+        started: () => pipes.forEach(({ end }) => fs.closeSync(end)),
+        lastLines: Effect.sync(tail.lines),
+        end: Effect.raceFirst(Effect.promise(() => ends), quiet)
+      }
+    }),
+    Effect.catchAll((error) =>
+      Effect.as(logWarning(`The output is not captured, no pipe could be made: ${String(error.cause)}`), inherited)
+    )
   )
-)

@@ -119,7 +119,7 @@ const start = (
 const makeProcess = Effect.fnUntraced(function*(request: SpawnRequest) {
   const layout = layoutFor(request)
   const exit = yield* Deferred.make<ExitStatus.ExitStatus>()
-  const output = request.capture === true ? yield* nodeOutput.captured : nodeOutput.inherited
+  const output = request.capture === true ? yield* nodeOutput.captured(request.linePrefix) : nodeOutput.inherited
   const child = yield* Effect.ensuring(
     start(request, layout, output, (status) => Deferred.unsafeDone(exit, Effect.succeed(status))),
     Effect.sync(output.started)

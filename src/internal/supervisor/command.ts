@@ -119,7 +119,11 @@ const asTyped = ({ cause, detail, reason }: SpawnError, command: string, directo
 
 const ofServiceManager: Variables = Object.fromEntries(serviceManager.variables.map((name) => [name, undefined]))
 
-const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number) {
+/** Which of them has said something. */
+const prefixOf = ({ prefixes, workers }: Settings, generation: number, index: number) =>
+  prefixes ? `[generation ${generation}${workers === 1 ? "" : `, copy ${index}`}] ` : undefined
+
+const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number, index: number) {
   const { deathSignalPrefix, settings, sockets: { all: sockets } } = options
   const env = yield* Env
   const { args = [], name } = settings.command
@@ -134,6 +138,7 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
     leading: leadingOf(sockets, settings.readiness),
     descriptors: sockets.flatMap(({ aliases, descriptor }) => aliases.slice(1).map((name) => ({ name, descriptor }))),
     capture: settings.capture,
+    linePrefix: prefixOf(settings, generation, index),
     // A session without a terminal cannot read from one.
     tree: (yield* env.terminalOf(env.pid)) === "none" ? "own" : "shared",
     control: "supervised",
@@ -165,7 +170,7 @@ export const slot = (
     revives: true,
     start: ({ generation }) =>
       Effect.gen(function*() {
-        const child = yield* options.sockets.use(spawn(options, generation))
+        const child = yield* options.sockets.use(spawn(options, generation, place.index))
         yield* options.onStart(child, generation)
         let isRetired = false
         const member: Member = {

@@ -29,6 +29,8 @@ export interface Settings {
   readonly atOnce: number
   readonly environmentFiles: ReadonlyArray<string>
   readonly capture: boolean
+  /** Whether each line of the output says which process it is of. */
+  readonly prefixes: boolean
   readonly leaveRunning: boolean
   readonly pidFile: string | undefined
   readonly openFiles: number | undefined
@@ -125,9 +127,9 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
     if (options.command.name === "") return yield* invalid("command", `""`, "the name of a program")
     if (options.pidFile === "") return yield* invalid("pidFile", `""`, "a path")
     const leaveRunning = options.leaveRunning ?? false
-    const capture = options.capture ?? false
+    const capture = options.capture !== undefined && options.capture !== false
     // The pipe would break under it.
-    if (leaveRunning && capture) return yield* invalid("capture", capture, "false together with leaveRunning")
+    if (leaveRunning && capture) return yield* invalid("capture", options.capture, "false together with leaveRunning")
     const delay = yield* decodeDuration("restart.delay", restart?.delay ?? "100 millis", true)
     const maxDelay = yield* decodeDuration("restart.maxDelay", restart?.maxDelay ?? "10 seconds", true)
     return {
@@ -151,6 +153,7 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
       atOnce: yield* decodeAtOnce(replace?.atOnce),
       environmentFiles: options.environmentFiles ?? [],
       capture,
+      prefixes: options.capture === "prefixed",
       leaveRunning,
       pidFile: options.pidFile,
       openFiles: options.openFiles === undefined ? undefined : yield* decodeCount("openFiles", options.openFiles)

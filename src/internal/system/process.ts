@@ -62,6 +62,8 @@ export interface SpawnRequest {
   readonly leading?: ReadonlyArray<Leading> | undefined
   /** Passes what the child prints on to this process's own output and error, and keeps the last lines. Off by default. */
   readonly capture?: boolean | undefined
+  /** What each line that is passed on begins with. */
+  readonly linePrefix?: string | undefined
   /**
    * Makes the child the head of a whole tree of processes: SIGKILL goes to all that descend from it. In a session of its
    * `"own"`, a signal to the group of this process does not reach the tree, and what the child leaves behind can be found.
