@@ -62,6 +62,8 @@ const serves = (...keys: ReadonlyArray<string>) => ({
 
 const nothing = { _tag: "Serves", places: [], takes: [] }
 
+const greeting = { _tag: "Greeting" }
+
 /** One that takes connections there. */
 const taker = (options?: Parameters<typeof process>[0], ...keys: ReadonlyArray<string>) => {
   const one = process(options)
@@ -74,7 +76,7 @@ describe("relay", () => {
   it("tells each of several who give to one of its own connections", () => {
     const [first, second, newer] = [process(), process(), process()]
     assert.isFalse(first.line.leaveTo([newer.line]))
-    newer.say({ _tag: "Greeting" })
+    newer.say(greeting)
     assert.isTrue(first.line.leaveTo([newer.line]))
     assert.isTrue(second.line.leaveTo([newer.line]))
     newer.say(serves())
@@ -84,8 +86,8 @@ describe("relay", () => {
     newer.say({ _tag: "Taken", id: 2 })
     newer.say({ _tag: "Refused", id: 1 })
     newer.say({ _tag: "Taken", id: 9 })
-    assert.deepStrictEqual(first.told, [serves(), { _tag: "Refused", id: 1 }])
-    assert.deepStrictEqual(second.told, [serves(), { _tag: "Taken", id: 1 }])
+    assert.deepStrictEqual(first.told, [greeting, serves(), { _tag: "Refused", id: 1 }])
+    assert.deepStrictEqual(second.told, [greeting, serves(), { _tag: "Taken", id: 1 }])
   })
 
   it("gives to several in turn, whoever it is from, and only to those who take it", () => {
@@ -147,8 +149,8 @@ describe("relay", () => {
     older.say(passing(2), connection().passed)
     relay.say(passing(1), connection().passed)
     assert.deepStrictEqual(newer.told, [passing(1)])
-    assert.deepStrictEqual(older.told, [serves(), serves(), { _tag: "Taken", id: 1 }])
-    assert.deepStrictEqual(relay.told, [serves(), nothing, { _tag: "Refused", id: 1 }])
+    assert.deepStrictEqual(older.told, [greeting, serves(), greeting, serves(), { _tag: "Taken", id: 1 }])
+    assert.deepStrictEqual(relay.told, [greeting, serves(), nothing, { _tag: "Refused", id: 1 }])
   })
 
   it("has the newer one let go of what it holds for one that has died", () => {

@@ -152,7 +152,8 @@ export const start = (
           () => lines.filter((line) => pattern.test(line)).length >= count,
           { seen: dump }
         )),
-      up: (generation) => Effect.map(waitFor(new RegExp(`^UP (\\d+) (${generation}) (\\d+) (true|false)`)), parseUp),
+      up: (generation) =>
+        Effect.map(waitFor(new RegExp(`^UP (\\d+) (${generation}) (\\d+) (true|false)`), "60 seconds"), parseUp),
       exit: Deferred.await(exit).pipe(
         Effect.timeoutFailCause({
           duration: "15 seconds",

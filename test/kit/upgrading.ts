@@ -26,3 +26,12 @@ export const upgrade = (app: Handle, older: { readonly pid: number; readonly gen
     yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`), "60 seconds")
     return { next, report: yield* reportOf(app, older.pid) }
   })
+
+/** One reload by the supervisor of a fixture. */
+export const reload: typeof upgrade = (app, older) =>
+  Effect.gen(function*() {
+    yield* signal(app.pid, "SIGHUP")
+    const next = yield* app.up(older.generation + 1)
+    yield* app.waitFor(new RegExp(`^ALONE ${next.pid}`), "60 seconds")
+    return { next, report: yield* reportOf(app, older.pid) }
+  })

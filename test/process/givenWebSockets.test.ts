@@ -6,9 +6,12 @@ import * as path from "node:path"
 import { WebSocket } from "ws"
 import { directory } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
+import { freePort } from "../kit/ports.ts"
 import { isLinux } from "../kit/proc.ts"
+import type { Handle } from "../kit/processes.ts"
 import { start } from "../kit/processes.ts"
-import { upgrade } from "../kit/upgrading.ts"
+import { run } from "../kit/tableflip.ts"
+import { reload, upgrade } from "../kit/upgrading.ts"
 import { eventually } from "../kit/waiting.ts"
 
 /** A client that never connects again, and checks every number that comes. */
@@ -82,17 +85,19 @@ const startSockets = (app: Record<string, unknown> = {}) => start(fixture("socke
 const answeredBy = (client: Client, pid: number) => (client.pids.get(pid) ?? 0) > 5
 
 const liveThrough = (app: Record<string, unknown>) =>
+  Effect.flatMap(startSockets(app), (handle) => goOn(handle, upgrade))
+
+const goOn = (handle: Handle, next: typeof upgrade) =>
   Effect.gen(function*() {
-    const handle = yield* startSockets(app)
     let last = yield* handle.up(1)
     const clients = yield* Effect.replicateEffect(connect(last.port), 40, { concurrency: 10 })
     for (let count = 0; count < 5; count++) {
       const { pid } = last
       yield* eventually("each to be answered here", () => clients.every((client) => answeredBy(client, pid)))
-      const { next, report } = yield* upgrade(handle, last)
+      const { next: newer, report } = yield* next(handle, last)
       assert.deepStrictEqual([report.open, report.handedOver, report.webSockets], [40, 40, 0])
       assert.strictEqual(handle.count(new RegExp(`^CLOSED ${pid} 1012`)), 40)
-      last = next
+      last = newer
     }
     yield* eventually("each to be answered at last", () => clients.every((client) => answeredBy(client, last.pid)))
     assert.deepStrictEqual(clients.flatMap(({ wrong }) => wrong), [])
@@ -117,6 +122,17 @@ describe.runIf(isLinux)("WebSockets of ws that the app gives", () => {
     () => liveThrough({ slow: true, shape: "numbers" }),
     120_000
   )
+
+  it.scopedLive("live through five reloads under tableflip", () =>
+    Effect.gen(function*() {
+      const address = { host: "127.0.0.1", port: yield* freePort }
+      const handle = yield* run({
+        options: ["--listen", `${address.host}:${address.port}`, "--ready-wire"],
+        command: [process.execPath, fixture("sockets.mjs")],
+        app: { address }
+      })
+      yield* goOn(handle, reload)
+    }), 120_000)
 })
 
 describe.runIf(isLinux)("WebSockets of the platform that the app gives", () => {

@@ -148,6 +148,7 @@ const connect = (from: Open, all: ReadonlyArray<Open>) => {
     from.to.add(to)
     to.from.add(from)
   }
+  if (all.length > 0) from.channel.send(Answer.Greeting())
   tellPlaces(from)
 }
 

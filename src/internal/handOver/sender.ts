@@ -63,8 +63,14 @@ const widest = 16
 
 const isSame = ([network, address]: Place) => (other: Place) => other[0] === network && other[1] === address
 
-/** A relay begins when it has heard the newer process's greeting. */
-export const make = (channel: Channel, { isRelayed = false }: { readonly isRelayed?: boolean } = {}): Sender => {
+export interface SenderOptions {
+  /** Whether there is another process in between, the end of which does not tell what has arrived. */
+  readonly isRelayed?: boolean
+  /** Whether one knows already that there is somebody who takes connections. */
+  readonly isGreeted?: boolean
+}
+
+export const make = (channel: Channel, { isGreeted = false, isRelayed = false }: SenderOptions = {}): Sender => {
   const over = new Set<() => void>()
   let isOver = false
   let hasGreeted = false
@@ -221,7 +227,7 @@ export const make = (channel: Channel, { isRelayed = false }: { readonly isRelay
         if (_tag === "Passing") settle(id, takeBack)
       })
   })
-  if (isRelayed) onAnswer({ _tag: "Greeting" })
+  if (isGreeted) onAnswer({ _tag: "Greeting" })
 
   return {
     to: (place) => ({

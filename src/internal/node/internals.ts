@@ -363,17 +363,27 @@ interface ParentChannel {
   readonly send: ((words: object, handle: ConnectionHandle) => void) | undefined
 }
 
+interface ForkingModule {
+  _forkChild?(descriptor: number, serialization: "json"): void
+}
+
+/** Opens a channel as Node does at the start of a process that finds its number in a variable. */
+const openChannel = (descriptor: number) => (childProcess as ForkingModule)._forkChild?.(descriptor, "json")
+
 type Send = (this: object, words: object, handle: ConnectionHandle, options: object, callback: () => void) => unknown
 
 /**
- * Takes the channel that Node has opened at this number away from `process`: what comes is read from the socket, and the
+ * Takes the channel at this number, which Node has opened unless it is hidden from it, away from `process`: what comes is read from the socket, and the
  * handles that came along from `takeHandle`, in their order. From then on this is a process without a channel.
  */
 export const parentChannel = (
   descriptor: number
 ): ParentChannel | undefined => {
   const self = process as unknown as Record<PropertyKey, unknown>
-  const key = Object.getOwnPropertySymbols(process).find(({ description }) => description === "kChannelHandle")
+  const findKey = () =>
+    Object.getOwnPropertySymbols(process).find(({ description }) => description === "kChannelHandle")
+  if (findKey() === undefined && process.send === undefined) openChannel(descriptor)
+  const key = findKey()
   const handle = (key === undefined ? undefined : self[key]) as ChannelHandle | null | undefined
   if (key === undefined || handle == null || handle.fd !== descriptor) return undefined
   const send = self["_send"] as Send | undefined

@@ -10,6 +10,7 @@ import * as ChildProcess from "../../ChildProcess.ts"
 import { EnvironmentFileError } from "../../PoolError.ts"
 import * as Readiness from "../../Readiness.ts"
 import { SpawnError } from "../../TableflipError.ts"
+import * as relay from "../handOver/relay.ts"
 import type { Member, SlotSpec } from "../pool/slot.ts"
 import { fromResult } from "../seam.ts"
 import type { System } from "../system/env.ts"
@@ -67,6 +68,9 @@ const readEnvironment = (env: System, { environmentFiles }: Settings) =>
 // A shell passes on only what could be a variable of its own.
 const isShellName = (name: string) => /^[A-Za-z_]\w*$/.test(name)
 
+/** Whether connections of one generation can go to the next: where there are any, and the command is not to see it. */
+const hasChannel = ({ shell, sockets }: CommandOptions) => Option.isSome(shell) && sockets.all.length > 0
+
 /**
  * `LISTEN_PID` has to be the id of the command itself, which nobody knows before it is there. A shell knows its own, and
  * keeps it when it becomes the command, and the limits that it has set.
@@ -74,9 +78,12 @@ const isShellName = (name: string) => /^[A-Za-z_]\w*$/.test(name)
 const throughShell = (
   command: ReadonlyArray<string>,
   environment: Variables,
-  { openFiles, shell, sockets }: CommandOptions
+  options: CommandOptions
 ): ReadonlyArray<string> => {
+  const { openFiles, shell, sockets } = options
   const steps = [
+    // A program that knows nothing of the channel would find it as its own; one on this library knows its number.
+    ...hasChannel(options) ? ["unset NODE_CHANNEL_FD NODE_CHANNEL_SERIALIZATION_MODE"] : [],
     ...Option.match(openFiles, { onNone: () => [], onSome: (count) => [`ulimit -S -n ${count}`] }),
     ...sockets.all.length === 0 ? [] : ["LISTEN_PID=$$ && export LISTEN_PID"]
   ]
@@ -142,6 +149,7 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
     // A session without a terminal cannot read from one.
     tree: (yield* env.terminalOf(env.pid)) === "none" ? "own" : "shared",
     control: "supervised",
+    channel: hasChannel(options),
     generation,
     stopSignal: settings.stopSignal,
     stopTimeout: settings.stopTimeout
@@ -175,6 +183,7 @@ export const slot = (
         let isRetired = false
         const member: Member = {
           pid: child.pid,
+          line: Option.getOrUndefined(Option.map(child.channel, (channel) => relay.make(channel))),
           ready: waitUntilReady(env, child, readinessOf(options), settings.readyTimeout),
           // What it leaves behind is a part of it, but must not hold up a restart.
           exit: Effect.tap(child.exit, () => isRetired ? options.gone(child) : Effect.void),

@@ -215,9 +215,12 @@ export const receive: (env: System) => Effect.Effect<Ancestry, ProtocolError, Sc
     // Those of the first process mean nothing to its successors, which get the sockets by the hand-off.
     if (Option.isSome(handOff)) yield* env.removeVariables(listenFds.variables)
     else return { ...none, ...yield* activation.receive(env) }
-    const channel = yield* takeChannel(env, handOff.value)
+    const isSupervised = Option.isSome(handOff.value.supervisor)
+    // Several programs that a command starts may have got the same one.
+    const isShared = isSupervised && !listenFds.isMeantFor(variables, env.pid)
     const checked = yield* Effect.either(checkStreams(env, handOff.value))
-    if (Either.isLeft(checked) && Option.isSome(handOff.value.supervisor)) return yield* lostOnTheWay
+    if (Either.isLeft(checked) && isSupervised) return yield* lostOnTheWay
+    const channel = isShared ? Option.none() : yield* takeChannel(env, handOff.value)
     yield* fromResult(checked)
     return yield* receiveFrom(env, handOff.value, channel, protocol.untoldExchange(variables, handOff.value)).pipe(
       Effect.onError(() => Effect.forEach(handOff.value.descriptors, env.closeDescriptor, { discard: true }))

@@ -16,7 +16,8 @@ import { NotSupportedError, ProtocolError } from "../../TableflipError.ts"
 import type { Options, Upgrader } from "../../Upgrader.ts"
 import type { ExitReason, UpgraderEvent } from "../../UpgraderEvent.ts"
 import * as receiverOf from "../handOver/receiver.ts"
-import { between } from "../handOver/sides.ts"
+import * as sender from "../handOver/sender.ts"
+import { between, make as makeSides } from "../handOver/sides.ts"
 import { logFailure, logInfo, logWarning } from "../logging.ts"
 import { broadcast, fromResult } from "../seam.ts"
 import type { Channel } from "../system/channel.ts"
@@ -86,7 +87,18 @@ export const makeUpgradable = Effect.fnUntraced(
       ...registry,
       state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))
     }
-    return yield* assemble({ env, settings: asked, role, ancestry, registry: withState, draining })
+    const sides = isSupervised && asked.handOver ? Option.map(ancestry.channel, makeSides) : Option.none()
+    // The supervisor says where connections can go a moment before it tells this process to stop.
+    Option.map(sides, ({ giving }) => draining.handOverBy(sender.make(giving, { isRelayed: true })))
+    const channel = isSupervised ? Option.map(sides, ({ taking }) => taking) : ancestry.channel
+    return yield* assemble({
+      env,
+      settings: asked,
+      role,
+      ancestry: { ...ancestry, channel },
+      registry: withState,
+      draining
+    })
   }
 )
 

@@ -24,13 +24,17 @@ const mostSockets = 1_048_576
 /** What it says where nobody has given a socket a name. */
 export const unnamed = "unknown"
 
+/** Whether what the environment says is for this process, and not for one that has started it. */
+export const isMeantFor = ({ LISTEN_PID }: Readonly<Record<string, string | undefined>>, pid: number): boolean =>
+  LISTEN_PID === String(pid)
+
 /** The sockets that are meant for this process: none if they are meant for another. */
 export const decode = (
   environment: Readonly<Record<string, string | undefined>>,
   pid: number
 ): Either.Either<ReadonlyArray<ActivatedSocket>, ProtocolError> => {
-  const { LISTEN_FDNAMES, LISTEN_FDS, LISTEN_PID } = environment
-  if (LISTEN_FDS === undefined || LISTEN_PID !== String(pid)) return Either.right([])
+  const { LISTEN_FDNAMES, LISTEN_FDS } = environment
+  if (LISTEN_FDS === undefined || !isMeantFor(environment, pid)) return Either.right([])
   const count = /^\d{1,7}$/.test(LISTEN_FDS) ? Number(LISTEN_FDS) : -1
   if (count < 0 || count > mostSockets) {
     return Either.left(

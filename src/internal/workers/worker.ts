@@ -157,7 +157,7 @@ export const make: (
     const handOver = () => {
       if (isGiving) return
       isGiving = true
-      Option.map(sides, ({ giving }) => draining.handOverBy(sender.make(giving, { isRelayed: true })))
+      Option.map(sides, ({ giving }) => draining.handOverBy(sender.make(giving, { isRelayed: true, isGreeted: true })))
     }
 
     const handle = (word: Word): Effect.Effect<void> => {
