@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
+import { once } from "node:events"
+import * as http from "node:http"
 import * as net from "node:net"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -54,6 +56,45 @@ const examples = [
   { example: "tcp", ask: askTcp, answer: (pid: number) => `${hello(pid)}echo\n`, stopped: 0 },
   { example: "plain-node", ask: askHttp, answer: hello, stopped: interrupted }
 ]
+
+interface Span {
+  readonly pid: number
+  readonly name: string
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId?: string
+}
+
+/** A collector of OpenTelemetry, of which the spans are kept. */
+const collect = Effect.gen(function*() {
+  const spans: Array<Span> = []
+  const server = http.createServer((request, response) => {
+    let body = ""
+    request.setEncoding("utf8").on("data", (text: string) => {
+      body += text
+    })
+    request.on("end", () => {
+      const { resourceSpans = [] } = request.url === "/v1/traces" ? JSON.parse(body) : {}
+      for (const { resource, scopeSpans } of resourceSpans) {
+        const { value } = resource.attributes.find(({ key }: { readonly key: string }) => key === "process.pid")
+        const pid = Number(Object.values(value)[0])
+        for (const { spans: some } of scopeSpans) spans.push(...some.map((span: Span) => ({ ...span, pid })))
+      }
+      response.setHeader("Content-Type", "application/json").end("{}")
+    })
+  })
+  yield* Effect.acquireRelease(
+    Effect.promise(() => once(server.listen(0, "127.0.0.1"), "listening")),
+    () =>
+      Effect.promise(() =>
+        new Promise((resolve) => {
+          server.close(resolve)
+          server.closeAllConnections()
+        })
+      )
+  )
+  return { spans, url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}` }
+})
 
 describe.runIf(isLinux)("examples", () => {
   for (const { answer, ask, example, stopped } of examples) {
@@ -117,6 +158,26 @@ describe.runIf(isLinux)("examples", () => {
       assert.include(metrics, `tableflip_start_duration_seconds_bucket{le="+Inf"} 1\n`)
       yield* signal(Number(next), "SIGTERM")
       yield* program.waitFor(new RegExp(`^EXIT ${next} 0`))
+    }))
+
+  it.scopedLive("opentelemetry sends one trace of an upgrade from both processes, and what is left at the end", () =>
+    Effect.gen(function*() {
+      const collector = yield* collect
+      const program = yield* startExample("opentelemetry", { PORT: "0", OTLP_URL: collector.url })
+      yield* program.waitFor(/is ready as generation 1/, "30 seconds")
+      yield* signal(program.pid, "SIGHUP")
+      const [, next] = yield* program.waitFor(/Process (\d+) has taken over as generation 2/, "30 seconds")
+      yield* program.waitFor(new RegExp(`^EXIT ${program.pid} 0`))
+      yield* signal(Number(next), "SIGTERM")
+      yield* program.waitFor(new RegExp(`^EXIT ${next} `))
+      const of = (pid: number | string, name: string) =>
+        collector.spans.filter((span) => span.pid === Number(pid) && span.name === name)
+      const [upgrade] = of(program.pid, "tableflip.upgrade")
+      const [begun] = of(next!, "tableflip.start")
+      assert.isDefined(upgrade)
+      assert.deepInclude(begun, { traceId: upgrade?.traceId, parentSpanId: upgrade?.spanId })
+      assert.isNotEmpty(of(program.pid, "tableflip.drain"))
+      assert.isNotEmpty(of(next!, "tableflip.drain"))
     }))
 
   it.scopedLive("control is reloaded and stopped by the command, which waits for it", () =>
