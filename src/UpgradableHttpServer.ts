@@ -26,6 +26,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as http from "node:http"
+import type * as http2 from "node:http2"
 import type { Address } from "./Address.ts"
 import type { ServeOptions } from "./Fds.ts"
 import { Fds } from "./Fds.ts"
@@ -37,6 +38,15 @@ import { disconnect } from "./internal/seam.ts"
 import type { ListenError } from "./TableflipError.ts"
 
 type Service = Context.Tag.Service<typeof HttpServer.HttpServer>
+
+/**
+ * What speaks to the clients: a server of `node:http` or `node:https`, or one of `node:http2` with `allowHTTP1`, which has their
+ * requests and responses for both.
+ *
+ * @since 3.0.0
+ * @category models
+ */
+export type Server = http.Server | http2.Http2SecureServer
 
 /** NodeHttpServer insists on calling `listen`. The server has its socket by then, and accepts when `ready` says so. */
 const withoutListen = (server: http.Server): http.Server => {
@@ -141,7 +151,7 @@ const accepting = new WeakMap<Service, Effect.Effect<void>>()
  * @category constructors
  */
 export const make = (
-  createServer: LazyArg<http.Server>,
+  createServer: LazyArg<Server>,
   address: Address,
   options?: Options
 ): Effect.Effect<Service, ListenError | ServeError, Fds | Scope.Scope> =>
@@ -151,7 +161,7 @@ export const make = (
     const accepts = yield* Deferred.make<void>()
     server.once("listening", () => Deferred.unsafeDone(accepts, Effect.void))
     yield* fds.listen(server, address, options)
-    const service = waitForHandlers(yield* NodeHttpServer.make(() => withoutListen(server), {}), options)
+    const service = waitForHandlers(yield* NodeHttpServer.make(() => withoutListen(server as http.Server), {}), options)
     accepting.set(service, Deferred.await(accepts))
     return service
   })
@@ -163,7 +173,7 @@ export const make = (
  * @category layers
  */
 export const layer = (
-  createServer: LazyArg<http.Server>,
+  createServer: LazyArg<Server>,
   address: Address,
   options?: Options
 ): Layer.Layer<
@@ -180,7 +190,7 @@ export const layer = (
  * @category layers
  */
 export const layerConfig = (
-  createServer: LazyArg<http.Server>,
+  createServer: LazyArg<Server>,
   address: Config.Config.Wrap<Address>,
   options?: Options
 ): Layer.Layer<

@@ -24,10 +24,13 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as http from "node:http"
+import * as http2 from "node:http2"
+import * as https from "node:https"
 import type * as net from "node:net"
 import type * as Fds from "../../src/Fds.ts"
 import * as UpgradableHttpServer from "../../src/UpgradableHttpServer.ts"
 import * as Upgrader from "../../src/Upgrader.ts"
+import { certificate } from "../kit/certificate.ts"
 import { isEffect4 } from "../kit/effect.ts"
 import { until } from "../kit/waiting.ts"
 
@@ -288,6 +291,33 @@ describe("UpgradableHttpServer", () => {
       assert.strictEqual((yield* ask(port, { path: "/stream" })).body, "1 2 3 4 5 ")
       assert.strictEqual((yield* ask(port, { path: "/nowhere" })).status, 404)
     }).pipe(Effect.provide(layers)))
+
+  it.scopedLive("serves HTTP/2 and HTTP/1 on a server of node:http2", () =>
+    Effect.gen(function*() {
+      const port = yield* running
+      const to = { port, host: "127.0.0.1", rejectUnauthorized: false }
+      const bodyOf = (open: () => NodeJS.ReadableStream) =>
+        Effect.async<string, Error>((resume) => {
+          let text = ""
+          open().setEncoding("utf8").on("data", (part: string) => {
+            text += part
+          }).on("end", () => resume(Effect.succeed(text))).on("error", (error) => resume(Effect.fail(error)))
+        })
+      const session = http2.connect(`https://127.0.0.1:${port}`, to)
+      const over2 = (path: string) => bodyOf(() => session.request({ ":path": path }))
+      assert.strictEqual(yield* over2("/"), "hello")
+      assert.strictEqual(yield* over2("/stream"), "1 2 3 4 5 ")
+      session.close()
+      const response = yield* Effect.async<http.IncomingMessage>((resume) => {
+        https.get({ ...to, agent: false }, (response) => resume(Effect.succeed(response)))
+      })
+      assert.strictEqual(yield* bodyOf(() => response), "hello")
+    }).pipe(
+      Effect.provide(
+        UpgradableHttpServer.layer(() => http2.createSecureServer({ ...certificate, allowHTTP1: true }), address)
+      ),
+      Effect.provide(Upgrader.layerStub)
+    ))
 
   it.scopedLive("takes its address from Config", () =>
     Effect.gen(function*() {
