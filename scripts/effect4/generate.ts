@@ -83,6 +83,7 @@ const isPorted = (file: string) =>
 /** What is the same for both. */
 const copied = [
   "CHANGELOG.md",
+  "CONTRIBUTING.md",
   "LICENSE",
   "README.md",
   "SECURITY.md",
