@@ -20,7 +20,7 @@ const unpack = (version: string): string => {
   fs.mkdirSync(folder, { recursive: true })
   const { status } = spawnSync("tar", [
     "xzf",
-    fixture(`releases/effect-tableflip-${version}.tgz`),
+    fixture(`releases/effect-tableflip-${version}.tar.gz`),
     "--strip-components=1",
     "-C",
     folder
