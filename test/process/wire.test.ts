@@ -107,6 +107,19 @@ describe.runIf(isLinux)("variables that nobody may set by hand", () => {
 })
 
 describe.runIf(isLinux)("what a parent may say", () => {
+  it.scopedLive("a channel that is none: the child takes over without it", () =>
+    Effect.gen(function*() {
+      const other = fs.openSync("/dev/null", "r")
+      const { app, said } = yield* startByHand({
+        extra: ["pipe", "pipe", other],
+        env: bySomebody("3,4", { TABLEFLIP_CHANNEL: "5", TABLEFLIP_EXTENSIONS_OF: ":3,4" })
+      })
+      fs.closeSync(other)
+      app.stdio(4).end(names())
+      yield* app.up(2)
+      yield* eventually("the ready byte", () => said.length > 0)
+    }))
+
   it.scopedLive("nothing to inherit: the child takes over with one byte", () =>
     Effect.gen(function*() {
       const { app, ended, said } = yield* startByHand()

@@ -199,6 +199,19 @@ describe("the variables", () => {
     }
   })
 
+  it("have a channel only if it belongs to this hand-off: an older release may have passed it on", () => {
+    const channelOf = (extensionsOf: string | undefined) =>
+      Option.getOrThrow(Either.getOrThrow(protocol.decodeHandOff({
+        ...yes,
+        TABLEFLIP_FDS: "3,4",
+        TABLEFLIP_GENERATION: "4",
+        TABLEFLIP_CHANNEL: "9",
+        TABLEFLIP_EXTENSIONS_OF: extensionsOf
+      }))).channel._tag
+    assert.strictEqual(channelOf("4:3,4"), "Some")
+    for (const other of [undefined, "", "3:3,4", "4:3,5"]) assert.strictEqual(channelOf(other), "None")
+  })
+
   it("mean a plain start when there are none", () => {
     assert.deepStrictEqual(protocol.decodeHandOff({ PATH: "/bin" }), Either.right(Option.none()))
     // Left over from somewhere, they mean nothing by themselves.

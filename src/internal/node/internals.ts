@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as childProcess from "node:child_process"
 import type * as dgram from "node:dgram"
 import * as diagnosticsChannel from "node:diagnostics_channel"
+import * as fs from "node:fs"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Session } from "node:http2"
 import * as net from "node:net"
@@ -367,14 +368,23 @@ interface ForkingModule {
   _forkChild?(descriptor: number, serialization: "json"): void
 }
 
-/** Opens a channel as Node does at the start of a process that finds its number in a variable. */
-const openChannel = (descriptor: number) => (childProcess as ForkingModule)._forkChild?.(descriptor, "json")
+/**
+ * Opens a channel as Node does at the start of a process that finds its number in a variable. What is no socket would end the
+ * process by an assertion.
+ */
+const openChannel = (descriptor: number): void => {
+  try {
+    if (fs.fstatSync(descriptor).isSocket()) (childProcess as ForkingModule)._forkChild?.(descriptor, "json")
+  } catch {
+    // It is not open.
+  }
+}
 
 type Send = (this: object, words: object, handle: ConnectionHandle, options: object, callback: () => void) => unknown
 
 /**
- * Takes the channel at this number, which Node has opened unless it is hidden from it, away from `process`: what comes is read from the socket, and the
- * handles that came along from `takeHandle`, in their order. From then on this is a process without a channel.
+ * Takes the channel at this number, which Node has opened unless it is hidden from it, away from `process`: what comes is
+ * read from the socket, and the handles that came along from `takeHandle`, in their order. From then on this is a process without a channel.
  */
 export const parentChannel = (
   descriptor: number

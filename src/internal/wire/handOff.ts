@@ -84,6 +84,10 @@ export const encodeHandOff = (handOff: HandOff): Record<string, string | undefin
 
 type Environment = Readonly<Record<string, string | undefined>>
 
+/** Whether the extensions are those of this hand-off. */
+const isOfThis = (environment: Environment, fds: string | undefined): boolean =>
+  environment[extensionsOfVariable] === extensionsOf(environment[generationVariable], fds)
+
 /**
  * A parent that knows nothing of extensions passes on those that it has got itself: they name descriptors that are something
  * else by now. It does not count the generation either, by which it shows.
@@ -104,8 +108,7 @@ export const untoldExchange = (
   environment: Environment,
   { control, state, supervisor }: HandOff
 ): Option.Option<number> =>
-  environment[extensionsOfVariable] === extensionsOf(environment[generationVariable], environment[fdsVariable]) &&
-    Option.isNone(control) && Option.isNone(supervisor)
+  isOfThis(environment, environment[fdsVariable]) && Option.isNone(control) && Option.isNone(supervisor)
     ? Option.map(state, (descriptor) => descriptor + 1)
     : Option.none()
 
@@ -135,8 +138,10 @@ export const decodeHandOff = (
     const state = yield* decodeSingle(stateVariable, extensions)
     const control = yield* decodeSingle(controlVariable, extensions)
     const supervisor = yield* decodeSingle(supervisorVariable, extensions)
-    // An older release does not remove it, and its child finds the number of a descriptor that is not there any more.
-    const channel = Option.flatten(Either.getRight(decodeSingle(channelVariable, extensions)))
+    // An older release does not remove it, and its child finds the number of what is something else by now.
+    const channel = isOfThis(environment, fds)
+      ? Option.flatten(Either.getRight(decodeSingle(channelVariable, extensions)))
+      : Option.none()
     const all = [...numbers, ...lifelines, ...[state, control, supervisor].flatMap(Option.toArray)]
     if (new Set(all).size !== all.length) {
       return yield* invalid(fdsVariable, `is ${quote(fds)}; it names a descriptor twice`)
