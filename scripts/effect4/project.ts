@@ -16,7 +16,7 @@ const manifest = (): string => {
   const own = read(path.join(root, "package.json"))
   const scripts = Object.fromEntries(
     Object.entries(own.scripts).filter(([name]) =>
-      !/^build$|^check|^format|^pack|^reference$|^release$|effect4/.test(name)
+      !/^build$|^check|^format|^pack|^release$|effect4/.test(name)
     )
   )
   // The release lines have the numbers of their Effects, and are the same otherwise.
