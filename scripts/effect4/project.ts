@@ -15,9 +15,7 @@ const read = (file: string) => JSON.parse(fs.readFileSync(file, "utf8"))
 const manifest = (): string => {
   const own = read(path.join(root, "package.json"))
   const scripts = Object.fromEntries(
-    Object.entries(own.scripts).filter(([name]) =>
-      !/^build$|^check|^format|^pack|^release$|effect4/.test(name)
-    )
+    Object.entries(own.scripts).filter(([name]) => !/^build$|^check|^format|^pack|^release$|effect4/.test(name))
   )
   // The release lines have the numbers of their Effects, and are the same otherwise.
   const version = own.version.replace(/^3\./, "4.")
