@@ -7,6 +7,7 @@ import * as http2 from "node:http2"
 import * as https from "node:https"
 import type * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
+import { make } from "../../src/internal/drain/server.ts"
 import { certificate } from "../kit/certificate.ts"
 import type { Client } from "../kit/drainClient.ts"
 import { connect, connectTls, get, listen, makeGate, post } from "../kit/drainClient.ts"
@@ -440,6 +441,28 @@ describe("Drain.server: HTTP/1", () => {
       yield* isLast(client, "?2")
       yield* Fiber.join(draining)
       assert.strictEqual(server.keepAliveTimeout, 1)
+    }))
+
+  it.scopedLive("a request that came after its queue was emptied is drained once, and one behind it is answered", () =>
+    Effect.gen(function*() {
+      const app = makeApp()
+      const server = http.createServer(app.handler)
+      const { drain, emptyQueue } = yield* make(server, { drainTimeout: "8 seconds" })
+      yield* Effect.addFinalizer(() => app.release)
+      const client = yield* connect(yield* listen(server))
+      yield* client.send(get("/?1"))
+      yield* isNotLast(client, "?1")
+      yield* emptyQueue
+      yield* client.send(get("/slow"))
+      yield* until("the request to arrive", () => app.executed.length === 2)
+      const draining = yield* Effect.fork(drain)
+      yield* Effect.sleep("100 millis")
+      yield* client.send(get("/?3"))
+      yield* until("the one behind it to arrive", () => app.executed.length === 3)
+      yield* app.release
+      yield* isNotLast(client, "slow")
+      yield* isLast(client, "?3")
+      assert.deepStrictEqual(tally(yield* Fiber.join(draining)), { open: 1, inFlight: 1, sentAway: 1 })
     }))
 
   it.scopedLive("leaves the server as it was", () =>

@@ -186,7 +186,7 @@ export const make = (
     if (!Node.speaksHttp1(socket)) return
     if (state(connection) === "idle") socket.setTimeout?.(0)
     const response = Node.currentResponse(socket)
-    if (response === undefined || response.headersSent) return
+    if (response === undefined || response.headersSent || newest.get(socket)?.response === response) return
     const request = Node.newestRequest(socket)
     // with another request queued behind, this response is not the last; the one after those will be
     if (request === undefined || request === response.req) mark(response, socket)
