@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import type { IncomingMessage } from "node:http"
+import * as net from "node:net"
 import * as path from "node:path"
 import { WebSocket } from "ws"
 import { directory } from "../kit/files.ts"
@@ -133,6 +135,44 @@ describe.runIf(isLinux)("WebSockets of ws that the app gives", () => {
       })
       yield* goOn(handle, reload)
     }), 120_000)
+})
+
+/** A client whose request for a WebSocket has come by half. */
+const connectHalf = (port: number) =>
+  Effect.acquireRelease(
+    Effect.async<net.Socket>((resume) => {
+      const socket = net.connect(port, "127.0.0.1", () => {
+        socket.write(`GET / HTTP/1.1\r\nHost: here\r\n`, () => resume(Effect.succeed(socket)))
+      })
+      socket.on("error", () => {})
+      socket.resume()
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+
+const otherHalf = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+/** It is opened by the older process, while that drains. */
+const openWhileDraining = (app: Record<string, unknown>) =>
+  Effect.gen(function*() {
+    const handle = yield* startSockets(app)
+    const first = yield* handle.up(1)
+    const socket = yield* connectHalf(first.port)
+    yield* Effect.sleep("200 millis")
+    const upgrading = yield* Effect.fork(upgrade(handle, first))
+    yield* handle.waitFor(new RegExp(`^EVENT ${first.pid} Draining`))
+    yield* Effect.sleep("200 millis")
+    socket.write(otherHalf)
+    const { report } = yield* Fiber.join(upgrading)
+    assert.deepStrictEqual([report.inFlight, report.handedOver, report.forced], [1, 1, 0])
+  })
+
+describe.runIf(isLinux)("WebSockets that are opened while their process drains", () => {
+  it.scopedLive("go to the new process", () => openWhileDraining({}))
+
+  it.scopedLive("go to the new process when they are those of the platform", () =>
+    Effect.flatMap(directory, (folder) => openWhileDraining({ journal: path.join(folder, "journal") })))
 })
 
 describe.runIf(isLinux)("WebSockets of the platform that the app gives", () => {

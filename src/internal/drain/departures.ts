@@ -94,6 +94,10 @@ export const make = (
     successor.offer(candidateOf(connection))
   }
 
+  /** Its request has made a WebSocket of it, say: now it goes by the app's word. */
+  const isSomethingElse = (connection: Connection) =>
+    connection.leaves === "requests" && !inRow.has(connection) && !Node.speaksHttp1(connection.socket)
+
   const isPlain = Node.isPlainHttp(server)
 
   const consider = (connection: Connection) => {
@@ -141,6 +145,7 @@ export const make = (
     },
     visit: (connection) => {
       if (isOver) return stay(connection)
+      if (isSomethingElse(connection)) connection.leaves = false
       given.visit(connection)
       if (!isLate) return offer(connection)
       given.hurry(connection)
