@@ -3,6 +3,8 @@ import * as Effect from "effect/Effect"
 import * as http from "node:http"
 import * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
+import { nextTurn } from "../../src/internal/drain/rounds.ts"
+import { listen } from "../kit/drainClient.ts"
 
 const count = 3_000
 
@@ -48,6 +50,20 @@ describe("Drain.server: many connections", () => {
       assert.isAtLeast(looks.all(), count)
       // Of one connection it is asked several times.
       assert.isAtMost(looks.most(), 256 * 8)
+    }))
+
+  it.scopedLive("as many new ones in each turn do not keep it from its end", () =>
+    Effect.gen(function*() {
+      const server = net.createServer()
+      const drainable = yield* Drain.server(server, { drainTimeout: "100 millis" })
+      yield* listen(server)
+      const turn = Effect.suspend(() => {
+        const sockets = Array.from({ length: 300 }, () => new net.Socket())
+        for (const socket of sockets) server.emit("connection", socket)
+        return Effect.zipRight(nextTurn, Effect.sync(() => sockets.forEach((socket) => socket.emit("close"))))
+      })
+      yield* Effect.fork(Effect.repeat(turn, { until: () => !server.listening }))
+      yield* Effect.timeout(drainable.drain, "10 seconds")
     }))
 
   it.scopedLive("no turn closes by force more than a bound", () =>

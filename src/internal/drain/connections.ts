@@ -39,7 +39,7 @@ export interface Connection {
 /** What is done with one connection. A closed one is to be told, because that is far more work than a look. */
 export type Visit = (connection: Connection) => "closed" | void
 
-/** A way through all connections, those that come meanwhile among them. */
+/** A way through all connections that are there when it begins: it ends, however many come meanwhile. */
 export interface Walk {
   /** Visits the next ones, as many as one turn of the event loop has time for; whether there are more. */
   readonly step: (visit: Visit) => boolean
@@ -179,13 +179,14 @@ export const follow = (server: net.Server): Connections => {
       for (const connection of all.values()) guarded(f, connection)
     },
     walk: () => {
-      // A Map may change while one goes through it.
+      // A Map may change while one goes through it, and has what comes at its end.
       const left = all.values()
+      let count = all.size
       return {
         step: (visit) => {
           for (let looks = 0; looks < looksPerTurn;) {
             const next = left.next()
-            if (next.done === true) return false
+            if (next.done === true || count-- === 0) return false
             looks += guarded(visit, next.value) === "closed" ? looksPerClose : 1
           }
           return true
