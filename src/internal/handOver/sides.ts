@@ -9,6 +9,25 @@ import type { Channel } from "../system/channel.ts"
 import * as inboxes from "../system/inbox.ts"
 import { decodeAnswer, decodeRelayed, encodeRelayed } from "../wire/channel.ts"
 
+/** The second one hears what is found in the words that come, and the first one everything else, and what has been lost. */
+const split = (channel: Channel, find: (words: unknown) => Option.Option<unknown>): readonly [Channel, Channel] => {
+  const first = inboxes.make()
+  const second = inboxes.make()
+  channel.listen({
+    onWords: (words, connection) =>
+      Option.match(find(words), {
+        onNone: () => first.words(words, connection),
+        onSome: (found) => second.words(found, connection)
+      }),
+    onEnd: () => {
+      first.end()
+      second.end()
+    },
+    onLost: first.lost
+  })
+  return [{ ...channel, listen: first.listen }, { ...channel, listen: second.listen }]
+}
+
 export interface Sides {
   readonly taking: Channel
   readonly giving: Channel
@@ -16,17 +35,9 @@ export interface Sides {
 
 /** What this process takes, and what it gives. */
 export const make = (channel: Channel): Sides => {
-  const taking = inboxes.make()
-  const giving = inboxes.make()
-  channel.listen({
-    onWords: (words, connection) => (Option.isSome(decodeAnswer(words)) ? giving : taking).words(words, connection),
-    onEnd: () => {
-      taking.end()
-      giving.end()
-    },
-    onLost: giving.lost
-  })
-  return { taking: { ...channel, listen: taking.listen }, giving: { ...channel, listen: giving.listen } }
+  const isAnswer = (words: unknown) => Option.isSome(decodeAnswer(words))
+  const [giving, taking] = split(channel, (words) => isAnswer(words) ? Option.none() : Option.some(words))
+  return { taking, giving }
 }
 
 export interface Generations {
@@ -38,25 +49,11 @@ export interface Generations {
 
 /** Between two generations. */
 export const between = (channel: Channel): Generations => {
-  const own = inboxes.make()
-  const relayed = inboxes.make()
-  channel.listen({
-    onWords: (words, connection) =>
-      Option.match(decodeRelayed(words), {
-        onNone: () => own.words(words, connection),
-        onSome: (inner) => relayed.words(inner, connection)
-      }),
-    onEnd: () => {
-      own.end()
-      relayed.end()
-    },
-    onLost: own.lost
-  })
+  const [own, inner] = split(channel, decodeRelayed)
   return {
-    own: { ...channel, listen: own.listen },
+    own,
     relayed: {
-      ...channel,
-      listen: relayed.listen,
+      ...inner,
       send: (words, connection) => channel.send(encodeRelayed(words), connection),
       pass: (words, connection) => channel.pass(encodeRelayed(words), connection)
     }
