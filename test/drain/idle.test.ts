@@ -11,8 +11,8 @@ describe("connections without anything to do", () => {
     const closed = () => [...connections.all.keys()].filter(({ destroyed }) => destroyed).length
     const idle = make(connections, 10_000, () => "idle")
     idle.begin(2_000)
-    connections.forEach((connection) => idle.visit(connection, 0))
-    connections.forEach((connection) => idle.visit(connection, 10_000))
+    connections.all.forEach((connection) => idle.visit(connection, 0))
+    connections.all.forEach((connection) => idle.visit(connection, 10_000))
     assert.deepStrictEqual([closed(), idle.areWaiting()], [0, true])
     idle.turn(10_000)
     assert.strictEqual(closed(), 64)

@@ -48,8 +48,6 @@ export interface Walk {
 /** @internal */
 export interface Connections {
   readonly all: ReadonlyMap<net.Socket, Connection>
-  /** Does something with each. One that is odd, a stream in user land say, does not decide for the others. */
-  readonly forEach: (f: (connection: Connection) => void) => void
   /** Remembers what a connection has thrown. */
   readonly failed: (connection: Connection, cause: unknown) => void
   /** What has been thrown since the last call, once for each connection. */
@@ -165,6 +163,7 @@ export const follow = (server: net.Server): Connections => {
   const session = (connection: Connection): ServerHttp2Session | undefined =>
     (connection.socket as { readonly [kSession]?: ServerHttp2Session })[kSession]
 
+  /** One that is odd, a stream in user land say, does not decide for the others. */
   const guarded = (visit: Visit, connection: Connection) => {
     try {
       return visit(connection)
@@ -175,9 +174,6 @@ export const follow = (server: net.Server): Connections => {
 
   const self: Connections = {
     all,
-    forEach: (f) => {
-      for (const connection of all.values()) guarded(f, connection)
-    },
     walk: () => {
       // A Map may change while one goes through it, and has what comes at its end.
       const left = all.values()
