@@ -240,6 +240,44 @@ describe.runIf(isLinux)("a connection", () => {
       }).pipe(Effect.provide(layerEnv)))
   }
 
+  for (const drained of ["after", "during"]) {
+    it.scopedLive(`that back-pressure has paused goes on when that ends ${drained} an upgrade that fails`, () =>
+      Effect.gen(function*() {
+        const registry = yield* makeRegistry()
+        const { client, socket } = yield* connected
+        const size = 4 * 2 ** 20
+        let taken = 0
+        let isOpen = false
+        const held: Array<() => void> = []
+        const open = () => {
+          isOpen = true
+          for (const go of held.splice(0)) go()
+        }
+        socket.pipe(
+          new Writable({
+            highWaterMark: 1,
+            write: (chunk: Buffer, _, done) => {
+              taken += chunk.length
+              if (isOpen) setImmediate(done)
+              else held.push(done)
+            }
+          })
+        )
+        yield* registry.service.addConnection("peer", socket)
+        client.write(Buffer.alloc(size))
+        yield* eventually("it to be held up", () => socket.isPaused() && held.length === 1)
+        yield* registry.shareWithChild
+        if (drained === "during") {
+          open()
+          yield* eventually("what had been read", () => !socket.isPaused() && socket.readableLength === 0)
+          assert.isBelow(taken, size)
+        }
+        yield* registry.takeBackFromChild
+        open()
+        yield* eventually("every byte", () => taken === size, { seen: () => String(taken) })
+      }).pipe(Effect.provide(layerEnv)))
+  }
+
   it.scopedLive("that comes while an upgrade waits for others is read by nobody from its start on, if it goes too", () =>
     Effect.gen(function*() {
       const registry = yield* makeRegistry()
