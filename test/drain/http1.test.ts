@@ -5,12 +5,12 @@ import * as Fiber from "effect/Fiber"
 import * as http from "node:http"
 import * as http2 from "node:http2"
 import * as https from "node:https"
-import type * as net from "node:net"
+import * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
 import { make } from "../../src/internal/drain/server.ts"
 import { certificate } from "../kit/certificate.ts"
 import type { Client } from "../kit/drainClient.ts"
-import { connect, connectTls, get, listen, makeGate, post } from "../kit/drainClient.ts"
+import { connect, connectTls, follow, get, listen, makeGate, post } from "../kit/drainClient.ts"
 import { until } from "../kit/waiting.ts"
 
 const big = Buffer.alloc(64 * 1024 * 1024, "tableflip ")
@@ -393,6 +393,22 @@ for (const transport of transports) {
 }
 
 describe("Drain.server: HTTP/1", () => {
+  it.scopedLive("without lingering, a client that does not hang up after its last answer is not waited for", () =>
+    Effect.gen(function*() {
+      const app = yield* serve(transports[0]!, { lingerTimeout: 0, drainTimeout: "1 minute" })
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(() => net.connect({ host: "127.0.0.1", port: app.port, allowHalfOpen: true })),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      const { response, send } = follow(client)
+      yield* send(get("/?1"))
+      yield* response
+      const draining = yield* app.started
+      yield* send(get("/?2"))
+      assert.strictEqual((yield* response).headers["connection"], "close")
+      assert.deepStrictEqual(tally(yield* Fiber.join(draining)), { open: 1, idle: 1, sentAway: 1 })
+    }))
+
   it.scopedLive("a client whose endless response onDrain has ended does not come back on the same connection", () =>
     Effect.gen(function*() {
       const again = makeGate()

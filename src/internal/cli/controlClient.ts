@@ -8,6 +8,7 @@ import type * as http from "node:http"
 import * as path from "node:path"
 import type { ErrorJson, EventJson, Status } from "../controlSocket/protocol.ts"
 import * as protocol from "../controlSocket/protocol.ts"
+import { longestTimer } from "../timer.ts"
 
 /** What the exit code of a client tells. Numbers from 64 are those of sysexits.h, as far as there is one for it. */
 export const exitCode = {
@@ -145,7 +146,7 @@ export const make = async (at: string, until: number): Promise<Client> => {
         ? setTimeout(() => {
           reject(late())
           sent.destroy()
-        }, Math.min(Math.max(0, left), 2 ** 31 - 1))
+        }, Math.min(Math.max(0, left), longestTimer))
         : undefined
       const fail = (error: Error) => {
         clearTimeout(timer)

@@ -14,6 +14,7 @@ import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
 import { fromResult } from "../seam.ts"
 import type { System } from "../system/env.ts"
+import { longestTimer } from "../timer.ts"
 import { fromParent } from "./channel.ts"
 import { cpuQuota, withQuota } from "./cpuQuota.ts"
 import { files } from "./files.ts"
@@ -73,9 +74,6 @@ const signals = (signal: NodeJS.Signals) =>
     )
     return deliveries as Queue.Dequeue<NodeJS.Signals>
   })
-
-/** A timer that is asked for more fires at once. */
-const longestTimer = 2 ** 31 - 1
 
 /** Not imported: a Node without the inspector has no such module, and a process that is never asked need not load it. */
 const isDebugged = (): boolean => process.getBuiltinModule?.("node:inspector")?.url() !== undefined

@@ -13,6 +13,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Session } from "node:http2"
 import * as net from "node:net"
 import type * as tls from "node:tls"
+import { longestTimer } from "../timer.ts"
 
 /** A libuv socket handle. Its descriptor turns negative once it is closed. */
 export interface SocketHandle {
@@ -716,7 +717,7 @@ export const beginIdleTime = (server: net.Server, socket: net.Socket): void => {
   const timer = setTimeout(() => {
     // A drain suspends it.
     if (socket.bytesRead === 0 && settings.keepAliveTimeout !== 0) socket.destroy()
-  }, keepAliveTimeout + keepAliveTimeoutBuffer)
+  }, Math.min(keepAliveTimeout + keepAliveTimeoutBuffer, longestTimer))
   timer.unref()
   socket.once("close", () => clearTimeout(timer))
 }
@@ -734,11 +735,13 @@ export const forgetRemovedConnectionHeader = (response: ServerResponse): void =>
  * discard until the client ends its own, or until nothing has come for `patience` milliseconds.
  */
 export const lingerOnClose = (socket: net.Socket, patience: number, onLinger: () => void): void => {
+  // Zero would be for ever.
+  const delay = Math.min(Math.max(patience, 1), longestTimer)
   const wait = () => {
     onLinger()
     // A stream in user land has no such timer.
-    if (typeof socket.setTimeout === "function") return void socket.setTimeout(patience, () => socket.destroy())
-    const timer = setTimeout(() => socket.destroy(), patience)
+    if (typeof socket.setTimeout === "function") return void socket.setTimeout(delay, () => socket.destroy())
+    const timer = setTimeout(() => socket.destroy(), delay)
     socket.once("close", () => clearTimeout(timer))
   }
   Object.assign(socket, {
