@@ -5,7 +5,7 @@
  * @internal
  */
 import * as http from "node:http"
-import type * as net from "node:net"
+import * as net from "node:net"
 import type { ErrorJson, Identity } from "./protocol.ts"
 import * as protocol from "./protocol.ts"
 import type { Reply } from "./reply.ts"
@@ -33,6 +33,8 @@ export interface Exchange {
   readonly body: string
   readonly answer: (reply: Reply) => void
   readonly stream: () => Lines
+  /** From now on nobody is accepted here; who is connected is served. */
+  readonly leave: () => void
   /** The client has gone without an answer. */
   readonly onGone: (listener: () => void) => void
 }
@@ -123,6 +125,8 @@ export const make = (by: () => Identity, handle: (exchange: Exchange) => void): 
         body,
         answer: (reply) => answer(response, reply),
         stream: () => stream(response),
+        // That of HTTP would close what is idle, too.
+        leave: () => void net.Server.prototype.close.call(server),
         onGone: (listener) => void response.once("close", () => response.writableFinished || listener())
       })
     })

@@ -22,10 +22,11 @@ type Handler = (exchange: Exchange, target: Target) => Effect.Effect<Reply>
 const waits: ReadonlyArray<string> = ["switched", "drained"]
 
 const waiting =
-  (handle: (target: Target, wait: Wait | undefined) => Effect.Effect<Reply>): Handler => ({ url }, target) => {
+  (handle: (target: Target, wait: Wait | undefined, leave: Effect.Effect<void>) => Effect.Effect<Reply>): Handler =>
+  ({ leave, url }, target) => {
     const wait = url.searchParams.get("wait")
     return wait === null || waits.includes(wait)
-      ? handle(target, wait as Wait | null ?? undefined)
+      ? handle(target, wait as Wait | null ?? undefined, Effect.sync(leave))
       : Effect.succeed(invalid(`wait is ${JSON.stringify(wait)}; it must be ${waits.join(" or ")}`, target.identity()))
   }
 
@@ -60,7 +61,7 @@ const routes: ReadonlyArray<Route> = [
   {
     method: "POST",
     path: /^\/v1\/reload$/,
-    handle: waiting((target, wait = "switched") => target.reload(wait))
+    handle: waiting((target, wait = "switched", leave) => target.reload(wait, leave))
   },
   { method: "POST", path: /^\/v1\/stop$/, handle: waiting((target, wait) => target.stop(wait)) },
   { method: "POST", path: /^\/v1\/scale$/, handle: scale },

@@ -10,7 +10,8 @@ import type { Reply } from "./reply.ts"
 export interface Target {
   readonly identity: () => Identity
   readonly status: Effect.Effect<Status>
-  readonly reload: (wait: Wait) => Effect.Effect<Reply>
+  /** With `leave`, a newer process that has taken over hears whoever comes from then on. */
+  readonly reload: (wait: Wait, leave: Effect.Effect<void>) => Effect.Effect<Reply>
   readonly stop: (wait: Wait | undefined) => Effect.Effect<Reply>
   readonly scale: (size: unknown) => Effect.Effect<Reply>
   readonly replace: (index: number | undefined) => Effect.Effect<Reply>

@@ -133,10 +133,11 @@ export const make: (sources: Sources) => Effect.Effect<
   const target: Target = {
     identity: by,
     status: record.status,
-    reload: (wait) =>
+    reload: (wait, leave) =>
       Effect.flatMap(monotonicMillis, (begun) =>
         replyWith(
-          Effect.flatMap(upgrader.upgrade, (to) =>
+          // Who is told that the newer process has taken over, and asks once more, is answered by that one.
+          Effect.flatMap(Effect.zipLeft(upgrader.upgrade, leave), (to) =>
             Effect.flatMap(monotonicMillis, (switched) => {
               const outcome = { outcome: "upgraded", ...to, from: self, millis: Math.round(switched - begun) }
               return wait === "switched"
