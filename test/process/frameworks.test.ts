@@ -3,11 +3,16 @@
  * not try again.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as fs from "node:fs"
 import * as http from "node:http"
+import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { WebSocket } from "ws"
+import { certificate } from "../kit/certificate.ts"
+import { directory } from "../kit/files.ts"
 import type { Handle } from "../kit/processes.ts"
 import { signal, start } from "../kit/processes.ts"
 import { eventually } from "../kit/waiting.ts"
@@ -67,6 +72,90 @@ const keepAliveLoad = (port: number, clients: number): Effect.Effect<Load, never
     ({ agents, stop }) => Effect.zipRight(stop, Effect.sync(() => agents.forEach((agent) => agent.destroy())))
   )
 
+const identity = (bytes: Buffer) => bytes
+
+const method = (path: string, requestStream: boolean, responseStream: boolean) => ({
+  path,
+  requestStream,
+  responseStream,
+  requestSerialize: identity,
+  requestDeserialize: identity,
+  responseSerialize: identity,
+  responseDeserialize: identity
+})
+
+const Greeter = grpc.makeGenericClientConstructor({
+  Hello: method("/Greeter/Hello", false, false),
+  Count: method("/Greeter/Count", false, true),
+  Echo: method("/Greeter/Echo", true, true)
+}, "Greeter")
+
+/** On each connection four calls at a time, and a stream in either direction; none is tried again. */
+const grpcLoad = (port: number, credentials: grpc.ChannelCredentials, clients: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const failures: Array<string> = []
+      const answered = { hello: 0, count: 0, echo: 0 }
+      let stopping = false
+      const open = Array.from({ length: clients }, () =>
+        new Greeter(`localhost:${port}`, credentials, {
+          "grpc.enable_retries": 0,
+          "grpc.use_local_subchannel_pool": 1
+        }))
+      const again = (call: () => Promise<void>): Promise<void> =>
+        stopping ? Promise.resolve() : call().then(() => again(call))
+      const fail = (kind: string) => (error: Error) => failures.push(`${kind}: ${error.message}`)
+
+      const hello = (client: any) => () =>
+        new Promise<void>((resolve) =>
+          client.Hello(Buffer.from("x"), (error: Error | null) => {
+            if (error === null) answered.hello++
+            else fail("hello")(error)
+            resolve()
+          })
+        )
+      /** Ends with all that was sent, or is a failure. */
+      const stream =
+        (kind: "count" | "echo", begin: () => grpc.ClientReadableStream<Buffer>, next: (heard: number) => void) => () =>
+          new Promise<void>((resolve) => {
+            let heard = 0
+            const call = begin()
+            call.on("data", () => next(++heard))
+            call.on("error", fail(kind))
+            call.on("end", () => {
+              if (heard === 10) answered[kind]++
+            })
+            call.on("status", ({ code }) => {
+              if (code === 0 && heard !== 10) failures.push(`${kind}: ${heard} of 10`)
+              resolve()
+            })
+          })
+      const echo = (client: any) => {
+        let call: grpc.ClientDuplexStream<Buffer, Buffer>
+        return stream("echo", () => {
+          call = client.Echo()
+          call.write(Buffer.from("x"))
+          return call
+        }, (heard) => heard === 10 ? call.end() : setTimeout(() => call.write(Buffer.from("x")), 20))
+      }
+      const all = Promise.all(open.flatMap((client: any) => [
+        ...Array.from({ length: 4 }, () => again(hello(client))),
+        again(stream("count", () => client.Count(Buffer.from("10")), () => {})),
+        again(echo(client))
+      ]))
+      return {
+        answered,
+        failures,
+        stop: Effect.promise(() => {
+          stopping = true
+          return all
+        }),
+        close: Effect.sync(() => open.forEach((client) => client.close()))
+      }
+    }),
+    ({ close, stop }) => Effect.zipRight(stop, close)
+  )
+
 /** The port, once somebody answers there: it is bound and told of before the process is ready. */
 const portOf = (server: Handle) =>
   server.waitFor(/is ready as generation 1\b/).pipe(
@@ -102,6 +191,32 @@ describe.sequential("frameworks under load", () => {
         const server = yield* start(example(name), { env: { PORT: "0" } })
         const load = yield* keepAliveLoad(yield* portOf(server), 8)
         const last = yield* upgradeUnder(server, load.answered)
+        yield* load.stop
+        assert.deepStrictEqual(load.failures, [])
+        yield* signal(last, "SIGTERM")
+        yield* eventually("the end", () => server.alive().length === 0)
+        assert.strictEqual(server.count(/ [1-9]\d* forced/), 0)
+      }))
+  }
+
+  for (const isTls of [false, true]) {
+    it.scopedLive(`grpc-js${isTls ? " in TLS" : ""} loses no call and no stream in ${upgrades} upgrades`, () =>
+      Effect.gen(function*() {
+        const dir = yield* directory
+        const files = { TLS_CERTIFICATE: path.join(dir, "certificate"), TLS_KEY: path.join(dir, "key") }
+        fs.writeFileSync(files.TLS_CERTIFICATE, certificate.cert)
+        fs.writeFileSync(files.TLS_KEY, certificate.key)
+        const server = yield* start(example("grpc"), { env: { PORT: "0", ...isTls ? files : {} } })
+        const load = yield* grpcLoad(
+          yield* portOf(server),
+          isTls ? grpc.credentials.createSsl(Buffer.from(certificate.cert)) : grpc.credentials.createInsecure(),
+          4
+        )
+        const { answered } = load
+        const last = yield* upgradeUnder(
+          server,
+          () => Math.min(answered.hello, 20 * answered.count, 20 * answered.echo)
+        )
         yield* load.stop
         assert.deepStrictEqual(load.failures, [])
         yield* signal(last, "SIGTERM")
