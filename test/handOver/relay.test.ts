@@ -24,6 +24,7 @@ const spoken = () => {
     channel,
     told,
     say: (words: object, connection?: PassedConnection) => listener!.onWords(words, Option.fromNullable(connection)),
+    lose: (words: object) => listener!.onLost!(words),
     end: () => listener!.onEnd()
   }
 }
@@ -53,6 +54,8 @@ const passing = (id: number, key?: string) => ({
   isUsed: true,
   ...key === undefined ? {} : { key }
 })
+
+const isPassing = (words: object) => "_tag" in words && words._tag === "Passing"
 
 const serves = (...keys: ReadonlyArray<string>) => ({
   _tag: "Serves",
@@ -151,6 +154,57 @@ describe("relay", () => {
     assert.deepStrictEqual(newer.told, [passing(1)])
     assert.deepStrictEqual(older.told, [greeting, serves(), greeting, serves(), { _tag: "Taken", id: 1 }])
     assert.deepStrictEqual(relay.told, [greeting, serves(), nothing, { _tag: "Refused", id: 1 }])
+  })
+
+  it("through a process that outlives it goes on giving to those that come after", () => {
+    const [older, middle, newer] = [process({ isRelay: true, isOutlived: true }), taker(), taker()]
+    older.line.leaveTo([middle.line])
+    older.say(passing(1), connection().passed)
+    middle.line.leaveTo([newer.line])
+    middle.say({ _tag: "Taken", id: 1 })
+    older.say(passing(2), connection().passed)
+    assert.deepStrictEqual([middle.told.filter(isPassing), newer.told], [[passing(1)], [passing(1)]])
+    assert.deepStrictEqual(older.told, [greeting, serves(), greeting, serves(), { _tag: "Taken", id: 1 }])
+  })
+
+  it("gives back what was sent on and has not arrived, once", () => {
+    const [older, newer] = [process(), taker()]
+    older.line.leaveTo([newer.line])
+    older.say(passing(7), connection().passed)
+    older.told.splice(0)
+    newer.lose({ _tag: "Kept", id: 1 })
+    newer.lose(passing(1))
+    newer.lose(passing(1))
+    newer.end()
+    assert.deepStrictEqual(older.told, [{ _tag: "Refused", id: 7 }, nothing])
+  })
+
+  it("of a command gives what is its own and what its workers give to either kind of the next one", () => {
+    const command = () => {
+      const { channel, ...rest } = spoken()
+      return { ...rest, line: relay.ofCommand(channel) }
+    }
+    const relayed = (words: object) => ({ _tag: "Relayed", words })
+    const [alone, pool, next] = [command(), command(), command()]
+    assert.isFalse(alone.line.leaveTo([pool.line]))
+    pool.say(relayed(greeting))
+    pool.say(relayed(serves()))
+    assert.isTrue(alone.line.leaveTo([pool.line]))
+    alone.say(passing(1), connection().passed)
+    assert.deepStrictEqual(pool.told, [relayed(passing(1))])
+    pool.say(relayed({ _tag: "Taken", id: 1 }))
+    assert.deepStrictEqual(alone.told.at(-1), { _tag: "Taken", id: 1 })
+    next.say(greeting)
+    next.say(serves())
+    assert.isTrue(pool.line.leaveTo([next.line]))
+    pool.told.splice(0)
+    pool.say(relayed(passing(5)), connection().passed)
+    alone.say(passing(2), connection().passed)
+    assert.deepStrictEqual(next.told, [passing(1), passing(2)])
+    next.say({ _tag: "Refused", id: 1 })
+    next.say({ _tag: "Taken", id: 2 })
+    assert.deepStrictEqual(pool.told, [relayed({ _tag: "Refused", id: 5 })])
+    assert.deepStrictEqual(alone.told.at(-1), { _tag: "Taken", id: 2 })
   })
 
   it("has the newer one let go of what it holds for one that has died", () => {

@@ -110,6 +110,33 @@ describe.runIf(isLinux)("sockets that a service manager has opened", () => {
       assert.strictEqual((yield* ask(more)).pid, third.pid)
     }))
 
+  it.scopedLive("have the queue that they had when a pool on them has stopped", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const queue = `
+import socket, struct
+print("QUEUE", struct.unpack_from("I", socket.socket(fileno=3).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)[0])
+`
+      const script = `sh -c 'LISTEN_PID=$$ exec "$@"' sh "$@"; exec python3 -c '${queue}'`
+      const app = yield* start(fixture("commands/activate.py"), {
+        executable: "python3",
+        args: [
+          JSON.stringify([["tcp", `${host}:${port}`, "api"]]),
+          "sh",
+          "-c",
+          script,
+          "sh",
+          process.execPath,
+          fixture("workers.mjs")
+        ],
+        app: { behaviour: { port } }
+      })
+      const { pid } = yield* app.up(1)
+      yield* signal(pid, "SIGTERM")
+      const [, queued] = yield* app.waitFor(/^QUEUE (\d+)/)
+      assert.isAbove(Number(queued), 1)
+    }))
+
   it.scopedLive("for another process are none", () =>
     Effect.gen(function*() {
       const app = yield* activated([["tcp", `${host}:${yield* freePort}`, "web"]], fixture("app.mjs"), {

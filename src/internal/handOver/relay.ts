@@ -1,6 +1,6 @@
 /**
  * Connections that go from a process of a pool to others, through the one that has started them, or through two of those
- * when a pool is upgraded. These read nothing of them. Each pair of ids is known here, because several may give to one.
+ * when a pool is upgraded, or through those and their supervisor. These read nothing of them. Each pair of ids is known here, because several may give to one.
  *
  * @internal
  */
@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import type { Channel, PassedConnection } from "../system/channel.ts"
 import type { Passing, Place, Taking, Word } from "../wire/channel.ts"
 import { Answer, decodeAnswer, decodeWord, encodeWord } from "../wire/channel.ts"
+import { between } from "./sides.ts"
 
 /** A process on a channel. */
 export interface Line {
@@ -28,9 +29,15 @@ interface Route {
 
 type Serves = Extract<Answer, { readonly _tag: "Serves" }>
 
-interface Open extends Line {
+export interface LineOptions {
+  /** Whether the process at the other end passes on what comes: its end does not tell what has arrived. */
+  readonly isRelay?: boolean
+  /** Whether that one ends no later than this process does, which is then there for all that it gives. */
+  readonly isOutlived?: boolean
+}
+
+interface Open extends Line, Required<LineOptions> {
   readonly channel: Channel
-  readonly isRelay: boolean
   hasGreeted: boolean
   isOver: boolean
   serves: Serves | undefined
@@ -45,7 +52,8 @@ interface Open extends Line {
   lastTurn: number
 }
 
-const lines = new WeakMap<Line, Open>()
+/** What each line consists of. */
+const lines = new WeakMap<Line, ReadonlyArray<Open>>()
 
 let turn = 0
 
@@ -156,16 +164,24 @@ const connect = (from: Open, all: ReadonlyArray<Open>) => {
 const redirect = (line: Open, all: ReadonlyArray<Open>) => {
   for (const from of line.from) {
     from.to.delete(line)
-    connect(from, from.isRelay ? [] : all)
+    connect(from, from.isRelay && !from.isOutlived ? [] : all)
   }
   line.from.clear()
 }
 
-/** With `isRelay`, the process at the other end passes on what comes, and its end does not tell what has arrived. */
-export const make = (channel: Channel, { isRelay = false }: { readonly isRelay?: boolean } = {}): Line => {
+/** What was to go that way has not arrived, and was closed here. */
+const onLost = (to: Open, { _tag, id }: Word) => {
+  const route = to.coming.get(id)
+  if (_tag !== "Passing" || route === undefined) return
+  forget(to, id)
+  route.line.channel.send(Answer.Refused({ id: route.id }))
+}
+
+export const make = (channel: Channel, { isOutlived = false, isRelay = false }: LineOptions = {}): Line => {
   const line: Open = {
     channel,
     isRelay,
+    isOutlived,
     hasGreeted: false,
     isOver: false,
     serves: undefined,
@@ -184,7 +200,7 @@ export const make = (channel: Channel, { isRelay = false }: { readonly isRelay?:
       return true
     }
   }
-  lines.set(line, line)
+  lines.set(line, [line])
   channel.listen({
     onWords: (words, connection) => {
       const word = decodeWord(words)
@@ -192,7 +208,24 @@ export const make = (channel: Channel, { isRelay = false }: { readonly isRelay?:
       Option.map(connection, ({ close }) => close())
       Option.map(decodeAnswer(words), (answer) => onAnswer(line, answer))
     },
-    onEnd: () => onEnd(line)
+    onEnd: () => onEnd(line),
+    onLost: (words) => void Option.map(decodeWord(words), (word) => onLost(line, word))
   })
+  return line
+}
+
+/**
+ * The line to a command: what it gives itself, and, if it is the primary of a pool, what its workers give. It may leave to a
+ * release that is the other.
+ */
+export const ofCommand = (channel: Channel): Line => {
+  const { own, relayed } = between(channel)
+  const parts = [make(own), make(relayed, { isRelay: true, isOutlived: true })]
+  const line: Line = {
+    // All of them: what one has said must not keep the other from being told.
+    leaveTo: (others) => parts.map((part) => part.leaveTo(others)).includes(true),
+    greet: () => parts.forEach(({ greet }) => greet())
+  }
+  lines.set(line, parts.flatMap((part) => lines.get(part) ?? []))
   return line
 }

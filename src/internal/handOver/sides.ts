@@ -9,8 +9,10 @@ import type { Channel } from "../system/channel.ts"
 import * as inboxes from "../system/inbox.ts"
 import { decodeAnswer, decodeRelayed, encodeRelayed } from "../wire/channel.ts"
 
-/** The second one hears what is found in the words that come, and the first one everything else, and what has been lost. */
-const split = (channel: Channel, find: (words: unknown) => Option.Option<unknown>): readonly [Channel, Channel] => {
+type Find = (words: unknown) => Option.Option<unknown>
+
+/** The second one hears what is found in the words that come, or that were sent and lost, and the first one all others. */
+const split = (channel: Channel, find: Find, findLost: Find): readonly [Channel, Channel] => {
   const first = inboxes.make()
   const second = inboxes.make()
   channel.listen({
@@ -23,7 +25,11 @@ const split = (channel: Channel, find: (words: unknown) => Option.Option<unknown
       first.end()
       second.end()
     },
-    onLost: first.lost
+    onLost: (words) =>
+      Option.match(findLost(words), {
+        onNone: () => first.lost(words),
+        onSome: (found) => second.lost(found as object)
+      })
   })
   return [{ ...channel, listen: first.listen }, { ...channel, listen: second.listen }]
 }
@@ -36,7 +42,7 @@ export interface Sides {
 /** What this process takes, and what it gives. */
 export const make = (channel: Channel): Sides => {
   const isAnswer = (words: unknown) => Option.isSome(decodeAnswer(words))
-  const [giving, taking] = split(channel, (words) => isAnswer(words) ? Option.none() : Option.some(words))
+  const [giving, taking] = split(channel, (words) => isAnswer(words) ? Option.none() : Option.some(words), Option.none)
   return { taking, giving }
 }
 
@@ -49,7 +55,7 @@ export interface Generations {
 
 /** Between two generations. */
 export const between = (channel: Channel): Generations => {
-  const [own, inner] = split(channel, decodeRelayed)
+  const [own, inner] = split(channel, decodeRelayed, decodeRelayed)
   return {
     own,
     relayed: {

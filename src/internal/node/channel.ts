@@ -78,6 +78,12 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
     socket.write(`${JSON.stringify(words)}\n`)
     return true
   }
+  const sendWith = (words: object, handle: ConnectionHandle | undefined, onWritten: () => void): boolean => {
+    if (handle === undefined || send === undefined || !socket.writable) return false
+    sent.push(words)
+    send(words, handle, onWritten)
+    return true
+  }
   const onLine = (line: string) => {
     const words = parse(line)
     // Node says of each connection whether it has come, in their order.
@@ -96,15 +102,9 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
   socket.on("error", inbox.end)
   socket.on("close", inbox.end)
   return Option.some({
-    send: (words, connection) => {
-      if (connection === undefined) return write(words)
-      const handle = connectionHandle(connection)
-      if (handle === undefined || send === undefined || !socket.writable) return false
-      sent.push(words)
-      send(words, handle)
-      return true
-    },
-    pass: () => false,
+    send: (words, connection) =>
+      connection === undefined ? write(words) : sendWith(words, connectionHandle(connection), () => {}),
+    pass: (words, connection) => sendWith(words, handles.get(connection), () => connection.close()),
     listen: inbox.listen,
     close: () => {
       inbox.drop()

@@ -362,7 +362,7 @@ interface ParentChannel {
   readonly socket: net.Socket
   readonly takeHandle: () => ConnectionHandle | undefined
   /** None if this Node sends no connections from here. */
-  readonly send: ((words: object, handle: ConnectionHandle) => void) | undefined
+  readonly send: ((words: object, handle: ConnectionHandle, onWritten: () => void) => void) | undefined
 }
 
 interface ForkingModule {
@@ -418,9 +418,9 @@ export const parentChannel = (
   return {
     socket,
     takeHandle: () => received.shift(),
-    send: typeof send !== "function" ? undefined : (words, handle) => {
+    send: typeof send !== "function" ? undefined : (words, handle, onWritten) => {
       // Of the process Node looks only whether it has a channel, and what waits for an acknowledgement: nothing does.
-      send.call({ connected: true, _handleQueue: null }, words, handle, {}, () => {})
+      send.call({ connected: true, _handleQueue: null }, words, handle, {}, onWritten)
     }
   }
 }

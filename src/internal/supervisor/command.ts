@@ -183,7 +183,7 @@ export const slot = (
         let isRetired = false
         const member: Member = {
           pid: child.pid,
-          line: Option.getOrUndefined(Option.map(child.channel, (channel) => relay.make(channel))),
+          line: Option.getOrUndefined(Option.map(child.channel, relay.ofCommand)),
           ready: waitUntilReady(env, child, readinessOf(options), settings.readyTimeout),
           // What it leaves behind is a part of it, but must not hold up a restart.
           exit: Effect.tap(child.exit, () => isRetired ? options.gone(child) : Effect.void),

@@ -57,6 +57,8 @@ export interface Registry {
   readonly stopAccepting: (reason: ExitReason, unclaimed: ReadonlyArray<string>) => Effect.Effect<void>
   /** The sockets that this process has inherited, which nobody accepts from in it. */
   readonly unclaimedListeners: Effect.Effect<ReadonlyArray<FdName>>
+  /** The sockets that are there for others when this process has been told to stop. */
+  readonly keptListeners: Effect.Effect<ReadonlyArray<FdName>>
 }
 
 export const make: (options: {
@@ -97,6 +99,10 @@ export const make: (options: {
       isActive: () => active,
       unlinkIfLast
     })
+
+    /** Another process accepts there, or goes on queueing, when this one is told to stop. */
+    const isKept = ({ activated, inherited, name }: Entry) =>
+      activated !== undefined || inherited === true && inheritedIsShared(name)
 
     const connections = () => table.entries().flatMap(({ connection }) => connection ?? [])
 
@@ -243,13 +249,15 @@ export const make: (options: {
       unclaimedListeners: Effect.sync(() =>
         table.unclaimed().filter((one) => one.name.kind === "listener" && !isActivated(one)).map(({ name }) => name)
       ),
+      keptListeners: Effect.sync(() =>
+        table.entries().filter((entry) => entry.listener && isKept(entry)).map(({ name }) => name)
+      ),
       stopAccepting: (reason, unclaimed) =>
         Effect.suspend(() => {
           // A process of a pool is replaced without having handed over anything by itself. A service manager goes on queueing.
           const isShared = (entry: Entry) =>
-            entry.activated !== undefined ||
-            reason._tag === "Upgraded" && handedOver.has(entry) && !unclaimed.includes(fdName.toText(entry.name)) ||
-            entry.inherited === true && inheritedIsShared(entry.name)
+            isKept(entry) ||
+            reason._tag === "Upgraded" && handedOver.has(entry) && !unclaimed.includes(fdName.toText(entry.name))
           // One that is not drained answers until everything is over, unless a newer process does.
           const isOver = ({ isDrained }: Entry) => isDrained !== false || reason._tag === "Upgraded"
           const accepting = table.entries().filter((entry) => entry.listener && entry.server && isOver(entry))

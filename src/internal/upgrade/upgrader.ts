@@ -87,18 +87,23 @@ export const makeUpgradable = Effect.fnUntraced(
       ...registry,
       state: Effect.zipWith(registry.state, moreState, (own, more) => new Map([...own, ...more]))
     }
-    const sides = isSupervised && asked.handOver ? Option.map(ancestry.channel, makeSides) : Option.none()
+    const generations = asked.handOver ? Option.map(ancestry.channel, between) : Option.none()
+    const sides = isSupervised ? Option.map(generations, ({ own }) => makeSides(own)) : Option.none()
     // The supervisor says where connections can go a moment before it tells this process to stop.
     Option.map(sides, ({ giving }) => draining.handOverBy(sender.make(giving, { isRelayed: true })))
-    const channel = isSupervised ? Option.map(sides, ({ taking }) => taking) : ancestry.channel
-    return yield* assemble({
+    const own = isSupervised
+      ? Option.map(sides, ({ taking }) => taking)
+      : Option.map(generations, ({ own }) => own)
+    const { newer, ...services } = yield* assemble({
       env,
       settings: asked,
       role,
-      ancestry: { ...ancestry, channel },
+      ancestry,
+      taking: own,
       registry: withState,
       draining
     })
+    return { ...services, relayed: { older: Option.map(generations, ({ relayed }) => relayed), newer } }
   }
 )
 
@@ -119,12 +124,14 @@ interface Parts extends Begun {
   readonly role: Role
   readonly registry: Registry
   readonly draining: Draining
+  /** On which connections come that are for this process itself. */
+  readonly taking: Option.Option<Channel>
   /** Whoever has what runs alone before this process; the older generations if it is not given. */
   readonly lockOrigin?: LockOrigin
 }
 
 export const assemble = Effect.fnUntraced(
-  function*({ ancestry, draining, env, lockOrigin, registry, role, settings: asked }: Parts) {
+  function*({ ancestry, draining, env, lockOrigin, registry, role, settings: asked, taking }: Parts) {
     const settings = role.settle(asked)
     const { generation } = ancestry
     const { events, publish: tell } = yield* broadcast<UpgraderEvent>()
@@ -145,8 +152,9 @@ export const assemble = Effect.fnUntraced(
     )
     const stateGiver = yield* giver.make(role.stateRefusal, locks.giveUp)
 
-    const older = settings.handOver ? Option.map(ancestry.channel, between) : Option.none()
-    const receiver = Option.map(older, ({ own }) => receiverOf.make(own, registry.takingServers))
+    const receiver = settings.handOver
+      ? Option.map(taking, (channel) => receiverOf.make(channel, registry.takingServers))
+      : Option.none()
     let newer = Option.none<Channel>()
     const logReady = Effect.flatMap(registry.addresses, (addresses) => log.ready(env.pid, generation, addresses))
     let isReady = false
@@ -276,8 +284,15 @@ export const assemble = Effect.fnUntraced(
       })),
       events
     }
-    const relayed = { older: Option.map(older, ({ relayed }) => relayed), newer: () => newer }
-    return { machine, upgrader, fds: registry.service, locks, relayed, unclaimedBy: stateGiver.unclaimedBy }
+    return {
+      machine,
+      upgrader,
+      fds: registry.service,
+      locks,
+      newer: () => newer,
+      unclaimedBy: stateGiver.unclaimedBy,
+      keptListeners: registry.keptListeners
+    }
   },
   (effect, { ancestry }) => log.annotate(effect, ancestry.generation)
 )
@@ -303,6 +318,14 @@ export const makeStub: Effect.Effect<Services, never, Env | Scope.Scope> = Effec
     const settings = yield* Effect.orDie(fromResult(upgraderOptions.decode({ signals: false })))
     const draining = makeDraining(env, settings)
     const registry = yield* fds.make({ env, inherited: [], state: new Map(), hasParent: false, draining })
-    return yield* assemble({ env, settings, role: roles.stub, ancestry: parent.none, registry, draining })
+    return yield* assemble({
+      env,
+      settings,
+      role: roles.stub,
+      ancestry: parent.none,
+      taking: Option.none(),
+      registry,
+      draining
+    })
   }
 )

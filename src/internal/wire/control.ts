@@ -20,10 +20,15 @@ export type Word = Data.TaggedEnum<{
     readonly unclaimed?: ReadonlyArray<string>
   }
   /**
-   * The pool stops, or becomes smaller. With `isLast`, no other process goes on accepting from its sockets; with `takes`,
-   * connections can go to those that stay.
+   * The pool stops, or becomes smaller. With `isLast`, no other process goes on accepting from its sockets, but for those
+   * that are `kept`, by their names; with `takes`, connections can go to those that stay.
    */
-  Stopped: { readonly signal: NodeJS.Signals; readonly isLast?: boolean; readonly takes?: boolean }
+  Stopped: {
+    readonly signal: NodeJS.Signals
+    readonly isLast?: boolean
+    readonly kept?: ReadonlyArray<string>
+    readonly takes?: boolean
+  }
   /** Every older copy of it has ended, and every older generation of the pool. */
   OlderGone: {}
   /** What it waits for with that id is its turn now. */
@@ -68,7 +73,7 @@ const parse = (line: string): Readonly<Record<string, unknown>> => {
 }
 
 const decodeWord = (line: string): Option.Option<Word> => {
-  const { _tag, generation, id, isLast, pid, signal, takes, unclaimed } = parse(line)
+  const { _tag, generation, id, isLast, kept, pid, signal, takes, unclaimed } = parse(line)
   switch (_tag) {
     case "Replaced":
       return typeof pid === "number" && typeof generation === "number"
@@ -84,6 +89,7 @@ const decodeWord = (line: string): Option.Option<Word> => {
         ? Option.some(Word.Stopped({
           signal: signal as NodeJS.Signals,
           isLast: isLast === true,
+          ...Array.isArray(kept) ? { kept: kept.map(String) } : {},
           ...takes === true ? { takes } : {}
         }))
         : Option.none()

@@ -8,7 +8,8 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type { FdName } from "../../Address.ts"
 import type { Upgrader } from "../../Upgrader.ts"
-import * as relay from "../handOver/relay.ts"
+import type { ExitReason } from "../../UpgraderEvent.ts"
+import type { Line } from "../handOver/relay.ts"
 import { logWarning } from "../logging.ts"
 import type { Pool } from "../pool/pool.ts"
 import type { Why } from "../pool/retiring.ts"
@@ -16,7 +17,6 @@ import type { Member } from "../pool/slot.ts"
 import { drain } from "../seam.ts"
 import { samePress } from "../signals.ts"
 import type * as stopSignals from "../signals.ts"
-import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Word } from "../wire/control.ts"
 import * as fdName from "../wire/fdName.ts"
@@ -24,14 +24,16 @@ import * as fdName from "../wire/fdName.ts"
 /** Nothing is left of the pool when this completes. */
 export const finish = Effect.fnUntraced(function*(
   env: System,
-  { close, newer, signals, unclaimedBy, upgrader, workers }: {
+  { close, keptListeners, lineTo, signals, unclaimedBy, upgrader, workers }: {
     readonly upgrader: Upgrader["Type"]
     readonly workers: Pool
     readonly signals: stopSignals.StopSignals
     /** On which connections go to the workers of a newer primary. */
-    readonly newer: () => Option.Option<Channel>
+    readonly lineTo: (reason: ExitReason) => Option.Option<Line>
     /** The listeners that the successor does not accept from, although it has them. */
     readonly unclaimedBy: (pid: number) => Effect.Effect<ReadonlyArray<string>>
+    /** The listeners that are there for others when this process has been told to stop. */
+    readonly keptListeners: Effect.Effect<ReadonlyArray<FdName>>
     readonly close: (isOver: (name: FdName) => boolean) => Effect.Effect<void>
   }
 ) {
@@ -39,13 +41,12 @@ export const finish = Effect.fnUntraced(function*(
   const reason = yield* upgrader.exit
   const signal = Option.getOrElse(yield* signals.seen, () => "SIGTERM" as const)
   const unclaimed = reason._tag === "Upgraded" ? yield* unclaimedBy(reason.pid) : []
-  const line = reason._tag === "Upgraded"
-    ? Option.map(newer(), (channel) => relay.make(channel, { isRelay: true }))
-    : Option.none()
+  const kept = (yield* keptListeners).map(fdName.toText)
+  const line = lineTo(reason)
   const why: Why = ({ member }) =>
     reason._tag === "Upgraded"
       ? Word.Replaced({ pid: reason.pid, generation: reason.generation, ...takesFrom(member), ...notClaimed })
-      : Word.Stopped({ signal, isLast: true })
+      : Word.Stopped({ signal, isLast: true, kept, ...takesFrom(member) })
   const notClaimed = unclaimed.length === 0 ? {} : { unclaimed }
   const takesFrom = (member: Member) => member.line?.leaveTo(Option.toArray(line)) === true ? { takes: true } : {}
   // Otherwise whoever comes when the workers have closed the sockets is let in by the system, and reset at the end.

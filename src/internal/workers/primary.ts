@@ -26,6 +26,7 @@ import { statusOf } from "../pool/policy.ts"
 import * as pool from "../pool/pool.ts"
 import type { Member, SlotSpec } from "../pool/slot.ts"
 import * as stopSignals from "../signals.ts"
+import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
 import { isNode, resolveCommand } from "../upgrade/attempt.ts"
@@ -66,11 +67,12 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
   const { ancestry, env } = begun
   let generation = Effect.succeed(workerRole.decodePool(ancestry.state))
   const secrets = yield* ticketSecrets(env, settings.listen, ancestry.state)
-  const { fds, locks, relayed, unclaimedBy, upgrader } = yield* makeUpgradable(
+  const { fds, keptListeners, locks, relayed, unclaimedBy, upgrader } = yield* makeUpgradable(
     begun,
     Effect.map(Effect.suspend(() => generation), (count) => new Map([...secrets, ...workerRole.encodePool(count)]))
   )
-  const older = Option.map(relayed.older, (channel) => relay.make(channel, { isRelay: true }))
+  const toRelay = (channel: Channel) => relay.make(channel, { isRelay: true })
+  const older = Option.map(relayed.older, toRelay)
   Option.map(older, ({ greet }) => greet())
   // What the upgrader does for its successor goes on until the workers have ended.
   return yield* Effect.scoped(Effect.gen(function*() {
@@ -117,8 +119,10 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
         upgrader,
         workers,
         signals,
-        newer: relayed.newer,
+        // Of those that have started this process a supervisor alone has others to take them.
+        lineTo: ({ _tag }) => _tag === "Upgraded" ? Option.map(relayed.newer(), toRelay) : older,
         unclaimedBy,
+        keptListeners,
         close: (isOver) =>
           Effect.forEach(listeners, ({ close, name }) => isOver(name) ? close : Effect.void, { discard: true })
       })

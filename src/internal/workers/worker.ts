@@ -123,6 +123,8 @@ export const make: (
     const isReady = yield* Deferred.make<void>()
     let isLast = false
     let unclaimed: ReadonlyArray<string> = []
+    let kept: ReadonlyArray<string> = []
+    const goesOn = (name: string) => kept.includes(name) || !isLast && !unclaimed.includes(name)
     const registry = yield* fds.make({
       env,
       inherited: ancestry.inherited,
@@ -130,7 +132,7 @@ export const make: (
       hasParent: true,
       draining,
       keepsPaths: false,
-      inheritedIsShared: (name) => !isLast && !unclaimed.includes(fdName.toText(name))
+      inheritedIsShared: (name) => goesOn(fdName.toText(name))
     })
     const { locked, origin } = lockOrigin((answer) => tell(env, reader, answer))
     const { fds: service, machine, upgrader } = yield* assemble({
@@ -139,11 +141,11 @@ export const make: (
       role: upgraderRole.worker,
       ancestry: {
         ...ancestry,
-        channel: Option.map(sides, ({ taking }) => taking),
         lifelines: [olderCopies(Deferred.await(olderGone))],
         notifyReady: Effect.zipLeft(ancestry.notifyReady, Deferred.succeed(isReady, void 0))
       },
       registry: withHint(registry),
+      taking: Option.map(sides, ({ taking }) => taking),
       draining,
       lockOrigin: origin
     })
@@ -173,6 +175,7 @@ export const make: (
         case "Stopped":
           told = Option.some(word.signal)
           isLast = word.isLast === true
+          kept = word.kept ?? []
           if (word.takes === true) handOver()
           return machine.stop
       }
