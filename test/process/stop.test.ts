@@ -14,9 +14,9 @@ import { isLinux } from "../kit/proc.ts"
 import { signal, start } from "../kit/processes.ts"
 import { eventually } from "../kit/waiting.ts"
 
-const serving = (slow: number, upgrader: object = {}) =>
+const serving = (slow: number, upgrader: object = {}, behaviour: object = {}) =>
   Effect.gen(function*() {
-    const app = yield* start(fixture("app.mjs"), { app: { upgrader } })
+    const app = yield* start(fixture("app.mjs"), { app: { upgrader, ...behaviour } })
     const up = yield* app.up(1)
     const request = yield* Effect.fork(Effect.either(ask(up.port, { path: `/?slow=${slow}`, within: 30_000 })))
     yield* app.waitFor(/^SERVING/)
@@ -93,6 +93,21 @@ describe.runIf(isLinux)("while it drains, a process", () => {
         })
         assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
         assert.isTrue(Either.isRight(yield* Fiber.join(request)))
+        assert.isFalse(fs.existsSync(pidFile))
+      }))
+  }
+
+  for (const raises of [0, 1_300]) {
+    it.scopedLive(`is not hastened by a library that raises SIGTERM again after ${raises} ms, which is told`, () =>
+      Effect.gen(function*() {
+        const pidFile = path.join(yield* directory, "app.pid")
+        const { app, request, up } = yield* serving(2_500, { pidFile }, { raises })
+        yield* signal(up.pid, "SIGTERM")
+        yield* app.waitFor(/^LOG \d+ WARN This process has sent SIGTERM to itself while it stops/)
+        assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
+        assert.isTrue(Either.isRight(yield* Fiber.join(request)))
+        assert.strictEqual(app.count(/Told to stop again/), 0)
+        assert.strictEqual(forced(yield* app.waitFor(/^EVENT \d+ Drained (.*)/)), 0)
         assert.isFalse(fs.existsSync(pidFile))
       }))
   }

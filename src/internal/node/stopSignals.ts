@@ -3,22 +3,57 @@
  * supervisor may signal a group as well as its leader. `NodeRuntime.runMain` hears the first and then lets go of both
  * signals, so that the second would end the process at once: with its connections, and with its PID file left behind.
  *
+ * A library that handles signals may send this process the one that it has heard once more when it has cleaned up, so that
+ * the process ends by it. Here somebody else has heard it too, and ends the process when nothing is being served any more.
+ *
  * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import { constants } from "node:os"
+import { logWarning } from "../logging.ts"
 import { samePress } from "../signals.ts"
 
 const stopSignals = ["SIGTERM", "SIGINT"] as const
 
+const stopSignalOf = (signal: string | number): NodeJS.Signals | undefined =>
+  stopSignals.find((name) => signal === name || signal === constants.signals[name])
+
+const sayRaised = (signal: NodeJS.Signals) =>
+  logWarning(
+    `This process has sent ${signal} to itself while it stops, which does not end it sooner: a library that handles signals ` +
+      "raises them anew when it has cleaned up (signal-exit and others do)"
+  )
+
+/** Keeps this process from telling itself to stop again, once it has been told. */
+const holdRaised = (isStopping: () => boolean, say: (signal: NodeJS.Signals) => void) => {
+  const { kill } = process
+  const held: typeof kill = (pid, signal = "SIGTERM") => {
+    const raised = pid === process.pid && isStopping() ? stopSignalOf(signal) : undefined
+    if (raised === undefined) return kill.call(process, pid, signal)
+    say(raised)
+    return true
+  }
+  process.kill = held
+  return {
+    kill: kill.bind(process),
+    restore: () => {
+      if (process.kill === held) process.kill = kill
+    }
+  }
+}
+
 /**
- * From the first stop signal that somebody handles on, those of the same press do not end the process. One that nobody
- * handles does what it does without us, and so does one that comes later.
+ * From the first stop signal that somebody handles on, those of the same press do not end the process, and neither do those
+ * that it sends to itself. One that nobody handles does what it does without us, and so does one that comes later.
  */
 export const hold: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(Effect.acquireRelease(
-  Effect.sync(() => {
+  Effect.map(Effect.runtime(), (runtime) => {
     let heardAt: number | undefined
+    const isStopping = () => heardAt !== undefined
+    const { kill, restore } = holdRaised(isStopping, (signal) => void Runtime.runSyncExit(runtime)(sayRaised(signal)))
     const listeners = stopSignals.map((signal) => {
       // Before those of others, which may take themselves away when they are called.
       const onSignal = () => {
@@ -27,18 +62,19 @@ export const hold: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(Effec
           heardAt = now
         } else if (heardAt === undefined || now - heardAt >= Duration.toMillis(samePress)) {
           process.off(signal, onSignal)
-          process.kill(process.pid, signal)
+          kill(process.pid, signal)
         }
       }
       process.prependListener(signal, onSignal)
       return { signal, onSignal }
     })
-    return { listeners, isStopping: () => heardAt !== undefined }
+    return { listeners, isStopping, restore }
   }),
-  ({ isStopping, listeners }) =>
+  ({ isStopping, listeners, restore }) =>
     Effect.sync(() => {
       // The same press may outlast a drain that has nothing to do.
       if (isStopping()) return
+      restore()
       for (const { onSignal, signal } of listeners) process.off(signal, onSignal)
     })
 ))
