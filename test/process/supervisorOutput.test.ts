@@ -9,8 +9,9 @@ import * as path from "node:path"
 import { directory, pidIn } from "../kit/files.ts"
 import { bin } from "../kit/paths.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
-import { signal } from "../kit/processes.ts"
-import { ready, run, soon } from "../kit/tableflip.ts"
+import { signal, start } from "../kit/processes.ts"
+import { commands, ready, run, soon } from "../kit/tableflip.ts"
+import { canRun, isRoot } from "../kit/users.ts"
 import { eventually } from "../kit/waiting.ts"
 
 /** A tableflip whose standard output and error are one pipe, which the test reads, or does not. */
@@ -116,6 +117,81 @@ time.sleep(60)
       assert.deepStrictEqual(lines.filter((line) => line !== "out-end" && line !== "err-end"), [])
       assert.strictEqual(lines.length, 2000)
     }), 60_000)
+})
+
+/** A tableflip that writes to a file on a small disk of its own. */
+const onDisk = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
+  const dir = yield* directory
+  const script = "mount -t tmpfs -o size=256k tmpfs \"$0\" && exec \"$@\" > \"$0/log\" 2>&1"
+  const app = yield* start(undefined, {
+    executable: "unshare",
+    args: ["-m", "sh", "-c", script, dir, process.execPath, bin, "run", ...args]
+  })
+  const at = (name: string) => path.join(`/proc/${app.pid}/root`, dir, name)
+  yield* eventually("the log", () => fs.existsSync(at("log")), { seen: app.dump })
+  const log = fs.openSync(at("log"), "r")
+  yield* Effect.addFinalizer(() => Effect.sync(() => fs.closeSync(log)))
+  return {
+    ...app,
+    read: () => {
+      const buffer = Buffer.alloc(1024 * 1024)
+      return buffer.subarray(0, fs.readSync(log, buffer, 0, buffer.length, 0)).toString()
+    },
+    /** Takes what room there is. */
+    isFull: () => {
+      try {
+        fs.appendFileSync(at("filler"), "x".repeat(4096))
+        return false
+      } catch {
+        return true
+      }
+    },
+    makeRoom: () => fs.rmSync(at("filler"))
+  }
+})
+
+describe.runIf(isRoot && canRun("unshare", "-m", "true"))("the log of tableflip run on a disk that is full", () => {
+  it.scopedLive(
+    "holds nothing up, and goes on in whole lines when there is room, with a word of what was lost",
+    () =>
+      Effect.gen(function*() {
+        const up = path.join(yield* directory, "up")
+        const program = `
+import os, sys, time
+open(sys.argv[1], 'a').write('up\\n')
+for n in range(10 ** 5): os.write(1, b'%d %05d ' % (os.getpid(), n) + b'y' * 44 + b'\\n'); time.sleep(0.002)
+`
+        const disk = yield* onDisk([...soon, "--output", "capture", ...python(program, up)])
+        const ups = () => fs.existsSync(up) ? fs.readFileSync(up, "utf8").split("\n").length - 1 : 0
+        yield* eventually("the first lines", () => disk.read().includes(" 00010 y"))
+        yield* eventually("the disk to be full", disk.isFull)
+        yield* signal(disk.pid, "SIGHUP")
+        yield* eventually("the next generation", () => ups() === 2, { seen: disk.read })
+        yield* eventually("only the next generation", () => commands(disk).length === 1)
+        disk.makeRoom()
+        yield* eventually("a word of what was lost", () => /\d+ line\(s\) of the output were lost/.test(disk.read()))
+        const before = disk.read().length
+        yield* eventually("more lines", () => disk.read().length > before + 1_000)
+        yield* signal(disk.pid, "SIGTERM")
+        yield* disk.exit
+        assert.match(disk.read(), /everything has stopped\n$/)
+        const lines = disk.read().split("\n").slice(0, -1)
+        const isWhole = (line: string) => /^(\d+ \d{5} y{44}|\S+Z (INFO |WARN ) tableflip: .*)$/.test(line)
+        const torn = lines.filter((line) => !isWhole(line))
+        // The last one that the disk has taken a part of, before and while somebody else took what room there was.
+        assert.isAtMost(torn.length, 3, torn.join("\n"))
+        const [, pid] = disk.read().match(/generation 2: process (\d+) is told/) ?? assert.fail(disk.read())
+        const numbers = lines.flatMap((line) => {
+          const [name, number, rest] = line.split(" ")
+          return name === pid && rest?.length === 44 ? [Number(number)] : []
+        })
+        const missing = numbers.at(-1)! + 1 - numbers.length
+        const told = [...disk.read().matchAll(/(\d+) line\(s\) of the output were lost/g)]
+        assert.isAtLeast(told.reduce((sum, [, count]) => sum + Number(count), 0), missing)
+        assert.isAbove(missing, 0)
+      }),
+    60_000
+  )
 })
 
 describe.runIf(isLinux)("the PID file of tableflip run", () => {

@@ -23,7 +23,7 @@ const maxQueued = 1024 * 1024
 /** Milliseconds until a pipe that was full is tried again. */
 const busyDelay = 10
 
-type Send = (bytes: Uint8Array, done: (error: NodeJS.ErrnoException | null, written: number) => void) => void
+export type Send = (bytes: Uint8Array, done: (error: NodeJS.ErrnoException | null, written: number) => void) => void
 
 /**
  * A pipe is opened anew, because whether writing blocks belongs to what all share who have inherited it: the command and
@@ -53,14 +53,25 @@ const isFinal = ({ code }: NodeJS.ErrnoException) => code === "EPIPE" || code ==
 
 const countLines = (bytes: Uint8Array) => bytes.reduce((count, byte) => byte === newline ? count + 1 : count, 0)
 const newline = 10
+const lineEnd = Uint8Array.of(newline)
 
-const make = (descriptor: number): Writer => {
-  const send = senderTo(descriptor)
-  const queue: Array<{ readonly bytes: Uint8Array; readonly done: () => void }> = []
+interface Entry {
+  readonly bytes: Uint8Array
+  readonly done: () => void
+  /** How many lines nobody knows to be lost if this one, which tells of them, is lost too. */
+  readonly tells?: number | undefined
+}
+
+export const make = (send: Send): Writer => {
+  const queue: Array<Entry> = []
   let queued = 0
   let lost = 0
   let isBusy = false
   let isLost = false
+  /** Whether what has been written ends within a line. */
+  let isWithinLine = false
+  /** Whether the rest of that line is lost. */
+  let isTorn = false
   let writtenAt = performance.now()
 
   const next = (): void => {
@@ -72,27 +83,32 @@ const make = (descriptor: number): Writer => {
       entry.done()
       next()
     }
+    // What could be written of a line must not have the next one behind it.
+    const bytes = isTorn ? Buffer.concat([lineEnd, entry.bytes]) : entry.bytes
     const from = (offset: number): void => {
-      if (isLost || offset >= entry.bytes.length) return end()
-      send(entry.bytes.subarray(offset, endOf(entry.bytes, offset)), (error, written) => {
+      if (isLost || offset >= bytes.length) return end()
+      send(bytes.subarray(offset, endOf(bytes, offset)), (error, written) => {
         if (error === null) {
           writtenAt = performance.now()
+          if (written > 0) isWithinLine = bytes[offset + written - 1] !== newline
+          isTorn = false
           return from(offset + written)
         }
         if (error.code === "EAGAIN") return void setTimeout(() => from(offset), busyDelay)
         isLost ||= isFinal(error)
         // A full disk, say: these lines are lost, the next ones are tried.
-        lost += countLines(entry.bytes.subarray(offset))
+        lost += entry.tells ?? countLines(entry.bytes.subarray(Math.max(0, offset - bytes.length + entry.bytes.length)))
+        isTorn = isWithinLine
         end()
       })
     }
     from(0)
   }
 
-  const write = (bytes: Uint8Array): Promise<void> =>
+  const write = (bytes: Uint8Array, tells?: number): Promise<void> =>
     new Promise((resolve) => {
       if (isLost) return resolve()
-      queue.push({ bytes, done: resolve })
+      queue.push({ bytes, tells, done: resolve })
       queued += bytes.length
       if (!isBusy) next()
     })
@@ -101,7 +117,8 @@ const make = (descriptor: number): Writer => {
     if (lost === 0) return
     const count = lost
     lost = 0
-    void write(Buffer.from(`${new Date().toISOString()} WARN  tableflip: ${count} line(s) of the output were lost\n`))
+    const text = `${new Date().toISOString()} WARN  tableflip: ${count} line(s) of the output were lost\n`
+    void write(Buffer.from(text), count)
   }
 
   return {
@@ -137,7 +154,7 @@ const writers = new Map<string, Writer>()
 export const to = (descriptor: 1 | 2): Writer => {
   const { dev, ino } = fs.fstatSync(descriptor)
   const key = `${dev} ${ino}`
-  const writer = writers.get(key) ?? make(descriptor)
+  const writer = writers.get(key) ?? make(senderTo(descriptor))
   writers.set(key, writer)
   return writer
 }
