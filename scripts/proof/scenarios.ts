@@ -12,6 +12,8 @@ import { withTarget } from "../../test/kit/servers/target.ts"
 import { median } from "../../test/kit/statistics.ts"
 import { effects } from "./effects.ts"
 import { pools } from "./pool.ts"
+import type { Proxy } from "./proxies.ts"
+import * as proxies from "./proxies.ts"
 
 export interface Outcome {
   readonly upgrades: number
@@ -40,14 +42,17 @@ interface Load {
   readonly quick: boolean
   readonly start: (target: Target) => Crowd
   readonly upgrade?: (target: Target) => Promise<void>
+  /** What stands between the clients and the server at that port. */
+  readonly through?: (port: number) => Promise<Proxy>
   /** Milliseconds before the first upgrade and after the last one. */
   readonly margin?: number
 }
 
 /** A crowd that is there before the first upgrade and after the last one. */
-const under = ({ margin = 500, quick, settings, start, upgrade, upgrades }: Load): Promise<Outcome> =>
+const under = ({ margin = 500, quick, settings, start, through, upgrade, upgrades }: Load): Promise<Outcome> =>
   withTarget(settings, async (target) => {
-    const clients = start(target)
+    const proxy = await through?.(target.port)
+    const clients = start({ ...target, port: proxy?.port ?? target.port })
     try {
       await sleep(margin)
       const times = quick ? Math.min(upgrades, 3) : upgrades
@@ -57,6 +62,7 @@ const under = ({ margin = 500, quick, settings, start, upgrade, upgrades }: Load
       return { upgrades: times, tally: await clients.stop(), drained: [...target.drained] }
     } finally {
       clients.end()
+      await proxy?.end()
     }
   })
 
@@ -191,6 +197,25 @@ const given = (name: string, title: string, mode: Given, path?: string): Scenari
   }
 })
 
+/** Clients that POST, which no proxy sends again, on connections that the proxy keeps open for them whatever happens. */
+const behind = (name: keyof typeof proxies.kinds, title: string, mode: Settings["mode"]): Scenario => {
+  const kind = proxies.kinds[name]
+  return {
+    name,
+    title: `32 clients POST every 0-40 ms through ${title}`,
+    lacks: () => proxies.isInstalled(kind) ? undefined : `${kind.command} is not installed`,
+    run: (quick) =>
+      under({
+        settings: { mode },
+        quick,
+        upgrades: 10,
+        through: (port) => proxies.start(kind, port),
+        start: ({ port }) =>
+          crowd.start("posts", { port, client: "sockets", clients: 32, longestPause: 40, keepAliveTimeout: 60_000 })
+      })
+  }
+}
+
 const longResponses: Scenario = {
   name: "streams",
   title: "50 responses that last 20 s, drainTimeout 30 s",
@@ -277,6 +302,9 @@ export const scenarios: ReadonlyArray<Scenario> = [
   given("given-web-sockets", "100 WebSockets of ws", "ws-given", "/"),
   given("given-platform-web-sockets", "100 WebSockets of UpgradableHttpServer", "platform-given", "/count"),
   given("given-tcp", "100 connections of a protocol of its own", "tcp-given"),
+  behind("haproxy", "HAProxy, which keeps connections of HTTP/1.1 to the server", "http"),
+  behind("haproxy-http2", "HAProxy, which speaks HTTP/2 to the server", "http2-clear"),
+  behind("nginx", "nginx, which keeps connections of HTTP/1.1 to the server", "http"),
   withWrk(
     "slow-start",
     "wrk, new process takes 3 s from listening to ready",

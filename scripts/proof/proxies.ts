@@ -1,0 +1,102 @@
+/** Proxies that stand in front of a server and keep their connections to it, as they do in production. */
+import * as Effect from "effect/Effect"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { freePort, isListening } from "../../test/kit/ports.ts"
+
+export interface Proxy {
+  readonly port: number
+  readonly end: () => Promise<void>
+}
+
+interface Kind {
+  readonly command: string
+  readonly args: (folder: string, file: string) => ReadonlyArray<string>
+  readonly configuration: (port: number, target: number, folder: string) => string
+}
+
+/** `server` is what HAProxy is told of the server besides where it is. Nothing is tried again but what it has not sent. */
+const haproxy = (server: string): Kind => ({
+  command: "haproxy",
+  args: (_, file) => ["-db", "-f", file],
+  configuration: (port, target) =>
+    `defaults
+  mode http
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+frontend front
+  bind 127.0.0.1:${port}
+  default_backend back
+backend back
+  http-reuse always
+  server app 127.0.0.1:${target} ${server}
+`
+})
+
+const nginx: Kind = {
+  command: "nginx",
+  args: (folder, file) => ["-p", folder, "-e", "stderr", "-c", file],
+  configuration: (port, target, folder) =>
+    `daemon off;
+master_process off;
+pid ${folder}/pid;
+events {}
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  upstream app {
+    server 127.0.0.1:${target};
+    keepalive 64;
+  }
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://app;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
+  }
+}
+`
+}
+
+export const kinds = { haproxy: haproxy(""), "haproxy-http2": haproxy("proto h2"), nginx }
+
+/** Debian has them where only root looks. */
+const environment = { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/usr/local/sbin` }
+
+export const isInstalled = ({ command }: Kind): boolean =>
+  spawnSync(command, ["-v"], { env: environment }).error === undefined
+
+/** Returns once it accepts connections. */
+export const start = async (kind: Kind, target: number): Promise<Proxy> => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "proxy-"))
+  const port = await Effect.runPromise(freePort)
+  const file = path.join(folder, "configuration")
+  fs.writeFileSync(file, kind.configuration(port, target, folder))
+  const proxy = spawn(kind.command, kind.args(folder, file), { env: environment, stdio: ["ignore", "ignore", "pipe"] })
+  let said = ""
+  proxy.stderr.setEncoding("utf8").on("data", (text: string) => said += text)
+  const ended = once(proxy, "close")
+  while (!(await isListening(port))) {
+    if (proxy.exitCode !== null) throw new Error(`${kind.command} has ended with code ${proxy.exitCode}: ${said}`)
+    await sleep(20)
+  }
+  return {
+    port,
+    end: async () => {
+      proxy.kill("SIGKILL")
+      await ended
+      fs.rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
