@@ -31,21 +31,26 @@ const y = (field) => ({
   axis: { title: "ms", values: [1, 10, 100, 1_000, 10_000], format: "d" }
 })
 
-const panel = ({ failed, points, requests, server, upgrades }, index) => {
+const connections = (count) => `${count === 0 ? "no" : number(count)} connection${count === 1 ? "" : "s"}`
+
+const panel = ({ connecting, failed, points, requests, server, upgrades }, index) => {
   const isLast = index === lines.length - 1
   const values = points.map(({ at, ...point }) => ({ at: seconds(at), ...point }))
   const marks = values.filter(({ failed }) => failed > 0).map(({ at }) => ({ at, height: highest * 2 }))
   // One number for each upgrade, behind the last of its marks.
-  const sums = upgrades.flatMap(({ from }, index) => {
-    const next = seconds(upgrades[index + 1]?.from ?? Number.POSITIVE_INFINITY)
-    const lost = values.filter(({ at, failed }) => failed > 0 && at >= seconds(from) && at < next)
-    return lost.length === 0
-      ? []
-      : [{ at: lost.at(-1).at, height: highest * 2, failed: lost.reduce((sum, { failed }) => sum + failed, 0) }]
-  })
+  const sumsOf = (what, height) =>
+    upgrades.flatMap(({ from }, index) => {
+      const next = seconds(upgrades[index + 1]?.from ?? Number.POSITIVE_INFINITY)
+      const some = values.filter((point) => point[what] > 0 && point.at >= seconds(from) && point.at < next)
+      return some.length === 0
+        ? []
+        : [{ at: some.at(-1).at, height, count: some.reduce((sum, point) => sum + point[what], 0) }]
+    })
+  const sums = sumsOf("failed", highest * 2)
+  const remade = sumsOf("connecting", 0.4).map((sum) => ({ ...sum, words: `${sum.count} closed` }))
   return {
     title: {
-      text: `${server}: ${number(failed)} of ${number(requests)} requests failed`,
+      text: `${server}: ${number(failed)} of ${number(requests)} requests failed, ${connections(connecting)} closed`,
       anchor: "start",
       color: failed === 0 ? "#1a7f37" : "#cf222e"
     },
@@ -72,7 +77,12 @@ const panel = ({ failed, points, requests, server, upgrades }, index) => {
       {
         data: { values: sums },
         mark: { type: "text", color: "#cf222e", dx: 8, align: "left", fontSize: 11 },
-        encoding: { x: x(isLast), y: y("height"), text: { field: "failed" } }
+        encoding: { x: x(isLast), y: y("height"), text: { field: "count" } }
+      },
+      {
+        data: { values: remade },
+        mark: { type: "text", color: "#9a6700", dx: 8, align: "left", fontSize: 11 },
+        encoding: { x: x(isLast), y: y("height"), text: { field: "words" } }
       }
     ]
   }

@@ -79,6 +79,10 @@ const summaryOf = ({ broken, samples, ...cell }: Cell) => {
     failed: total(kinds),
     kinds,
     again: sum(samples.map(({ tally }) => total(tally.again))),
+    /** Connections that the server has ended, where the clients count them. */
+    closed: samples.some(({ tally }) => tally.closed !== undefined)
+      ? sum(samples.map(({ tally }) => tally.closed ?? 0))
+      : undefined,
     p50: median(latencies.map(({ p50 }) => p50)),
     p99: median(latencies.map(({ p99 }) => p99)),
     longest: median(latencies.map(({ longest }) => longest)),
@@ -133,6 +137,7 @@ export const load = async (quick: boolean): Promise<Figure> => {
   }
   const summaries = cells.map(summaryOf)
   const keepAlive = summaries.find((cell) => cell.load === "keep-alive" && cell.ours)
+  const kept = summaries.find((cell) => cell.load === "kept" && cell.ours)
   return {
     name: "load",
     title:
@@ -146,6 +151,7 @@ export const load = async (quick: boolean): Promise<Figure> => {
         "failed",
         "per upgrade",
         "sent again",
+        "closed per upgrade",
         "p50 ms",
         "p99 ms",
         "longest ms",
@@ -159,12 +165,28 @@ export const load = async (quick: boolean): Promise<Figure> => {
         number(cell.failed),
         (cell.failed / cell.upgrades).toFixed(1),
         number(cell.again),
+        cell.closed === undefined ? "–" : (cell.closed / cell.upgrades).toFixed(1),
         ...[cell.p50, cell.p99, cell.longest, cell.took].map(milliseconds)
       ])
     }],
-    bars: keepAlive === undefined
-      ? []
-      : [{ what: "failed requests, 32 busy keep-alive connections", value: keepAlive.failed, limit: 0, is: "at most" }],
+    bars: [
+      ...keepAlive === undefined
+        ? []
+        : [{
+          what: "failed requests, 32 busy keep-alive connections",
+          value: keepAlive.failed,
+          limit: 0,
+          is: "at most" as const
+        }],
+      ...kept === undefined
+        ? []
+        : [{
+          what: "connections closed, of 100 kept",
+          value: kept.closed ?? Number.NaN,
+          limit: 0,
+          is: "at most" as const
+        }]
+    ],
     notes: [
       ...usable.map(({ name, title }) => `${name}: ${title}`),
       ...usable.length < clients.length

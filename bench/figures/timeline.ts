@@ -23,6 +23,8 @@ export interface Point {
   readonly median: number
   readonly longest: number
   readonly failed: number
+  /** Requests for which a connection had to be made, because the server had ended the last one. */
+  readonly connecting: number
 }
 
 export interface Line {
@@ -32,6 +34,7 @@ export interface Line {
   readonly upgrades: ReadonlyArray<{ readonly from: number; readonly to: number }>
   readonly requests: number
   readonly failed: number
+  readonly connecting: number
   readonly p99: number
   readonly longest: number
 }
@@ -52,7 +55,8 @@ const pointsOf = (samples: ReadonlyArray<Sample>, begin: number): ReadonlyArray<
       at,
       median: round(percentile(times, 0.5)),
       longest: round(percentile(times, 1)),
-      failed: bin.length - times.length
+      failed: bin.length - times.length,
+      connecting: bin.filter(({ isConnecting }) => isConnecting).length
     }
   })
 }
@@ -80,6 +84,7 @@ const lineOf = (subject: Subject, upgrades: number): Promise<Line> =>
       upgrades: done,
       requests: samples.length,
       failed: samples.length - times.length,
+      connecting: samples.filter(({ isConnecting }) => isConnecting).length,
       p99: percentile(times, 0.99),
       longest: percentile(times, 1)
     }
@@ -96,11 +101,12 @@ export const timeline = async (quick: boolean): Promise<Figure> => {
         interval / 1_000
       } seconds. One run of each.`,
     tables: [{
-      titles: ["server", "requests", "failed", "p99 ms", "longest ms"],
-      rows: lines.map(({ failed, longest, p99, requests, server }) => [
+      titles: ["server", "requests", "failed", "connections made", "p99 ms", "longest ms"],
+      rows: lines.map(({ connecting, failed, longest, p99, requests, server }) => [
         server,
         String(requests),
         String(failed),
+        String(connecting),
         p99.toFixed(1),
         longest.toFixed(1)
       ])

@@ -1,6 +1,7 @@
 /** The kinds of load, each on one protocol. */
 import type { Crowd } from "../../test/kit/crowd/crowd.ts"
 import * as crowd from "../../test/kit/crowd/crowd.ts"
+import * as held from "../../test/kit/crowd/held.ts"
 import * as wrk from "../../test/kit/crowd/wrk.ts"
 import type { Protocol, Subject } from "../subjects/subject.ts"
 
@@ -33,7 +34,21 @@ const withWrk = (
   start: (_, port) => wrk.start({ url: `${protocol}://127.0.0.1:${port}/`, connections: 32, patience, headers })
 })
 
+const startHeld = (port: number): Crowd => {
+  const { end, stop } = held.start({ port, protocol: "http", connections: 100, period: 1_000, reconnects: true })
+  return { stop: async () => ({ ...await stop(), again: {}, ordinary: 0 }), end }
+}
+
 export const clients: ReadonlyArray<Clients> = [
+  {
+    name: "kept",
+    title:
+      "100 keep-alive connections with a request a second each, which are kept for as long as the server does not end them",
+    protocol: "http",
+    upgrades: 9,
+    pause: 1_000,
+    start: (_, port) => startHeld(port)
+  },
   withWrk("new", "wrk, 32 clients, a new connection for each request", "http", ["Connection: close"]),
   withWrk("keep-alive", "wrk, 32 busy keep-alive connections", "http"),
   {

@@ -12,6 +12,7 @@ const begin = "<!-- bench: begin -->\n"
 const end = "<!-- bench: end -->\n"
 
 const headings: Record<string, string> = {
+  kept: "connections closed, of 100",
   new: "new connections",
   "keep-alive": "keep-alive, busy",
   posts: "keep-alive, a POST now and then",
@@ -20,8 +21,13 @@ const headings: Record<string, string> = {
   websocket: "WebSocket"
 }
 
+/** Connections where the clients keep theirs, and requests elsewhere. */
 const perUpgrade = (cell: Summary | undefined) =>
-  cell === undefined ? "–" : cell.upgrades === 0 ? "broken" : String(Number((cell.failed / cell.upgrades).toFixed(1)))
+  cell === undefined
+    ? "–"
+    : cell.upgrades === 0
+    ? "broken"
+    : String(Number(((cell.closed ?? cell.failed) / cell.upgrades).toFixed(1)))
 
 const section = ({ figures, machine }: Results): string => {
   const data = figures.find(({ name }) => name === "load")?.data as LoadData | undefined

@@ -19,6 +19,8 @@ export interface Sample {
   /** The body of the answer. */
   readonly answer: string | undefined
   readonly failure: string | undefined
+  /** Whether a connection had to be made for it. */
+  readonly isConnecting: boolean
 }
 
 export interface Load {

@@ -5,39 +5,37 @@ import type { LoadOptions, Sample } from "./load.ts"
 import { now } from "./statistics.ts"
 
 const { clients, keepAlive, pause, port } = workerData as LoadOptions
-const agent = new http.Agent({ keepAlive, maxSockets: clients })
+/** Each client has one connection at a time. */
+const agents = Array.from({ length: clients }, () => new http.Agent({ keepAlive, maxSockets: 1 }))
 // No client ever sends a request twice: whatever goes wrong is seen.
 const patience = 10_000
 let samples: Array<Sample> = []
 const stopped = new AbortController()
 
-const ask = () =>
-  new Promise<Pick<Sample, "answer" | "failure">>((resolve) => {
-    const fail = (error: NodeJS.ErrnoException) => resolve({ answer: undefined, failure: error.code ?? error.message })
+const ask = (agent: http.Agent) =>
+  new Promise<Omit<Sample, "at" | "took">>((resolve) => {
+    const end = (answer: string | undefined, failure: string | undefined) =>
+      resolve({ answer, failure, isConnecting: !request.reusedSocket })
+    const fail = (error: NodeJS.ErrnoException) => end(undefined, error.code ?? error.message)
     const request = http.get({ host: "127.0.0.1", port, agent, timeout: patience }, (response) => {
       let answer = ""
       response.setEncoding("utf8").on("data", (chunk: string) => answer += chunk).on("error", fail)
-      response.on("end", () =>
-        resolve(
-          response.statusCode === 200
-            ? { answer, failure: undefined }
-            : { answer, failure: `status ${response.statusCode}` }
-        ))
+      response.on("end", () => end(answer, response.statusCode === 200 ? undefined : `status ${response.statusCode}`))
     })
     request.on("error", fail)
     request.on("timeout", () => request.destroy(new Error(`no answer within ${patience / 1000} seconds`)))
   })
 
-const client = async () => {
+const client = async (agent: http.Agent) => {
   while (!stopped.signal.aborted) {
     const at = now()
-    const outcome = await ask()
+    const outcome = await ask(agent)
     samples.push({ at, took: now() - at, ...outcome })
     await sleep(pause)
   }
 }
 
-const all = Promise.all(Array.from({ length: clients }, (_, index) => sleep(index * pause / clients).then(client)))
+const all = Promise.all(agents.map((agent, index) => sleep(index * pause / clients).then(() => client(agent))))
 
 const take = () => {
   parentPort!.postMessage(samples)
@@ -49,7 +47,7 @@ parentPort!.on("message", (what: "take" | "stop") => {
   stopped.abort()
   void all.then(() => {
     take()
-    agent.destroy()
+    agents.forEach((agent) => agent.destroy())
     parentPort!.close()
   })
 })

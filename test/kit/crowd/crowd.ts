@@ -22,6 +22,8 @@ export interface Tally {
   readonly again: Counts
   /** What fails in the same way without any upgrade. */
   readonly ordinary: number
+  /** How often a connection was ended by the server, where the client counts that. */
+  readonly closed?: number
   /** Of the requests that were answered, where the client takes the time. */
   readonly latency?: Latency
 }
