@@ -29,7 +29,8 @@ interface Imported {
 const isEffect = (module: string) => /^(effect|@effect\/[\w-]+)(\/|$)/.test(module)
 
 /** Members of these are modules. */
-const isBarrel = (module: string) => ["effect", "@effect/platform", "@effect/platform-node"].includes(module)
+const isBarrel = (module: string) =>
+  /^(effect|@effect\/(cluster|experimental|platform|platform-node|rpc|sql))$/.test(module)
 
 /** That package is a part of Effect 4 itself. */
 const isGone = (module: string) => module.startsWith("@effect/platform/")

@@ -10,6 +10,7 @@ import type { Drained, Given, Settings } from "../../test/kit/servers/settings.t
 import type { Target } from "../../test/kit/servers/target.ts"
 import { withTarget } from "../../test/kit/servers/target.ts"
 import { median } from "../../test/kit/statistics.ts"
+import { cluster } from "./cluster.ts"
 import { effects } from "./effects.ts"
 import { pools } from "./pool.ts"
 import type { Proxy } from "./proxies.ts"
@@ -346,6 +347,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     { clients: 100 }
   ),
   effects,
+  cluster,
   ...pools,
   tickets,
   longResponses,

@@ -12,7 +12,9 @@ export interface Generations {
   readonly line: (pattern: RegExp, options?: { from?: number; timeout?: number }) => Promise<ReadonlyArray<string>>
   /** How many lines there have been. */
   readonly position: () => number
-  /** What they have printed, the last lines of it. */
+  /** All that they have printed. */
+  readonly lines: () => ReadonlyArray<string>
+  /** The last lines of it. */
   readonly tail: () => string
   /** Asks a process to end and waits until no generation is left. */
   readonly stop: (pid: number) => Promise<void>
@@ -88,6 +90,7 @@ export const start = ({ args, environment, executable = process.execPath }: Star
     pid: child.pid!,
     line,
     position: () => lines.length,
+    lines: () => lines,
     tail,
     stop: async (pid) => {
       process.kill(pid, "SIGTERM")
