@@ -35,6 +35,17 @@ const process = (options?: Parameters<typeof relay.make>[1]) => {
   return { ...rest, line: relay.make(channel, options) }
 }
 
+const immediately = (check: () => void) =>
+  new Promise<void>((resolve, reject) => {
+    setImmediate(() => {
+      try {
+        resolve(check())
+      } catch (cause) {
+        reject(cause as Error)
+      }
+    })
+  })
+
 const connection = () => {
   let isClosed = false
   const passed: PassedConnection = {
@@ -205,6 +216,54 @@ describe("relay", () => {
     next.say({ _tag: "Taken", id: 2 })
     assert.deepStrictEqual(pool.told, [relayed({ _tag: "Refused", id: 5 })])
     assert.deepStrictEqual(alone.told.at(-1), { _tag: "Taken", id: 2 })
+  })
+
+  it("rests when all that has been given is settled and no more comes, and leaves to nobody after that", () => {
+    const [older, newer, newest] = [process(), taker({}, "v1"), taker()]
+    older.line.leaveTo([newer.line])
+    older.say(passing(1), connection().passed)
+    older.told.splice(0)
+    let rested = 0
+    older.line.rest(() => rested++)
+    assert.deepStrictEqual(older.told, [nothing])
+    newer.line.rest(() => rested++)
+    assert.strictEqual(rested, 1, "of one that gives nothing")
+    const late = connection()
+    older.say(passing(2), late.passed)
+    assert.isTrue(late.isClosed())
+    older.say({ _tag: "Done" })
+    assert.strictEqual(rested, 1)
+    newer.say({ _tag: "Taken", id: 1 })
+    assert.deepStrictEqual(older.told.slice(1), [{ _tag: "Refused", id: 2 }, { _tag: "Taken", id: 1 }])
+    assert.isFalse(older.line.leaveTo([newest.line]))
+    return immediately(() => assert.strictEqual(rested, 2))
+  })
+
+  it("rests without one that is gone", () => {
+    const [older, newer] = [process(), taker({}, "v1")]
+    older.line.leaveTo([newer.line])
+    older.say(passing(1, "v1"), connection().passed)
+    newer.say({ _tag: "Taken", id: 1 })
+    let rested = 0
+    relay.restAll([older.line, newer.line], () => rested++)
+    relay.restAll([], () => rested++)
+    assert.strictEqual(rested, 1)
+    older.end()
+    return immediately(() => assert.strictEqual(rested, 2))
+  })
+
+  it("tells a further relay when none of its own gives any more", () => {
+    const up = taker({ isRelay: true })
+    const [first, second, third] = [process(), process(), process()]
+    for (const { line } of [first, second, third]) line.leaveTo([up.line])
+    up.told.splice(0)
+    up.say(nothing)
+    for (const { told } of [first, second, third]) assert.deepStrictEqual(told.at(-1), nothing)
+    first.say({ _tag: "Done" })
+    second.say({ _tag: "Done" })
+    assert.deepStrictEqual(up.told, [])
+    third.end()
+    assert.deepStrictEqual(up.told, [{ _tag: "Done" }])
   })
 
   it("has the newer one let go of what it holds for one that has died", () => {

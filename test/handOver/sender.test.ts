@@ -15,10 +15,10 @@ const successor = () => {
   let isThere = true
   const channel: Channel = {
     send: (words) => {
-      const { _tag, id, state = "" } = words as { readonly _tag: string; readonly id: number; readonly state?: string }
+      const { _tag, id, state } = words as { readonly _tag: string; readonly id: number; readonly state?: string }
       if (!isThere) return false
       if (_tag === "Passing") sent.push(id)
-      else said.push(`${_tag} ${id} ${state}`.trim())
+      else said.push([_tag, id, state].filter((part) => part !== undefined).join(" "))
       return true
     },
     pass: () => false,
@@ -224,7 +224,7 @@ describe("a connection with a key", () => {
       newer.serve()
       const { departures, log } = given(row.to(here))
       vi.advanceTimersByTime(5_001)
-      assert.deepStrictEqual([log, newer.said], [["sent", "refused"], ["Kept 1"]])
+      assert.deepStrictEqual([log, newer.said], [["sent", "refused"], ["Kept 1", "Done"]])
       newer.taken(1)
       assert.lengthOf(departures, 0)
     } finally {

@@ -15,11 +15,15 @@ import { eventually } from "../kit/waiting.ts"
 
 const program = [process.execPath, fixture("keeping.mjs")]
 
-const startKeeping = (command: ReadonlyArray<string> = program, behaviour: object = {}) =>
+const startKeeping = (
+  command: ReadonlyArray<string> = program,
+  behaviour: object = {},
+  options: ReadonlyArray<string> = []
+) =>
   Effect.gen(function*() {
     const target = { host: "127.0.0.1", port: yield* freePort }
     const app = yield* run({
-      options: ["--listen", `${target.host}:${target.port}`],
+      options: ["--listen", `${target.host}:${target.port}`, ...options],
       command,
       app: { listen: target, server: { keepAliveTimeout: 60_000 }, ...behaviour }
     })
@@ -97,6 +101,32 @@ describe.runIf(isLinux)("connections of clients of a command that never connect 
         const { handedOver } = yield* reportOf(app, first.pid)
         assert.isAbove(handedOver, 30)
         assert.strictEqual(answers.filter((answer) => answer?.pid === first.pid).length, 200 - handedOver)
+      }),
+    120_000
+  )
+
+  it.scopedLive(
+    "are all served by one of the two when tableflip leaves as they go",
+    () =>
+      Effect.gen(function*() {
+        for (let count = 0; count < 8; count++) {
+          yield* Effect.scoped(Effect.gen(function*() {
+            const parentEndsAfter = 1 + Math.floor(Math.random() * 120)
+            const { app, first, target } = yield* startKeeping(program, { parentEndsAfter }, ["--leave-running"])
+            const clients = yield* Effect.replicateEffect(connect(target), 150)
+            for (const client of clients) yield* Effect.promise(() => client.ask())
+            yield* signal(app.pid, "SIGHUP")
+            const second = yield* app.up(2)
+            yield* app.exit
+            const answers = yield* Effect.promise(() =>
+              Promise.all(clients.map((client) => client.ask({ body: "body" }).catch(() => undefined)))
+            )
+            const byPid = (pid: number | undefined) => answers.filter((answer) => answer?.pid === pid).length
+            assert.strictEqual(byPid(undefined), 0, `when ${parentEndsAfter} had come`)
+            assert.strictEqual(byPid(first.pid) + byPid(second.pid), 150)
+            assert.isAtLeast(byPid(second.pid), parentEndsAfter)
+          }))
+        }
       }),
     120_000
   )

@@ -30,8 +30,9 @@ const workersOf = ({ app, size }: Started, generation: number): ReadonlyArray<nu
     .slice((generation - 1) * size, generation * size)
 
 const startPool = (
-  { behaviour = {}, program = fixture("workers.mjs"), size = 2 }: {
+  { behaviour = {}, options = [], program = fixture("workers.mjs"), size = 2 }: {
     readonly size?: number
+    readonly options?: ReadonlyArray<string>
     readonly behaviour?: object
     readonly program?: string
   } = {}
@@ -41,7 +42,7 @@ const startPool = (
     const server = { keepAliveTimeout: 60_000 }
     const app = yield* run({
       // What outlives tableflip is heard too.
-      options: ["--listen", `${target.host}:${target.port}`, "--ready-wire", "--output", "inherit"],
+      options: ["--listen", `${target.host}:${target.port}`, "--ready-wire", "--output", "inherit", ...options],
       command: [process.execPath, program],
       app: {
         pool: { size },
@@ -251,6 +252,32 @@ describe.runIf(isLinux)("connections of clients of a pool under tableflip run th
       }),
     120_000
   )
+})
+
+describe.runIf(isLinux)("connections of clients of a pool that tableflip leaves running", () => {
+  it.scopedLive("are all served by one of the two when that is as they go", () =>
+    Effect.gen(function*() {
+      for (let count = 0; count < 5; count++) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const file = path.join(yield* directory, "victim")
+          const after = 1 + Math.floor(Math.random() * 60)
+          const started = yield* startPool({
+            options: ["--leave-running"],
+            behaviour: { killAmidst: { after, by: "SIGTERM", file } }
+          })
+          const { app, target } = started
+          const clients = yield* connectAll(target, 150)
+          fs.writeFileSync(file, String(app.pid))
+          yield* signal(app.pid, "SIGHUP")
+          assert.strictEqual((yield* app.exit).code, 0)
+          const pids = yield* askEach(clients)
+          const answered = (generation: number) =>
+            workersOf(started, generation).reduce((sum, pid) => sum + counted(pids, pid), 0)
+          assert.isAtLeast(answered(2), after)
+          assert.strictEqual(answered(1) + answered(2), 150, `when ${after} had come to one worker`)
+        }))
+      }
+    }), 120_000)
 })
 
 describe.runIf(isLinux)("the sockets of a pool under tableflip run", () => {

@@ -19,6 +19,8 @@ export interface Line {
   readonly leaveTo: (others: ReadonlyArray<Line>) => boolean
   /** Tells it that what it gives is taken, as soon as this line leaves to others. */
   readonly greet: () => void
+  /** It is to give nothing more. Calls back when nothing is on its way, for which it need not live. */
+  readonly rest: (done: () => void) => void
 }
 
 interface Route {
@@ -40,6 +42,10 @@ interface Open extends Line, Required<LineOptions> {
   readonly channel: Channel
   hasGreeted: boolean
   isOver: boolean
+  /** It has said that it gives nothing more. */
+  isDone: boolean
+  /** Waits until nothing that it gives is on its way; then it is to leave to nobody again. */
+  onRest: (() => void) | undefined
   serves: Serves | undefined
   readonly to: Set<Open>
   readonly from: Set<Open>
@@ -60,7 +66,23 @@ let turn = 0
 const forget = (to: Open, id: number) => {
   const route = to.coming.get(id)
   to.coming.delete(id)
-  route?.line.going.delete(route.id)
+  if (route === undefined) return
+  route.line.going.delete(route.id)
+  // What is said of it now is on its way before anything that comes of this.
+  if (route.line.onRest !== undefined) setImmediate(checkRest, route.line)
+}
+
+/** Says to a further relay that nothing more comes through this one. */
+const tellDone = (to: Open) => {
+  const isNothingTaken = to.serves?.places.length === 0 && to.serves.takes.length === 0
+  if (to.isRelay && isNothingTaken && [...to.from].every(({ isDone }) => isDone)) to.channel.send({ _tag: "Done" })
+}
+
+const checkRest = (line: Open) => {
+  if (line.onRest === undefined || line.going.size > 0 || !line.isDone && !line.isOver) return
+  const done = line.onRest
+  line.onRest = () => {}
+  done()
 }
 
 const isAt = ([network, address]: Place) => (other: Place | Taking) => other[0] === network && other[1] === address
@@ -94,6 +116,11 @@ const onWord = (from: Open, word: Word, connection: Option.Option<PassedConnecti
     from.channel.send(Answer.Refused({ id: word.id }))
     return
   }
+  if (word._tag === "Done") {
+    from.isDone = true
+    from.to.forEach(tellDone)
+    return checkRest(from)
+  }
   const route = from.going.get(word.id)
   if (route === undefined) return
   forget(route.line, route.id)
@@ -117,7 +144,8 @@ const onAnswer = (to: Open, answer: Answer): void => {
       return
     case "Serves":
       to.serves = answer
-      return to.from.forEach(tellPlaces)
+      to.from.forEach(tellPlaces)
+      return tellDone(to)
     case "Taken":
     case "Refused":
     case "Lost": {
@@ -127,6 +155,11 @@ const onAnswer = (to: Open, answer: Answer): void => {
       route.line.channel.send({ ...answer, id: route.id })
     }
   }
+}
+
+const detach = (line: Open) => {
+  for (const to of line.to) to.from.delete(line)
+  line.to.clear()
 }
 
 const onEnd = (line: Open) => {
@@ -147,8 +180,10 @@ const onEnd = (line: Open) => {
     forget(to, id)
     if (isHeld) to.channel.send(encodeWord({ _tag: "Kept", id }))
   }
-  for (const to of line.to) to.from.delete(line)
-  line.to.clear()
+  const all = [...line.to]
+  detach(line)
+  all.forEach(tellDone)
+  checkRest(line)
 }
 
 const connect = (from: Open, all: ReadonlyArray<Open>) => {
@@ -170,10 +205,11 @@ const redirect = (line: Open, all: ReadonlyArray<Open>) => {
 }
 
 /** What was to go that way has not arrived, and was closed here. */
-const onLost = (to: Open, { _tag, id }: Word) => {
-  const route = to.coming.get(id)
-  if (_tag !== "Passing" || route === undefined) return
-  forget(to, id)
+const onLost = (to: Open, word: Word) => {
+  if (word._tag !== "Passing") return
+  const route = to.coming.get(word.id)
+  if (route === undefined) return
+  forget(to, word.id)
   route.line.channel.send(Answer.Refused({ id: route.id }))
 }
 
@@ -184,6 +220,8 @@ export const make = (channel: Channel, { isOutlived = false, isRelay = false }: 
     isOutlived,
     hasGreeted: false,
     isOver: false,
+    isDone: false,
+    onRest: undefined,
     serves: undefined,
     to: new Set(),
     from: new Set(),
@@ -194,10 +232,19 @@ export const make = (channel: Channel, { isOutlived = false, isRelay = false }: 
     greet: () => void channel.send(Answer.Greeting()),
     leaveTo: (others) => {
       const all = others.flatMap((other) => lines.get(other) ?? []).filter((to) => !to.isOver && to.hasGreeted)
+      if (line.onRest !== undefined) return false
       redirect(line, all)
       if (line.isOver || all.length === 0) return false
       connect(line, all)
       return true
+    },
+    rest: (done) => {
+      // Nobody has told it that it may give anything.
+      if (line.to.size === 0 && line.going.size === 0) line.isDone = true
+      line.onRest = done
+      detach(line)
+      if (!line.isDone) tellPlaces(line)
+      checkRest(line)
     }
   }
   lines.set(line, [line])
@@ -214,6 +261,13 @@ export const make = (channel: Channel, { isOutlived = false, isRelay = false }: 
   return line
 }
 
+/** None of them is to give anything more. Calls back when nothing of theirs is on its way. */
+export const restAll = (all: ReadonlyArray<Line>, done: () => void): void => {
+  let left = all.length
+  if (left === 0) return done()
+  for (const line of all) line.rest(() => --left === 0 ? done() : undefined)
+}
+
 /**
  * The line to a command: what it gives itself, and, if it is the primary of a pool, what its workers give. It may leave to a
  * release that is the other.
@@ -224,7 +278,8 @@ export const ofCommand = (channel: Channel): Line => {
   const line: Line = {
     // All of them: what one has said must not keep the other from being told.
     leaveTo: (others) => parts.map((part) => part.leaveTo(others)).includes(true),
-    greet: () => parts.forEach(({ greet }) => greet())
+    greet: () => parts.forEach(({ greet }) => greet()),
+    rest: (done) => restAll(parts, done)
   }
   lines.set(line, parts.flatMap((part) => lines.get(part) ?? []))
   return line

@@ -109,6 +109,7 @@ export const make = (channel: Channel, { isGreeted = false, isRelayed = false }:
     isOver = true
     row = []
     takeBackHeld()
+    if (!hasEnded) say({ _tag: "Done" })
     for (const listener of over) listener()
   }
 
@@ -223,8 +224,8 @@ export const make = (channel: Channel, { isGreeted = false, isRelayed = false }:
       if (!hasEnded) end(isRelayed ? letGo : takeBack)
     },
     onLost: (words) =>
-      Option.map(decodeWord(words), ({ _tag, id }) => {
-        if (_tag === "Passing") settle(id, takeBack)
+      Option.map(decodeWord(words), (word) => {
+        if (word._tag === "Passing") settle(word.id, takeBack)
       })
   })
   if (isGreeted) onAnswer({ _tag: "Greeting" })

@@ -17,6 +17,7 @@ import type { PoolError, ProcessStartError, ReplaceError } from "../../PoolError
 import { PoolEvent } from "../../PoolEvent.ts"
 import { NotReadyError, TerminatingError } from "../../TableflipError.ts"
 import type { Line } from "../handOver/relay.ts"
+import { restAll } from "../handOver/relay.ts"
 import * as keeping from "./keeper.ts"
 import type { MemberOptions } from "./member.ts"
 import type { PoolOptions } from "./options.ts"
@@ -47,6 +48,8 @@ export interface Pool {
   readonly hasten: (signal: NodeJS.Signals) => Effect.Effect<void>
   /** On which connections go to the workers that serve. */
   readonly lines: () => ReadonlyArray<Line>
+  /** No process gives its connections to another any more. Calls back when none is on its way. */
+  readonly rest: (done: () => void) => void
   /** Completes when every worker has done its work, and fails when the pool cannot go on. */
   readonly done: Effect.Effect<void, PoolError>
 }
@@ -175,6 +178,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
           Effect.zipRight(Deferred.succeed(hastened, void 0)),
           Effect.asVoid
         ),
+      rest: (done) => restAll(everyProcess().flatMap(({ member }) => member.line ?? []), done),
       lines: () => roster.workers.flatMap((one) => slot.current(one)?.member.line ?? []),
       done: Deferred.await(roster.done)
     }

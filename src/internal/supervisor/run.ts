@@ -84,7 +84,8 @@ export const launch = (
           const told = Effect.timeoutOption(Effect.interruptible(manager.stopping(stopping)), "1 second")
           const stopped = Effect.map(Effect.all([stop(byTerminal), told], { concurrency: 2 }), ([status]) => status)
           yield* Effect.forkIn(Effect.intoDeferred(stopped, end), scope)
-        } else if (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress)) {
+          // What is left running is nobody's to kill.
+        } else if (!leaveRunning && (signal !== "SIGINT" || now - stoppedAt >= Duration.toMillis(samePress))) {
           yield* logWarning(`${signal} again: what has not ended gets SIGKILL`)
           yield* supervisor.hasten
         }

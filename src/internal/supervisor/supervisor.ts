@@ -41,6 +41,9 @@ const afterReadyTimeout = Duration.seconds(5)
 const worst = (statuses: ReadonlyArray<ExitStatus.ExitStatus>): Option.Option<ExitStatus.ExitStatus> =>
   Option.fromNullable(statuses.find(hasFailed) ?? statuses[0])
 
+/** How long connections that are on their way may take. What answers nothing for so long stands still. */
+const longestRest = Duration.seconds(1)
+
 /** What a command is said to have ended with that goes on by itself. */
 const leftRunning = ExitStatus.Exited({ code: 0 })
 
@@ -185,10 +188,19 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
           children.withPids(all.flatMap(({ pid, state }) => pid !== undefined && states.includes(state) ? [pid] : []))
       )
 
-    const leave = Effect.flatMap(inState("serving", "draining"), (children) => {
+    /** Connections that are on their way would be lost with this process. */
+    const rest = Effect.timeoutOption(
+      Effect.interruptible(Effect.async<void>((resume) => processes.rest(() => resume(Effect.void)))),
+      longestRest
+    )
+    const leave = Effect.suspend(() => {
+      if (isLeft) return Effect.void
       isLeft = true
-      return Effect.forEach(children, ({ release }) => release, { discard: true })
-    })
+      return rest
+    }).pipe(
+      Effect.zipRight(inState("serving", "draining")),
+      Effect.flatMap(Effect.forEach(({ release }) => release, { discard: true }))
+    )
     if (settings.leaveRunning) yield* Effect.addFinalizer(() => isStopping ? Effect.void : leave)
 
     const ending = yield* Deferred.make<never, TerminatingError>()

@@ -66,8 +66,13 @@ export interface Kept {
   readonly id: number
 }
 
+/** The older process sends no more connections; what becomes of those that it has sent is still to be said. */
+export interface Done {
+  readonly _tag: "Done"
+}
+
 /** What the older process says. */
-export type Word = Passing | Left | Kept
+export type Word = Passing | Left | Kept | Done
 
 const fieldsOf = (words: unknown): Readonly<Record<string, unknown>> =>
   typeof words === "object" && words !== null ? words as Record<string, unknown> : {}
@@ -122,6 +127,7 @@ export const encodeWord = (word: Word): object =>
 
 export const decodeWord = (words: unknown): Option.Option<Word> => {
   const { _tag, id, isUsed, key, opening, place, state } = fieldsOf(words)
+  if (_tag === "Done") return Option.some({ _tag })
   if (!isId(id)) return Option.none()
   switch (_tag) {
     case "Passing":
