@@ -246,6 +246,39 @@ describe.runIf(isLinux)("connections are drained, as ever,", () => {
   it.scopedLive("when the old release does not offer it", () =>
     drained({ upgrader: { handOver: false, environment: { APP: "{}" } } }))
 
+  it.scopedLive(
+    "when a release without it is followed by one with it, and that by one without, under load",
+    () =>
+      Effect.gen(function*() {
+        const then = (app: object) => ({ environment: { APP: JSON.stringify({ server: patient, ...app }) } })
+        const without = { upgrader: { handOver: false } }
+        const app = yield* startKeeping({
+          upgrader: { handOver: false, ...then({ upgrader: then({ upgrader: then(without) }) }) }
+        })
+        let last = yield* app.up(1)
+        for (const goes of [false, true, false]) {
+          let isOver = false
+          const clients = yield* Effect.replicateEffect(connect(at(last)), 32)
+          let answered = 0
+          const untilToldToGo = async (client: Keeper) => {
+            while (!isOver && !client.wasToldToGo()) {
+              await client.ask(answered % 3 === 0 ? { body: "body" } : {})
+              answered++
+            }
+          }
+          const all = Promise.all(clients.map(untilToldToGo))
+          yield* eventually("answers", () => answered > 200)
+          const { next, report } = yield* upgrade(app, last)
+          isOver = true
+          yield* Effect.promise(() => all)
+          assert.strictEqual(clients.filter((client) => client.wasToldToGo()).length, goes ? 0 : 32)
+          assert.strictEqual(report.handedOver, goes ? report.open : 0)
+          last = next
+        }
+      }),
+    120_000
+  )
+
   it.scopedLive("when the server of the new release is full", () =>
     drained({ upgrader: { environment: { APP: JSON.stringify({ server: { maxConnections: 0 } }) } } }))
 
