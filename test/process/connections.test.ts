@@ -260,8 +260,9 @@ describe.runIf(isLinux)("connections are drained, as ever,", () => {
           let isOver = false
           const clients = yield* Effect.replicateEffect(connect(at(last)), 32)
           let answered = 0
-          const untilToldToGo = async (client: Keeper) => {
-            while (!isOver && !client.wasToldToGo()) {
+          const goesOn = () => !isOver
+        const untilToldToGo = async (client: Keeper) => {
+            while (goesOn() && !client.wasToldToGo()) {
               await client.ask(answered % 3 === 0 ? { body: "body" } : {})
               answered++
             }
