@@ -103,6 +103,11 @@ export interface Options {
   /** Files of variables for the command (`NAME=value`), read at each start. They win over this process's own. */
   readonly environmentFiles?: ReadonlyArray<string> | undefined
   /**
+   * Files and folders, with all that is in them. When one has changed, and goes on changing no more, `launch` reloads: after
+   * one second to two. They have to be there at the start; what goes away later changes nothing until it is back.
+   */
+  readonly reloadOnChange?: ReadonlyArray<string> | undefined
+  /**
    * Has the output of the command go through this process, which keeps the last lines for its errors; off by default. When
    * `"prefixed"`, each line begins with the generation it is of, and the copy where there are several.
    */
@@ -144,6 +149,8 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
    * for the first time, it waits for that; before, it fails with `NotReadyError`.
    */
   readonly reload: Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>
+  /** Completes when something of `reloadOnChange` has changed since the last time, and names it. `launch` reloads then. */
+  readonly changed: Effect.Effect<ReadonlyArray<string>>
   readonly status: Effect.Effect<ReadonlyArray<ProcessStatus>>
   /** Sends a signal to the current generation. */
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
@@ -198,7 +205,7 @@ export const layer = (options: Options): Layer.Layer<Supervisor, BuildError> =>
   Layer.provide(layerWithoutEnv(options), Env.layer)
 
 /**
- * Runs the command until it has ended, as the main thing of this process: SIGHUP reloads, SIGTERM and SIGINT stop, a
+ * Runs the command until it has ended, as the main thing of this process: SIGHUP and a change of `reloadOnChange` reload, SIGTERM and SIGINT stop, a
  * second one hastens that, and other signals are passed on. Completes with the status that this process should end with.
  *
  * @since 3.0.0

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import * as ExitStatus from "../../src/ExitStatus.ts"
+import { Env } from "../../src/internal/system/env.ts"
 import * as Readiness from "../../src/Readiness.ts"
 import * as Supervisor from "../../src/Supervisor.ts"
 import { TestEnv } from "../../src/Testing.ts"
@@ -43,6 +44,32 @@ describe("a supervisor as the main thing of its process", () => {
       yield* settled
       assert.deepStrictEqual(yield* child.status, ExitStatus.Killed({ signal: "SIGTERM" }))
       assert.isNull(running.unsafePoll())
+    }).pipe(Effect.provide(TestEnv.layer)))
+
+  it.scoped("reloads when a file has changed, and once more when it has changed after a reload that failed", () =>
+    Effect.gen(function*() {
+      let content = "1"
+      const { child, env, running } = yield* launched({ reloadOnChange: ["settings"] }).pipe(
+        Effect.provideServiceEffect(
+          Env,
+          Effect.map(
+            Env,
+            (env) => ({ ...env, files: { ...env.files, fingerprint: () => Effect.sync(() => content) } })
+          )
+        )
+      )
+      content = "2"
+      yield* TestClock.adjust("2 seconds")
+      yield* (yield* env.nextChild).exit(1)
+      yield* settled
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* env.processes, 2, "nothing has changed since")
+      assert.isNull(running.unsafePoll())
+      content = "3"
+      yield* TestClock.adjust("2 seconds")
+      yield* (yield* env.nextChild).notifyReady
+      yield* settled
+      assert.deepStrictEqual(yield* child.status, ExitStatus.Killed({ signal: "SIGTERM" }))
     }).pipe(Effect.provide(TestEnv.layer)))
 
   it.scoped("goes on when a reload fails, and reloads at the next SIGHUP", () =>

@@ -20,6 +20,7 @@ export const flagFor: Readonly<Partial<Record<string, keyof typeof flags>>> = {
   "restart.limit.within": "max-restarts",
   "replace.atOnce": "replace-at-once",
   environmentFiles: "env-file",
+  reloadOnChange: "reload-on-change",
   capture: "output",
   leaveRunning: "leave-running",
   pidFile: "pid-file",

@@ -51,6 +51,7 @@ const command = {
   "replace-at-once": flag.value(flag.countOrAll, "How many copies are replaced at a time [1]"),
   cwd: flag.value(flag.directory, "Where to start it, looked up at each start"),
   "env-file": flag.values(flag.file, "NAME=value lines, read at each start; repeats"),
+  "reload-on-change": flag.values(flag.file, "Reload when that has changed; repeats"),
   "open-files": flag.value(flag.wholeNumber(1), "Its soft limit of open files [as started]"),
   "pid-file": flag.value(flag.file, "Where to write the process id of tableflip"),
   control: flag.value(flag.file, "A socket for tableflip status, reload, stop, …")

@@ -99,6 +99,7 @@ export const toOptions = (run: Run): Supervisor.Options => {
     workers: values.workers,
     replace: { atOnce: values["replace-at-once"] },
     environmentFiles: values["env-file"],
+    reloadOnChange: values["reload-on-change"],
     capture,
     leaveRunning: values["leave-running"],
     pidFile: values["pid-file"],

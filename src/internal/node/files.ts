@@ -109,9 +109,40 @@ const prepare = async (file: string, content: string): Promise<PreparedFile> => 
   }
 }
 
+/** What has gone between two looks has changed. */
+const orGone = async <A>(looked: Promise<A>): Promise<A | undefined> => {
+  try {
+    return await looked
+  } catch (cause) {
+    if (isMissing(cause)) return undefined
+    throw cause
+  }
+}
+
+/**
+ * `above` are the folders in which it is, because a link may lead to one of them. Kubernetes has what it links to in
+ * folders with two dots.
+ */
+const fingerprint = async (file: string, above: ReadonlyArray<string> = []): Promise<string> => {
+  const stat = await fs.stat(file, { bigint: true })
+  const identity = `${stat.dev}:${stat.ino}`
+  if (!stat.isDirectory()) return `${identity}:${stat.size}:${stat.mtimeNs}`
+  if (above.includes(identity)) return identity
+  const parts: Array<string> = []
+  const names = await fs.readdir(file)
+  // oxlint-disable-next-line unicorn/no-array-sort -- toSorted is not in ES2022
+  for (const name of names.sort()) {
+    if (name.startsWith("..")) continue
+    const part = await orGone(fingerprint(path.join(file, name), [...above, identity]))
+    parts.push(`${JSON.stringify(name)}=${part ?? "gone"}`)
+  }
+  return `{${parts.join()}}`
+}
+
 export const files: Files = {
   read: (file) => Effect.catchIf(attempt(() => readSmall(file)), isNoFile, () => Effect.succeed(Option.none())),
   readWhole: (file) => attempt(() => fs.readFile(file, "utf8")),
+  fingerprint: (file) => attempt(() => fingerprint(file)),
   prepare: (file, content) => Effect.uninterruptible(attempt(() => prepare(file, content))),
   remove: (file) => attempt(() => fs.unlink(file)).pipe(Effect.catchIf(isMissing, () => Effect.void))
 }

@@ -18,6 +18,11 @@ export const filesOf = (kernel: Kernel, self: SimulatedProcess): System["files"]
         const content = kernel.files.get(path)
         return content === undefined ? Effect.fail(`there is no ${path}` as unknown) : Effect.succeed(content)
       }),
+    fingerprint: (path) =>
+      Effect.suspend(() => {
+        const all = [...kernel.files].filter(([name]) => name === path || name.startsWith(`${path}/`))
+        return all.length === 0 ? Effect.fail(`there is no ${path}` as unknown) : Effect.succeed(JSON.stringify(all))
+      }),
     prepare: (path, content) =>
       Effect.suspend(() => {
         const holder = { process: self, holds: true }

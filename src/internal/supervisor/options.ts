@@ -28,6 +28,7 @@ export interface Settings {
   /** How many are replaced at a time. */
   readonly atOnce: number
   readonly environmentFiles: ReadonlyArray<string>
+  readonly reloadOnChange: ReadonlyArray<string>
   readonly capture: boolean
   /** Whether each line of the output says which process it is of. */
   readonly prefixes: boolean
@@ -152,6 +153,7 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
       workers: yield* decodeProcesses("workers", options.workers ?? 1),
       atOnce: yield* decodeAtOnce(replace?.atOnce),
       environmentFiles: options.environmentFiles ?? [],
+      reloadOnChange: options.reloadOnChange ?? [],
       capture,
       prefixes: options.capture === "prefixed",
       leaveRunning,

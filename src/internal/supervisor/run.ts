@@ -91,6 +91,16 @@ export const launch = (
         }
       })
 
+    const reloadAtChange = Effect.gen(function*() {
+      const changed = yield* supervisor.changed
+      if (stoppedAt !== undefined) return
+      yield* logInfo(`Changed: ${changed.join(", ")}; reloading`)
+      yield* Effect.catchAll(
+        supervisor.reload,
+        (error) => error._tag === "TerminatingError" ? Effect.void : reloadFailed(error)
+      )
+    })
+
     // How many reloads a signal has asked for that are going on: they are told of from the signal on.
     let signalled = 0
 
@@ -152,6 +162,8 @@ export const launch = (
     yield* forEachDelivery("SIGINT", onStop("SIGINT"))
     const more = hadTerminal ? [] : withoutTerminal
     yield* Effect.forEach([...passedOn, ...more], (signal) => forEachDelivery(signal, passOn(signal)))
+
+    yield* reloadAtChange.pipe(Effect.forever, Effect.interruptible, Effect.forkScoped)
 
     const untilEnd = Effect.zipRight(Effect.zipRight(supervisor.start, manager.ready("Serving")), supervisor.exit).pipe(
       // Whoever stops it knows how it ends.

@@ -27,6 +27,7 @@ import * as seam from "../seam.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
 import { Word } from "../wire/control.ts"
+import * as changes from "./changes.ts"
 import * as family from "./children.ts"
 import * as supervisedCommand from "./command.ts"
 import type { Settings } from "./options.ts"
@@ -105,6 +106,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     const env = yield* Env
     const settings = yield* seam.fromResult(supervisorOptions.decode(options, Option.isSome(env.probe)))
     if (Option.isSome(env.unsupported)) return yield* new NotSupportedError({ reason: env.unsupported.value })
+    const changed = yield* changes.make(env.files, settings.reloadOnChange)
     let isLeft = false
     let isStopping = false
     let heardByTerminal = false
@@ -241,6 +243,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       reload: oneBehind(unlessEnding(
         Effect.zipRight(starting.withPermits(1)(Effect.void), Effect.suspend(() => processes.replace))
       )),
+      changed,
       status: processes.status,
       // One that has only just been started may not have set a handler yet, and would be ended by it.
       signal: (signal) =>

@@ -31,6 +31,11 @@ export interface Files {
   /** The content of a file of any size, wherever links lead to it. Fails with what the system said. */
   readonly readWhole: (path: string) => Effect.Effect<string, unknown>
   /**
+   * A word that is another one once the file, or any file in the folder and its folders, is another one, has another size
+   * or has been written. Fails with what the system said.
+   */
+  readonly fingerprint: (path: string) => Effect.Effect<string, unknown>
+  /**
    * Does all that can fail for want of space or rights before the content is replaced, which takes one step: readers see
    * the old or the new, also after a crash of the machine. This process holds the file until it ends or releases it.
    */
