@@ -76,7 +76,8 @@ export class ProcessStartError extends Data.TaggedError("ProcessStartError")<{
 }
 
 /**
- * A replacement has stopped because a new process did not come up. What had not been replaced by then serves on.
+ * A replacement has stopped because a new process did not come up. What had not been replaced by then serves on, unless it
+ * had been stopped first.
  *
  * @since 3.0.0
  * @category errors
@@ -86,10 +87,18 @@ export class ReplaceError extends Data.TaggedError("ReplaceError")<{
   readonly replaced: number
   /** How many are still the old ones. */
   readonly kept: number
+  /** How many had been stopped first, as `stopFirst` asks, and lack the new one; undefined if none. */
+  readonly stopped?: number | undefined
+  /** Whether those are started again, as the restart policy says. */
+  readonly startedAgain?: boolean | undefined
   readonly cause: ProcessStartError
 }> {
   override get message(): string {
-    return `Replaced ${this.replaced} process(es) and kept ${this.kept}. ${this.cause.message}`
+    const counts = this.stopped === undefined
+      ? `Replaced ${this.replaced} process(es) and kept ${this.kept}`
+      : `Replaced ${this.replaced} process(es), kept ${this.kept}, and had stopped ${this.stopped} first, which ` +
+        `${this.stopped === 1 ? "is" : "are"}${this.startedAgain === true ? "" : " not"} started again`
+    return `${counts}. ${this.cause.message}`
   }
 }
 

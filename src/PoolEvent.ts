@@ -35,7 +35,7 @@ export type PoolEvent = Data.TaggedEnum<{
   Started: ProcessName
   /** It serves. */
   Ready: ProcessName
-  /** It was told to finish: a newer one has taken its place, or the pool stops or becomes smaller. */
+  /** It was told to finish: a newer one has taken its place or is about to, or the pool stops or becomes smaller. */
   Retired: ProcessName
   /** It asks for a new process in its place: `Asked` by its program, or because of its `Memory`. It serves meanwhile. */
   RecycleRequested: ProcessName & { readonly reason: "Asked" | "Memory" }
@@ -49,7 +49,7 @@ export type PoolEvent = Data.TaggedEnum<{
   StartFailed: { readonly name: string; readonly index: number; readonly error: ProcessStartError }
   /** Every process has been replaced. */
   Replaced: { readonly generation: number }
-  /** A replacement has failed, and what was not replaced serves on. */
+  /** A replacement has failed, and what was not replaced serves on, unless it had been stopped first. */
   ReplaceFailed: { readonly generation: number; readonly error: ReplaceError }
   /** The pool has another size. */
   Resized: { readonly from: number; readonly to: number }

@@ -99,6 +99,12 @@ export interface Options {
   readonly replace?: {
     /** How many copies are replaced at a time; 1 by default. With `all`, every new one is ready before any old one stops. */
     readonly atOnce?: number | "all" | undefined
+    /**
+     * Whether a reload stops the old process before it starts the new one, for a program of which there can be only one at a
+     * time; off by default. The sockets stay open meanwhile, so clients wait. A new one that does not come up is started again
+     * as `restart.policy` says: there is no old one left to go on.
+     */
+    readonly stopFirst?: boolean | undefined
   } | undefined
   /** Files of variables for the command (`NAME=value`), read at each start. They win over this process's own. */
   readonly environmentFiles?: ReadonlyArray<string> | undefined
@@ -144,8 +150,8 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
    */
   readonly start: Effect.Effect<void, ProcessStartError | RestartsExhaustedError | TerminatingError>
   /**
-   * Replaces the command by a new generation of itself and completes when the old one has ended. While a reload is going
-   * on, one more is kept for after it; whoever asks for yet another waits for that one. While the command is being started
+   * Replaces the command by a new generation of itself and completes when the old one has ended, and the new one is ready.
+   * While a reload is going on, one more is kept for after it; whoever asks for yet another waits for that one. While the command is being started
    * for the first time, it waits for that; before, it fails with `NotReadyError`.
    */
   readonly reload: Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>

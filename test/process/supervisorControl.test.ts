@@ -72,6 +72,25 @@ describe.runIf(isLinux)("the control socket of a supervisor", () => {
       assert.deepInclude(now.lastUpgrade, { outcome: "upgraded", generation: 3 })
     }))
 
+  it.scopedLive("answers a reload that stops the old command first when the new one is ready", () =>
+    Effect.gen(function*() {
+      const { dir, socket } = yield* supervised((dir) => program(path.join(dir, "gate")), "--stop-first")
+      const gate = path.join(dir, "gate")
+      fs.writeFileSync(gate, "")
+      const old = pidOf(yield* inState(socket, "serving"))
+      fs.rmSync(gate)
+      const reload = yield* Effect.fork(post(socket, "/v1/reload"))
+      const isStarting = ({ processes: [only, ...others], state }: any) =>
+        state === "upgrading" && others.length === 0 && only.state === "starting" && only.generation === 2
+      yield* Effect.repeat(status(socket), { until: isStarting })
+      assert.isFalse(isAlive(old))
+      for (let count = 0; count < 20; count++) assert.isTrue(isStarting(yield* status(socket)))
+      assert.isNull(reload.unsafePoll())
+      fs.writeFileSync(gate, "")
+      assert.deepInclude((yield* Fiber.join(reload)).json, { outcome: "upgraded", generation: 2 })
+      assert.deepInclude(yield* status(socket), { state: "serving", generation: 2, olderDraining: 0 })
+    }))
+
   it.scopedLive("says why a reload has failed, also in its log, and the old command goes on", () =>
     Effect.gen(function*() {
       const { handle, script, socket } = yield* supervised()

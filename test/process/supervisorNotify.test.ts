@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { existsSync, writeFileSync } from "node:fs"
+import { existsSync, rmSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { post } from "../kit/control.ts"
 import { directory } from "../kit/files.ts"
@@ -79,5 +79,25 @@ describe.runIf(isLinux)("a service manager", () => {
       assert.deepStrictEqual(told(), ["READY", "RELOADING", "READY", "RELOADING", "READY"])
       yield* post(control, "/v1/stop")
       yield* app.waitFor(/^ENDED/)
+    }))
+
+  it.scopedLive("is told that nothing serves where the old one had been stopped first, and when something does again", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const control = path.join(dir, "control.sock")
+      const broken = path.join(dir, "broken")
+      const options = ["--warmup", "0.3", "--control", control, "--stop-first", "--restart-delay", "0.2"]
+      const command = ["--", "sh", "-c", `[ ! -e ${broken} ] && exec sleep 60`]
+      const app = yield* start(undefined, {
+        executable: "python3",
+        args: ["-u", fixture("commands/manager.py"), "opened", path.join(dir, "notify"), process.execPath, bin, "run"]
+          .concat(options, command)
+      })
+      yield* app.waitFor(/^TOLD \d+ READY=1 STATUS=Serving$/)
+      writeFileSync(broken, "")
+      assert.strictEqual((yield* post(control, "/v1/reload")).status, 502)
+      yield* app.waitFor(/^TOLD \d+ READY=1 STATUS=Starting again; the last reload failed: /)
+      rmSync(broken)
+      yield* app.waitForCount(/^TOLD \d+ READY=1 STATUS=Serving$/, 2)
     }))
 })

@@ -47,16 +47,18 @@ interface Setting {
   readonly policy: "always" | "on-failure" | "never"
   readonly workers: number
   readonly leaveRunning: boolean
+  readonly stopFirst: boolean
 }
 
 const settings: FastCheck.Arbitrary<Setting> = FastCheck.record({
   policy: FastCheck.constantFrom("always", "on-failure", "never"),
   workers: FastCheck.integer({ min: 1, max: 3 }),
-  leaveRunning: FastCheck.boolean()
+  leaveRunning: FastCheck.boolean(),
+  stopFirst: FastCheck.boolean()
 })
 
 const run = Effect.fnUntraced(
-  function*(sequence: ReadonlyArray<Step>, { leaveRunning, policy, workers }: Setting) {
+  function*(sequence: ReadonlyArray<Step>, { leaveRunning, policy, stopFirst, workers }: Setting) {
     const scope = yield* Scope.make()
     const machine = yield* TestEnv
     const supervisor = yield* Supervisor.make({
@@ -65,6 +67,7 @@ const run = Effect.fnUntraced(
       stop: { timeout: "2 seconds" },
       restart: { policy, limit: { count: 3, within: "10 seconds" } },
       workers,
+      replace: { stopFirst },
       leaveRunning
     }).pipe(Scope.extend(scope))
     const children: Array<FakeProcess> = []
@@ -114,8 +117,13 @@ const run = Effect.fnUntraced(
       assert.isTrue(Exit.isSuccess(exit), `${step} is answered, and not by a defect or an interruption`)
       if (Exit.isSuccess(exit) && Either.isLeft(exit.value)) {
         const { _tag } = exit.value.left
-        if (step === "exit") assert.include(["ProcessEndedError", "RestartsExhaustedError"], _tag)
-        else assert.include(allowed[step as "start" | "reload"], _tag)
+        if (step === "exit") {
+          // A new one that has failed where the old one had been stopped first, and is not to be started again.
+          assert.include(
+            ["ProcessEndedError", "RestartsExhaustedError", ...stopFirst ? ["ProcessStartError"] : []],
+            _tag
+          )
+        } else assert.include(allowed[step as "start" | "reload"], _tag)
       }
     }
     const alive = yield* machine.processes

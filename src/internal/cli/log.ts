@@ -66,7 +66,9 @@ const words: (event: PoolEvent) => string = Event.$match({
   StartFailed: ({ name }) => `${name} has not come up again`,
   Replaced: ({ generation }) => `generation ${generation} has taken over, and the older processes have ended`,
   ReplaceFailed: ({ error, generation }) =>
-    error.replaced === 0
+    error.stopped !== undefined
+      ? `generation ${generation} has not come up, and the older one had been stopped first`
+      : error.replaced === 0
       ? `generation ${generation} has not come up, the older one goes on`
       : `generation ${generation} has come up in part, ${error.kept} older process(es) go on`,
   Resized: ({ from, to }) => `${to} process(es) instead of ${from}`,

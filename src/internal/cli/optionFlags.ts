@@ -19,6 +19,7 @@ export const flagFor: Readonly<Partial<Record<string, keyof typeof flags>>> = {
   "restart.limit.count": "max-restarts",
   "restart.limit.within": "max-restarts",
   "replace.atOnce": "replace-at-once",
+  "replace.stopFirst": "stop-first",
   environmentFiles: "env-file",
   reloadOnChange: "reload-on-change",
   capture: "output",

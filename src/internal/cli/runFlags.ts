@@ -49,6 +49,7 @@ const restarting = {
 const command = {
   workers: flag.value(flag.wholeNumber(1), "How many copies run on the same sockets [1]"),
   "replace-at-once": flag.value(flag.countOrAll, "How many copies are replaced at a time [1]"),
+  "stop-first": flag.toggle("At a reload, stop the old one first"),
   cwd: flag.value(flag.directory, "Where to start it, looked up at each start"),
   "env-file": flag.values(flag.file, "NAME=value lines, read at each start; repeats"),
   "reload-on-change": flag.values(flag.file, "Reload when that has changed; repeats"),

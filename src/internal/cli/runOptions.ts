@@ -97,7 +97,7 @@ export const toOptions = (run: Run): Supervisor.Options => {
       limit: values["max-restarts"]
     },
     workers: values.workers,
-    replace: { atOnce: values["replace-at-once"] },
+    replace: { atOnce: values["replace-at-once"], stopFirst: values["stop-first"] },
     environmentFiles: values["env-file"],
     reloadOnChange: values["reload-on-change"],
     capture,

@@ -36,6 +36,9 @@ interface Switch {
 
 const isCurrent = ({ state }: ProcessStatus) => state !== "draining"
 
+/** A process is to be there and is not: what was there has been stopped first, or has ended. */
+const isEmpty = ({ state }: ProcessStatus) => state === "starting" || state === "restarting"
+
 const make: (sources: {
   readonly supervisor: Supervisor["Type"]
   readonly stop: Effect.Effect<void>
@@ -60,7 +63,7 @@ const make: (sources: {
           ? "stopping"
           : !isReady
           ? "starting"
-          : next === undefined
+          : next === undefined && !all.some(({ state }) => state === "starting")
           ? "serving"
           : "upgrading"
 
@@ -74,6 +77,7 @@ const make: (sources: {
       })))
 
       const settleSwitches = Effect.flatMap(supervisor.status, (all) => {
+        if (all.some(isEmpty)) return Effect.void
         const oldest = Math.min(...all.filter(isCurrent).map(({ generation }) => generation))
         return Effect.forEach(
           switches,
@@ -103,7 +107,7 @@ const make: (sources: {
             endReload()
             return record.upgraded({ pid, generation: event.generation })
           case "ReplaceFailed":
-            if (event.error.replaced > 0) generation = event.generation
+            if (event.error.replaced > 0 || event.error.stopped !== undefined) generation = event.generation
             endReload()
             return record.failed({ generation: event.generation }, errorJson(event.error))
           case "Stopped":

@@ -30,6 +30,8 @@ export interface Keeper {
     readonly onReady: (running: Running) => Effect.Effect<void>
   }) => Effect.Effect<void, ProcessStartError>
   readonly onExit: (running: Running, status: ExitStatus.ExitStatus) => Effect.Effect<void>
+  /** What was in this slot has been told to finish, and the next one has not come up. Tells whether it is started again. */
+  readonly onLaunchFailed: (slot: Slot, error: ProcessStartError) => Effect.Effect<boolean>
 }
 
 export const make = (options: PoolOptions, member: MemberOptions, roster: Roster): Keeper => {
@@ -118,5 +120,13 @@ export const make = (options: PoolOptions, member: MemberOptions, roster: Roster
     }
   )
 
-  return { launch: launchInto, onExit }
+  const onLaunchFailed: Keeper["onLaunchFailed"] = (slot, error) =>
+    Effect.suspend(() => {
+      const status = statusOf(error)
+      const isKept = isStartedAgain(slot.spec, status)
+      if (roster.phase === "Stopping") return Effect.succeed(false)
+      return Effect.as(isKept ? keepUp(slot, status, "by schedule") : giveUp(slot, error), isKept)
+    })
+
+  return { launch: launchInto, onExit, onLaunchFailed }
 }

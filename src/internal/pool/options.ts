@@ -20,6 +20,8 @@ export interface PoolOptions {
   readonly generation: number
   /** How many processes are replaced at a time. */
   readonly atOnce: number
+  /** Whether what is replaced has ended before the new process is started. */
+  readonly stopFirst?: boolean | undefined
   readonly restart: Schedule.Schedule<unknown, ExitStatus>
   /** A process that has lived this long begins the schedule anew. */
   readonly healthyAfter: Duration.Duration

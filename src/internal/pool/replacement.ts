@@ -1,10 +1,12 @@
 /**
- * New processes in the place of old ones: all of those that are started together come up, or the old ones stay.
+ * New processes in the place of old ones: all of those that are started together come up, or the old ones stay. Where there
+ * may be none beside another, the old ones end first.
  *
  * @internal
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { ProcessStartError } from "../../PoolError.ts"
@@ -18,7 +20,7 @@ import type { Retiring, Why } from "./retiring.ts"
 import type { Roster } from "./roster.ts"
 import { slots } from "./roster.ts"
 import type { Running, Slot } from "./slot.ts"
-import { current, serve, stopKeeping } from "./slot.ts"
+import { current, enter, serve, stopKeeping } from "./slot.ts"
 
 export interface Replacement {
   /**
@@ -75,19 +77,58 @@ export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retir
     return ends
   })
 
+  /** Starts a process in a slot in which none is left, and has it started again if it does not come up. */
+  const launchInEmpty = Effect.fnUntraced(function*(slot: Slot, generation: number) {
+    const launched = yield* Effect.either(
+      keeper.launch(slot, { generation, predecessor: Effect.void, onReady: serve })
+    )
+    if (Either.isRight(launched)) {
+      yield* slot.driver.reset
+      return []
+    }
+    return [{ error: launched.left, startedAgain: yield* keeper.onLaunchFailed(slot, launched.left) }]
+  })
+
+  /** Has what is in these slots end, and only then starts what takes its place; completes with what did not come up. */
+  const stopAndLaunch = (all: ReadonlyArray<Slot>, generation: number) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function*() {
+        const ends = yield* retiring.vacate(all, fewer(roster))
+        yield* Effect.forEach(all, (slot) => enter(slot, { _tag: "Starting" }), { discard: true })
+        yield* restore(Fiber.joinAll(ends))
+        roster.generation = generation
+        const failed = yield* Effect.forEach(all, (slot) => restore(launchInEmpty(slot, generation)), {
+          concurrency: "unbounded"
+        })
+        return failed.flat()
+      })
+    )
+
   const replaceSlots: Replacement["replaceSlots"] = Effect.fnUntraced(function*(all) {
     const next = roster.generation + 1
     let replaced = 0
+    const fail = (fields: Omit<ConstructorParameters<typeof ReplaceError>[0], "replaced">) => {
+      const error = new ReplaceError({ replaced, ...fields })
+      return Effect.zipRight(options.publish(PoolEvent.ReplaceFailed({ generation: next, error })), Effect.fail(error))
+    }
     for (const batch of Arr.chunksOf(all, options.atOnce)) {
+      if (options.stopFirst === true) {
+        const failed = yield* stopAndLaunch(batch, next)
+        const kept = all.length - replaced - batch.length
+        replaced += batch.length - failed.length
+        const [first] = failed
+        if (first === undefined) continue
+        const startedAgain = failed.every(({ startedAgain }) => startedAgain)
+        return yield* fail({ kept, stopped: failed.length, startedAgain, cause: first.error })
+      }
       const succeeded = () => {
         roster.generation = next
         replaced += batch.length
       }
-      const oldOnesEnded = yield* Effect.mapError(
+      yield* Effect.flatten(Effect.catchAll(
         launchAll(batch, next, succeeded),
-        (cause) => new ReplaceError({ replaced, kept: all.length - replaced, cause })
-      ).pipe(Effect.tapError((error) => options.publish(PoolEvent.ReplaceFailed({ generation: next, error }))))
-      yield* oldOnesEnded
+        (cause) => fail({ kept: all.length - replaced, cause })
+      ))
     }
     return next
   })

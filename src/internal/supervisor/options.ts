@@ -27,6 +27,7 @@ export interface Settings {
   readonly workers: number
   /** How many are replaced at a time. */
   readonly atOnce: number
+  readonly stopFirst: boolean
   readonly environmentFiles: ReadonlyArray<string>
   readonly reloadOnChange: ReadonlyArray<string>
   readonly capture: boolean
@@ -152,6 +153,7 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
       },
       workers: yield* decodeProcesses("workers", options.workers ?? 1),
       atOnce: yield* decodeAtOnce(replace?.atOnce),
+      stopFirst: replace?.stopFirst ?? false,
       environmentFiles: options.environmentFiles ?? [],
       reloadOnChange: options.reloadOnChange ?? [],
       capture,

@@ -27,7 +27,11 @@ const passedOn: ReadonlyArray<NodeJS.Signals> = [...fromTerminal, "SIGUSR1", "SI
 /** These stop a background process that uses the terminal, which must stay so where there is one. */
 const withoutTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGTTIN", "SIGTTOU"]
 
-const servingAfter = (error: { readonly message: string }) => `Serving; the last reload failed: ${error.message}`
+const hasStopped = (error: NotReadyError | ReplaceError | TerminatingError) =>
+  error._tag === "ReplaceError" && error.stopped !== undefined
+
+const after = (error: NotReadyError | ReplaceError | TerminatingError) =>
+  `${hasStopped(error) ? "Starting again" : "Serving"}; the last reload failed: ${error.message}`
 
 export const reloadFailed = (error: NotReadyError | ReplaceError | TerminatingError): Effect.Effect<void> =>
   Effect.annotateLogs(logFailure(error, `The reload has failed. ${error.message}`), { event: "ReloadFailed" })
@@ -117,7 +121,7 @@ export const launch = (
             error._tag === "TerminatingError"
               ? Effect.void
               : reloadFailed(error),
-            servingAfter(error)
+            after(error)
           )
       })
       yield* Effect.forkIn(
@@ -131,13 +135,19 @@ export const launch = (
 
     // Of one that was asked for by other means, such as a control socket, what happens tells.
     let newest = 1
+    let isLacking = false
     const onEvent = (event: PoolEvent): Effect.Effect<void> => {
       const isNew = event._tag === "Started" && event.generation > newest
       if (isNew) newest = event.generation
+      // A new process has come up at last, where the old one had been stopped first.
+      const isBack = isLacking && event._tag === "Ready"
+      if (isBack) isLacking = false
+      if (event._tag === "ReplaceFailed") isLacking = hasStopped(event.error)
       if (signalled > 0 || stoppedAt !== undefined) return Effect.void
+      if (isBack) return manager.ready("Serving")
       if (isNew) return manager.reloading("Reloading")
       if (event._tag === "Replaced") return manager.ready("Serving")
-      return event._tag === "ReplaceFailed" ? manager.ready(servingAfter(event.error)) : Effect.void
+      return event._tag === "ReplaceFailed" ? manager.ready(after(event.error)) : Effect.void
     }
 
     const passOn = (signal: NodeJS.Signals) =>

@@ -172,6 +172,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       others: [],
       generation: 1,
       atOnce: settings.atOnce,
+      stopFirst: settings.stopFirst,
       restart: restartSchedule(settings.limits),
       // The schedule looks at that itself: it must not forget the restarts that it counts.
       healthyAfter: Duration.infinity,
