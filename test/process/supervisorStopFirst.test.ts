@@ -14,7 +14,7 @@ import { freePort } from "../kit/ports.ts"
 import { isLinux } from "../kit/proc.ts"
 import type { Handle } from "../kit/processes.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
-import { ready, run, server, soon } from "../kit/tableflip.ts"
+import { ready, run, server } from "../kit/tableflip.ts"
 import { canRun } from "../kit/users.ts"
 import { eventually } from "../kit/waiting.ts"
 
@@ -110,10 +110,10 @@ describe.runIf(isLinux)("a program that cannot run twice, under tableflip run", 
       const file = path.join(dir, "env")
       fs.writeFileSync(file, "")
       const app = yield* run({
-        options: [
-          ...["--listen", `127.0.0.1:${port}`, "--control", control, "--env-file", file, "--stop-first", ...soon],
-          ...["--restart-delay", "0.2", "--max-restart-delay", "0.2"]
-        ],
+        options: ["--listen", `127.0.0.1:${port}`, "--control", control, "--env-file", file].concat(
+          ["--stop-first", "--restart-delay", "0.2", "--max-restart-delay", "0.2", "--ready-fd", "4"]
+        ),
+        env: { READY_FD: "4" },
         command: server
       })
       yield* ready(app, 1)

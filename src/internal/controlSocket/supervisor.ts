@@ -30,14 +30,22 @@ import type { Target } from "./target.ts"
 /** Somebody who waits until each process is one of a reload that he has asked for. */
 interface Switch {
   readonly done: Deferred.Deferred<void>
+  /** Completes when the status tells of the end of his reload. */
+  readonly told: Deferred.Deferred<void>
   /** The generation that is to be replaced; none while another reload is still going on. */
   after: number | undefined
 }
 
 const isCurrent = ({ state }: ProcessStatus) => state !== "draining"
 
-/** A process is to be there and is not: what was there has been stopped first, or has ended. */
-const isEmpty = ({ state }: ProcessStatus) => state === "starting" || state === "restarting"
+/** What was there has been stopped first, or there has been nothing yet. */
+const isToCome = ({ state }: ProcessStatus) => state === "starting"
+
+/** A process is to be there and is not. */
+const isEmpty = (status: ProcessStatus) => isToCome(status) || status.state === "restarting"
+
+/** What has happened is told in a moment. */
+const toldDelay = "1 second"
 
 const make: (sources: {
   readonly supervisor: Supervisor["Type"]
@@ -63,7 +71,7 @@ const make: (sources: {
           ? "stopping"
           : !isReady
           ? "starting"
-          : next === undefined && !all.some(({ state }) => state === "starting")
+          : next === undefined && !all.some(isToCome)
           ? "serving"
           : "upgrading"
 
@@ -89,10 +97,14 @@ const make: (sources: {
         )
       })
 
-      const endReload = () => {
+      const endReload = Effect.suspend(() => {
         next = undefined
-        for (const each of switches) each.after ??= generation
-      }
+        return Effect.forEach(switches, (each) => {
+          if (each.after !== undefined) return Deferred.succeed(each.told, void 0)
+          each.after = generation
+          return Effect.void
+        }, { discard: true })
+      })
 
       const handle = (event: PoolEvent): Effect.Effect<unknown> => {
         switch (event._tag) {
@@ -104,12 +116,13 @@ const make: (sources: {
             return Effect.void
           case "Replaced":
             generation = event.generation
-            endReload()
-            return record.upgraded({ pid, generation: event.generation })
+            return Effect.zipRight(record.upgraded({ pid, generation: event.generation }), endReload)
           case "ReplaceFailed":
             if (event.error.replaced > 0 || event.error.stopped !== undefined) generation = event.generation
-            endReload()
-            return record.failed({ generation: event.generation }, errorJson(event.error))
+            return Effect.zipRight(
+              record.failed({ generation: event.generation }, errorJson(event.error)),
+              endReload
+            )
           case "Stopped":
             isStopping = true
             return Deferred.succeed(stopped, { killed: event.killed })
@@ -136,6 +149,12 @@ const make: (sources: {
         )
       })
 
+      const reloadAndTell = (told: Effect.Effect<unknown>) =>
+        reload.pipe(
+          Effect.tap(() => told),
+          Effect.tapError((error) => error._tag === "ReplaceError" ? told : Effect.void)
+        )
+
       const target: Target = {
         identity: self,
         status: record.status,
@@ -144,16 +163,21 @@ const make: (sources: {
             yield* logInfo("Asked for a reload at the control socket")
             const begun = yield* monotonicMillis
             const from = self()
+            const isReloading = next !== undefined || isReady && (yield* supervisor.status).some(isToCome)
             const mine: Switch = {
               done: yield* Deferred.make<void>(),
-              after: asked === 0 && next === undefined ? from.generation : undefined
+              told: yield* Deferred.make<void>(),
+              after: asked === 0 && !isReloading ? from.generation : undefined
             }
             switches.add(mine)
             let switchedAt: number | undefined
             const switched = Effect.zipRight(Deferred.await(mine.done), monotonicMillis)
             const ended = yield* Deferred.make<void, Effect.Effect.Error<typeof reload>>()
             // It goes on whoever waits for it.
-            yield* forkApart(Effect.interruptible(Effect.intoDeferred(reload, ended)))
+            const told = Effect.timeoutOption(Deferred.await(mine.told), toldDelay)
+            yield* forkApart(
+              Effect.interruptible(Effect.intoDeferred(reloadAndTell(told), ended))
+            )
             const noted = Effect.map(switched, (now) => {
               switchedAt = now
             })
