@@ -261,7 +261,7 @@ describe.runIf(isLinux)("connections are drained, as ever,", () => {
           const clients = yield* Effect.replicateEffect(connect(at(last)), 32)
           let answered = 0
           const goesOn = () => !isOver
-        const untilToldToGo = async (client: Keeper) => {
+          const untilToldToGo = async (client: Keeper) => {
             while (goesOn() && !client.wasToldToGo()) {
               await client.ask(answered % 3 === 0 ? { body: "body" } : {})
               answered++
