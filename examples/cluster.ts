@@ -84,7 +84,8 @@ const front = (port: number) =>
     Layer.provide(UpgradableHttpServer.layer(createServer, { host: "127.0.0.1", port })),
     Layer.provide(HttpRunner.layerHttpClientOnly),
     Layer.provide(Sqlite.Storages),
-    Layer.provide(ShardingConfig.layer({ runnerAddress: Option.none() }))
+    // How often it looks for an answer that a runner in an upgrade did not send, and only then.
+    Layer.provide(ShardingConfig.layer({ runnerAddress: Option.none(), entityReplyPollInterval: "50 millis" }))
   )
 
 const App = Layer.unwrapEffect(Effect.gen(function*() {

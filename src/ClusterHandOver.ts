@@ -75,7 +75,7 @@ const pollWhileOlder = Effect.gen(function*() {
   const { hasParent, waitForParent } = yield* Upgrader
   if (!hasParent) return
   yield* pollStorage.pipe(
-    Effect.repeat(Schedule.spaced("250 millis")),
+    Effect.repeat(Schedule.spaced("100 millis")),
     Effect.raceFirst(Effect.ignore(waitForParent)),
     Effect.zipRight(pollStorage),
     Effect.interruptible,

@@ -6,81 +6,13 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { directory } from "../kit/files.ts"
-import { fixture } from "../kit/paths.ts"
-import { freePort } from "../kit/ports.ts"
+import { isInstalled, postgres } from "../kit/postgres.ts"
 import { isLinux } from "../kit/proc.ts"
-import type { Handle } from "../kit/processes.ts"
-import { signal, start } from "../kit/processes.ts"
-import { eventually } from "../kit/waiting.ts"
-
-const patience = "60 seconds"
+import { signal } from "../kit/processes.ts"
+import type { Runner } from "../kit/runners.ts"
+import { cluster, isUp, patience, results, served, startRunner, tookOver, upgrade } from "../kit/runners.ts"
 
 const nothingWrong = { failed: [], undone: [], twice: [], lost: [], together: [], alternating: 0 }
-
-interface Cluster {
-  readonly runners: ReadonlyArray<Runner>
-  readonly client: Handle
-}
-
-interface Runner {
-  readonly handle: Handle
-  readonly app: unknown
-  generation: number
-  pid: number
-}
-
-const isUp = (handle: Handle, generation: number) =>
-  Effect.map(handle.waitFor(new RegExp(`^UP (\\d+) ${generation} `), patience), (match) => Number(match[1]))
-
-const asked = (client: Handle) => client.count(/^ASKED/)
-
-/** Until the client has had that many answers more, twenty at a time. */
-const served = (client: Handle, more = 3) =>
-  Effect.suspend(() => {
-    const before = asked(client)
-    return eventually("answers", () => asked(client) >= before + more, { within: patience, seen: client.dump })
-  })
-
-const startRunner = (app: unknown) =>
-  Effect.gen(function*() {
-    const handle = yield* start(fixture("cluster/runner.mjs"), { app })
-    const runner: Runner = { handle, app, generation: 1, pid: yield* isUp(handle, 1) }
-    return runner
-  })
-
-/** Two runners on one database, and a client with answers of both. */
-const cluster = (app: Record<string, unknown>) =>
-  Effect.gen(function*() {
-    const database = path.join(yield* directory, "cluster.db")
-    const runners: Array<Runner> = []
-    for (let n = 0; n < 2; n++) runners.push(yield* startRunner({ database, port: yield* freePort, ...app }))
-    const client = yield* start(fixture("cluster/client.mjs"), { app: { database, ...app } })
-    yield* served(client)
-    const all: Cluster = { runners, client }
-    return all
-  })
-
-const upgrade = (runner: Runner) =>
-  Effect.gen(function*() {
-    const { handle, pid } = runner
-    yield* signal(pid, "SIGHUP")
-    runner.generation++
-    runner.pid = yield* isUp(handle, runner.generation)
-    yield* handle.waitFor(new RegExp(`^EXIT ${pid} 0`), patience)
-  })
-
-/** How it went, by the client and by what the counters have written down. */
-const results = ({ client }: Cluster) =>
-  Effect.gen(function*() {
-    yield* served(client)
-    yield* signal(client.pid, "SIGTERM")
-    const [, json = ""] = yield* client.waitFor(/^RESULTS (.*)$/, "90 seconds")
-    return JSON.parse(json)
-  })
-
-/** Until a runner has the shards of the one before it. */
-const tookOver = ({ handle, pid }: Runner) =>
-  handle.waitFor(new RegExp(`^LOG ${pid} .*Has taken over \\d+ shard`), patience)
 
 describe.runIf(isLinux)("a runner of a cluster", () => {
   it.scopedLive(
@@ -126,6 +58,24 @@ describe.runIf(isLinux)("a runner of a cluster", () => {
       }
       assert.deepStrictEqual((yield* results(all)).wrong, nothingWrong)
     }), 300_000)
+
+  // Shown as skipped on a machine without it.
+  for (const [locks, where] of [["session", "of its sessions"], ["table", "in a table"]] as const) {
+    it.scopedLive.skipIf(!isInstalled)(
+      `that has its locks ${where} of PostgreSQL is so too`,
+      () =>
+        Effect.gen(function*() {
+          const all = yield* cluster({ transport: "http", postgres: yield* postgres, locks })
+          for (const runner of [...all.runners, ...all.runners]) {
+            yield* upgrade(runner)
+            yield* tookOver(runner)
+            yield* served(all.client)
+          }
+          assert.deepStrictEqual((yield* results(all)).wrong, nothingWrong)
+        }),
+      300_000
+    )
+  }
 
   it.scopedLive("loses nothing when either process is killed in an upgrade", () =>
     Effect.gen(function*() {
