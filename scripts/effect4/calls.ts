@@ -56,6 +56,13 @@ const route = (method: string): Rule => (args, site) =>
 const isNegated = (condition: string) => `Effect.map(${condition}, (is) => !is)`
 
 export const calls: Readonly<Record<string, Rule>> = {
+  // Its name is an argument.
+  "@effect/workflow/Workflow.make": (args, site) => {
+    const name = property(args?.[0], "name")
+    if (args === undefined || name === undefined) return undefined
+    const others = (args[0] as ts.ObjectLiteralExpression).properties.filter((each) => each.name?.getText() !== "name")
+    return `Workflow.make(${site.port(name)}, { ${list(others, site).join(", ")} })`
+  },
   "effect/Effect.dieMessage": (args, site) => args && `Effect.die(new Error(${site.port(args[0]!)}))`,
   "effect/Effect.fork": fork("forkChild"),
   "effect/Effect.forkIn": fork("forkIn"),

@@ -14,7 +14,9 @@ export const modules: Readonly<Record<string, readonly [module: string, namespac
   "effect/FastCheck": ["fast-check"],
   "effect/ConfigError": ["effect/Config"],
   ...moved("@effect/cluster", "effect/cluster", [
+    "ClusterCron",
     "ClusterSchema",
+    "ClusterWorkflowEngine",
     "Entity",
     "HttpRunner",
     "MachineId",
@@ -33,6 +35,7 @@ export const modules: Readonly<Record<string, readonly [module: string, namespac
   ]),
   ...moved("@effect/rpc", "effect/rpc", ["Rpc", "RpcClient", "RpcSerialization"]),
   ...moved("@effect/sql", "effect/sql", ["SqlClient", "SqlError", "Statement"]),
+  ...moved("@effect/workflow", "effect/workflow", ["Activity", "DurableClock", "Workflow"]),
   "@effect/experimental/Reactivity": ["effect/reactivity/Reactivity"],
   "@effect/platform/Etag": ["effect/http/Etag"],
   "@effect/platform/HttpApi": ["effect/http-api/HttpApi"],
