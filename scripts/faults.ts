@@ -4,7 +4,7 @@
  * with exit code 1 if anything does not hold.
  *
  *     npm run faults [-- --quick] [--runs 500] [--seed 1] [--run 137] [--minutes 30] [--jobs 2] [--output build/faults]
- *                    [--list] ["child: kill" "signals" …]
+ *                    [--repeat 1] [--list] ["child: kill" "signals" …]
  *
  * With `--quick` it takes every tenth of them.
  */
@@ -23,6 +23,7 @@ const { positionals: names, values } = parseArgs({
     list: { type: "boolean", default: false },
     minutes: { type: "string", default: "30" },
     output: { type: "string", default: "build/faults" },
+    repeat: { type: "string", default: "1" },
     quick: { type: "boolean", default: false },
     run: { type: "string", multiple: true, default: [] },
     runs: { type: "string", default: "100" },
@@ -30,7 +31,7 @@ const { positionals: names, values } = parseArgs({
   }
 })
 
-const number = (name: "jobs" | "minutes" | "runs" | "seed"): number => {
+const number = (name: "jobs" | "minutes" | "repeat" | "runs" | "seed"): number => {
   const value = Number(values[name])
   if (Number.isFinite(value) && value >= 0) return value
   console.error(`--${name} is ${values[name]}; it must be a number`)
@@ -45,7 +46,7 @@ const chosen = (): ReadonlyArray<Trial> => {
   const drawn = names.length > 0 && !names.includes("random")
     ? []
     : Array.from({ length: number("runs") }, (_, index) => randomTrial(seed, index))
-  return [...named, ...drawn]
+  return Array.from({ length: number("repeat") }, () => [...named, ...drawn]).flat()
 }
 
 const all = chosen().filter((_, index) => !values.quick || index % 10 === 0)

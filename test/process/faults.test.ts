@@ -33,7 +33,10 @@ const names = [
   "supervisor: new generation: kill, bound",
   "supervisor: new generation: exit1, after the ready byte",
   "supervisor: tableflip is stopped for 2 s during a reload",
-  "supervisor: at rest: the command killed"
+  "supervisor: at rest: the command killed",
+  "connections: the old process is killed, has sent",
+  "connections: the new process is killed, receives",
+  "connections: the new process is killed, has said Taken"
 ]
 
 const named = (name: string): Trial => {

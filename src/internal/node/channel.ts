@@ -75,11 +75,11 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
   let rest = ""
   const write = (words: object): boolean => {
     if (!socket.writable) return false
-    socket.write(`${JSON.stringify(words)}\n`)
+    send(words, undefined, () => {})
     return true
   }
   const sendWith = (words: object, handle: ConnectionHandle | undefined, onWritten: () => void): boolean => {
-    if (handle === undefined || send === undefined || !socket.writable) return false
+    if (handle === undefined || !socket.writable) return false
     sent.push(words)
     send(words, handle, onWritten)
     return true

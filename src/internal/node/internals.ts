@@ -361,8 +361,8 @@ const channelProperties = [
 interface ParentChannel {
   readonly socket: net.Socket
   readonly takeHandle: () => ConnectionHandle | undefined
-  /** None if this Node sends no connections from here. */
-  readonly send: ((words: object, handle: ConnectionHandle, onWritten: () => void) => void) | undefined
+  /** The stream would end with the first word that nobody is there to hear, and with it what has come and is not read yet. */
+  readonly send: (words: object, handle: ConnectionHandle | undefined, onWritten: () => void) => void
 }
 
 interface ForkingModule {
@@ -381,7 +381,13 @@ const openChannel = (descriptor: number): void => {
   }
 }
 
-type Send = (this: object, words: object, handle: ConnectionHandle, options: object, callback: () => void) => unknown
+type Send = (
+  this: object,
+  words: object,
+  handle: ConnectionHandle | undefined,
+  options: object,
+  callback: () => void
+) => unknown
 
 /**
  * Takes the channel at this number, which Node has opened unless it is hidden from it, away from `process`: what comes is
@@ -396,8 +402,8 @@ export const parentChannel = (
   if (findKey() === undefined && process.send === undefined) openChannel(descriptor)
   const key = findKey()
   const handle = (key === undefined ? undefined : self[key]) as ChannelHandle | null | undefined
-  if (key === undefined || handle == null || handle.fd !== descriptor) return undefined
   const send = self["_send"] as Send | undefined
+  if (key === undefined || handle == null || handle.fd !== descriptor || typeof send !== "function") return undefined
   for (const name of [...channelProperties, key]) delete self[name]
   handle.readStop()
   const socket = new net.Socket(
@@ -418,7 +424,7 @@ export const parentChannel = (
   return {
     socket,
     takeHandle: () => received.shift(),
-    send: typeof send !== "function" ? undefined : (words, handle, onWritten) => {
+    send: (words, handle, onWritten) => {
       // Of the process Node looks only whether it has a channel, and what waits for an acknowledgement: nothing does.
       send.call({ connected: true, _handleQueue: null }, words, handle, {}, onWritten)
     }
