@@ -119,6 +119,11 @@ export interface ServerReport {
   readonly sentAway: number
   /** Went on in the process that an upgrade has started, between two requests: their clients have noticed nothing. */
   readonly handedOver: number
+  /**
+   * Of `open`: were sent to that process, which has not taken them, because it refuses, has died or can open no more. They
+   * were drained here, and are in one of the other ends.
+   */
+  readonly refused: number
   /** Closed because `idleTimeout` passed without a request, or without the answer to a WebSocket close. */
   readonly timedOut: number
   /** Destroyed: by `drainTimeout` or by `hasten`. */

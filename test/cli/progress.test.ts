@@ -41,6 +41,7 @@ const report = (connections: { readonly handedOver: number; readonly forced: num
     opaque: 0,
     webSockets: 0,
     droppedRequests: 0,
+    refused: 0,
     duration: Duration.zero
   }]
 })

@@ -300,8 +300,8 @@ describe.runIf(isLinux)("connections are drained, as ever,", () => {
       const left = clients.filter((keeper) => !keeper.wasToldToGo())
       for (const keeper of left) assert.strictEqual((yield* askOn(keeper)).pid, first.pid)
       assert.isTrue(clients.every((keeper) => keeper.wasToldToGo()))
-      const { handedOver, sentAway } = yield* reportOf(app, first.pid)
-      assert.deepStrictEqual([handedOver, sentAway], [0, 20])
+      const { handedOver, refused, sentAway } = yield* reportOf(app, first.pid)
+      assert.deepStrictEqual([handedOver, sentAway, refused], [0, 20, 1])
     }))
 
   it.scopedLive("when the new process does not take them in time", () =>

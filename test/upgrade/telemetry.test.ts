@@ -30,6 +30,11 @@ const connections = Effect.map(counters, (all) =>
     ])
   ))
 
+const refused = Effect.map(
+  counters,
+  (all) => all.flatMap(({ name, value }) => name === "tableflip.drain.refused" ? Number(value) : []).at(0) ?? 0
+)
+
 const noServer = {
   address: "",
   idle: 0,
@@ -38,6 +43,7 @@ const noServer = {
   opaque: 0,
   webSockets: 0,
   droppedRequests: 0,
+  refused: 0,
   duration: Duration.zero
 }
 
@@ -73,14 +79,25 @@ describe.sequential("what is measured", () => {
 
   it.scoped("connections of a drain by each of their ends, of which the report has the sum", () =>
     Effect.gen(function*() {
-      const server = { ...noServer, open: 15, finished: 1, sentAway: 2, handedOver: 3, timedOut: 4, forced: 5 }
+      const server = {
+        ...noServer,
+        open: 15,
+        finished: 1,
+        sentAway: 2,
+        handedOver: 3,
+        timedOut: 4,
+        forced: 5,
+        refused: 6
+      }
       const measure = yield* make(1)
       const report = { servers: [server], duration: Duration.seconds(1) }
       const before = yield* connections
+      const refusedBefore = yield* refused
       yield* measure(UpgraderEvent.Drained({ generation: 1, report }))
       const after = yield* connections
       const more = Object.fromEntries([...after].map(([ending, count]) => [ending, count - (before.get(ending) ?? 0)]))
       assert.deepStrictEqual(more, { finished: 1, sentAway: 2, handedOver: 3, timedOut: 4, forced: 5 })
+      assert.strictEqual((yield* refused) - refusedBefore, 6)
     }))
 
   it.scoped("one trace covers an upgrade in both processes", () =>

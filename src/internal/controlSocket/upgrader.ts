@@ -30,13 +30,15 @@ export interface Sources {
 
 /** The servers together. */
 const summary = ({ duration, servers }: DrainReport) => {
-  const sum = (count: "open" | "finished" | "sentAway" | "timedOut" | "forced") =>
+  const sum = (count: "open" | "finished" | "sentAway" | "handedOver" | "refused" | "timedOut" | "forced") =>
     servers.reduce((total, server) => total + server[count], 0)
   return {
     millis: Math.round(Duration.toMillis(duration)),
     open: sum("open"),
     finished: sum("finished"),
     sentAway: sum("sentAway"),
+    handedOver: sum("handedOver"),
+    refused: sum("refused"),
     timedOut: sum("timedOut"),
     forced: sum("forced")
   }

@@ -8,13 +8,15 @@ import type { Ending } from "./connections.ts"
 /** What a connection was doing when it was seen first. */
 export type State = "idle" | "fresh" | "inFlight" | "opaque"
 
-/** `open` is the sum of the states, and of the ends. */
-export type Totals = Readonly<Record<State | Ending | "open", number>>
+/** `open` is the sum of the states, and of the ends. What was `refused` has had another end after that. */
+export type Totals = Readonly<Record<State | Ending | "open" | "refused", number>>
 
 /** @internal */
 export interface Counts {
   readonly opened: (state: State) => void
   readonly closed: (ending: Ending) => void
+  /** The newer process has not taken one that was sent to it, and that stays here. */
+  readonly refused: () => void
   /** Of the end of the drain. What has not been heard of until then was destroyed all the same. */
   readonly totals: () => Totals
 }
@@ -23,6 +25,7 @@ export interface Counts {
 export const make = (): Counts => {
   const states = { idle: 0, fresh: 0, inFlight: 0, opaque: 0 }
   const ends = { finished: 0, sentAway: 0, handedOver: 0, timedOut: 0 }
+  let refused = 0
   return {
     opened: (state) => {
       states[state]++
@@ -30,10 +33,13 @@ export const make = (): Counts => {
     closed: (ending) => {
       if (ending !== "forced") ends[ending]++
     },
+    refused: () => {
+      refused++
+    },
     totals: () => {
       const open = states.idle + states.fresh + states.inFlight + states.opaque
       const ended = ends.finished + ends.sentAway + ends.handedOver + ends.timedOut
-      return { open, ...states, ...ends, forced: open - ended }
+      return { open, ...states, ...ends, forced: open - ended, refused }
     }
   }
 }

@@ -38,9 +38,11 @@ export const make = (
   /** Drains a connection that is not to go any more. */
   release: (connection: Connection) => void,
   /** One of those under way has ended. */
-  onLeft: () => void
+  onLeft: () => void,
+  /** One that was sent was not taken, and stays. */
+  onRefused: () => void
 ): Departures => {
-  const given = makeGiven(server, connections, successor, onLeft)
+  const given = makeGiven(server, connections, successor, onLeft, onRefused)
   const messages = messagesOf(server)
   /** Bytes that had been read of a connection when it was seen between two requests: as long as there are no more, it is. */
   const seen = new WeakMap<Connection, number>()
@@ -77,6 +79,7 @@ export const make = (
       },
       taken: () => connections.destroy(connection, "handedOver"),
       refused: () => {
+        if (connection.ending === "handedOver") onRefused()
         connection.ending = undefined
         stay(connection)
       }

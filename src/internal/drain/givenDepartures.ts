@@ -46,7 +46,9 @@ export const make = (
   connections: Connections,
   successor: Successor,
   /** One of those under way has ended. */
-  onLeft: () => void
+  onLeft: () => void,
+  /** One that was sent was not taken, and stays. */
+  onRefused: () => void
 ): GivenDepartures => {
   const inRow = new WeakSet<Connection>()
   const staying = new WeakSet<Connection>()
@@ -119,7 +121,10 @@ export const make = (
       if (Option.isSome(state)) return close(connection, given, state.value, departure)
       const goesOn = departure.isOpen() && connection.leaves === "given" && !connection.socket.destroyed
       if (goesOn && performance.now() < until) return void setTimeout(attempt, retryInterval)
-      if (!departure.isOpen()) stay(connection)
+      if (!departure.isOpen()) {
+        stay(connection)
+        onRefused()
+      }
       departure.keep()
       underWay--
       onLeft()
@@ -128,6 +133,7 @@ export const make = (
   }
 
   const candidateOf = (connection: Connection, given: Given): Candidate => {
+    let isSent = false
     let isHeld = false
     return {
       socket: connection.socket,
@@ -137,14 +143,19 @@ export const make = (
         inRow.delete(connection)
         return Node.isRead(connection.socket) && Option.isSome(readyState(connection, given))
       },
-      sent: () => void inRow.add(connection),
+      sent: () => {
+        isSent = true
+        inRow.add(connection)
+      },
       taken: (departure) => {
         isHeld = true
         depart(connection, given, departure)
       },
       refused: () => {
         inRow.delete(connection)
-        if (!isHeld) stay(connection)
+        if (isHeld) return
+        if (isSent) onRefused()
+        stay(connection)
       }
     }
   }

@@ -176,7 +176,7 @@ export const make: (
     const begin = (now: number) => {
       const successor = successorNow()
       if (successor !== undefined) {
-        departures = makeDepartures(server, connections, successor, http1.release, checkEmpty)
+        departures = makeDepartures(server, connections, successor, http1.release, checkEmpty, counts.refused)
       }
       connections.observe = {
         opened: note,

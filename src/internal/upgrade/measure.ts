@@ -36,6 +36,11 @@ const drainConnections = metrics.counter({
   description: "Connections that a drain has found, by how they have ended"
 })
 
+const drainRefused = metrics.counter({
+  name: "tableflip.drain.refused",
+  description: "Connections that were sent to the newer process, which has not taken them"
+})
+
 /** In no order; a new one has to be named here. */
 const allEndings: Readonly<Record<Ending, true>> = {
   finished: true,
@@ -45,6 +50,9 @@ const allEndings: Readonly<Record<Ending, true>> = {
   forced: true
 }
 const endings = Object.keys(allEndings) as ReadonlyArray<Ending>
+
+const sumOf = ({ report }: Extract<UpgraderEvent, { readonly _tag: "Drained" }>, count: Ending | "refused") =>
+  report.servers.reduce((sum, server) => sum + server[count], 0)
 
 /** Hears each event before anybody else does. A process that was started by an upgrade counts it: it lives on. */
 export const make = (generation: number): Effect.Effect<(event: UpgraderEvent) => Effect.Effect<void>> =>
@@ -76,13 +84,11 @@ export const make = (generation: number): Effect.Effect<(event: UpgraderEvent) =
         case "Draining":
           return draining(1)
         case "Drained":
-          return Effect.zipRight(
-            drainDuration(Duration.toSeconds(event.report.duration)),
-            Effect.forEach(endings, (ending) =>
-              drainConnections(
-                { ending },
-                event.report.servers.reduce((sum, server) => sum + server[ending], 0)
-              ), { discard: true })
+          return drainDuration(Duration.toSeconds(event.report.duration)).pipe(
+            Effect.zipRight(drainRefused({}, sumOf(event, "refused"))),
+            Effect.zipRight(
+              Effect.forEach(endings, (ending) => drainConnections({ ending }, sumOf(event, ending)), { discard: true })
+            )
           )
         default:
           return Effect.void
