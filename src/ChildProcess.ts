@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { FdName } from "./Address.ts"
 import type { ExitStatus } from "./ExitStatus.ts"
@@ -130,7 +131,7 @@ export interface ChildProcess {
   readonly signalLeft: (signal: NodeJS.Signals | 0) => Effect.Effect<ReadonlyArray<number>>
   /** Completes when a child that is `"supervised"` has said that it speaks this protocol. It may never do. */
   readonly greeting: Effect.Effect<void>
-  /** What a child that has a control stream and is not `"supervised"` says on it. */
+  /** What a child that has a control stream says on it. Of what a `"supervised"` one says and nobody reads, little is kept. */
   readonly answers: Option.Option<ByteReader>
   /** On which connections can go to it, if that was asked for. */
   readonly channel: Option.Option<Channel>
@@ -145,6 +146,9 @@ export interface ChildProcess {
 // A process that ends closes its streams before the system tells how it ended; and one whose start-up fails, before it
 // has released the rest. How it ended says more than that it said nothing.
 const exitDelay = Duration.seconds(3)
+
+/** Chunks of what a program says that may be any program, until somebody reads them. */
+const keptChunks = 16
 
 // Only a process that the kernel cannot end (waiting for a broken disk, say) outlives SIGKILL by that much.
 const killDelay = Duration.seconds(10)
@@ -262,11 +266,14 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
 
       const greeting = yield* Deferred.make<void>()
       const isSupervised = options.control === "supervised"
+      const said = yield* Queue.sliding<Option.Option<Uint8Array>>(keptChunks)
       yield* Effect.transposeMapOption(
         isSupervised ? process.answers : Option.none(),
-        ({ discard, read }) =>
-          Effect.flatMap(read, (chunk) => Option.isSome(chunk) ? Deferred.succeed(greeting, void 0) : Effect.void).pipe(
-            Effect.zipRight(discard)
+        ({ read }) =>
+          read.pipe(
+            Effect.tap((chunk) => Option.isSome(chunk) ? Deferred.succeed(greeting, void 0) : Effect.void),
+            Effect.tap((chunk) => Queue.offer(said, chunk)),
+            Effect.repeat({ until: Option.isNone })
           )
       ).pipe(
         Effect.interruptible,
@@ -283,7 +290,9 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
         signal: process.signal,
         signalLeft: process.signalLeft,
         greeting: Deferred.await(greeting),
-        answers: isSupervised ? Option.none() : process.answers,
+        answers: isSupervised
+          ? Option.map(process.answers, (reader): ByteReader => ({ ...reader, read: Queue.take(said) }))
+          : process.answers,
         channel: process.channel,
         tell: process.tell,
         kill,

@@ -318,6 +318,21 @@ export class HandOverError extends Data.TaggedError("HandOverError")<{
 }
 
 /**
+ * The supervisor that has started this process was asked to reload it, and that has failed. This process serves on.
+ *
+ * @since 3.0.0
+ * @category errors
+ */
+export class ReloadError extends Data.TaggedError("ReloadError")<{
+  /** What the supervisor says of it. */
+  readonly detail: string
+}> {
+  override get message(): string {
+    return `The reload by tableflip has failed. ${this.detail}`
+  }
+}
+
+/**
  * Why an upgrade did not happen.
  *
  * @since 3.0.0
@@ -334,6 +349,7 @@ export type UpgradeError =
   | ChildExitedError
   | UpgradeTimeoutError
   | ProtocolError
+  | ReloadError
 
 /**
  * Why this process could not say that it is ready.

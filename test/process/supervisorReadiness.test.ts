@@ -5,7 +5,8 @@ import * as net from "node:net"
 import * as path from "node:path"
 import { accepterOf } from "../../src/internal/node/accepter.ts"
 import { ask, load } from "../kit/clients.ts"
-import { directory } from "../kit/files.ts"
+import { post } from "../kit/control.ts"
+import { deploy, directory, goodVersion } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
 import { isLinux, megabytes } from "../kit/proc.ts"
@@ -172,6 +173,39 @@ describe.runIf(isLinux)("a program on this library under tableflip", () => {
       }),
     240_000
   )
+
+  it.scopedLive("has itself reloaded, by whatever asks it for an upgrade, and is told how that went", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const dir = yield* directory
+      const socket = path.join(dir, "control.sock")
+      const program = path.join(dir, "app.mjs")
+      yield* deploy(program, goodVersion())
+      const app = yield* run({
+        options: ["--listen", `127.0.0.1:${port}`, "--listen", `unix:${socket}`],
+        command: [process.execPath, program],
+        app: { listen: [{ host: "127.0.0.1", port }], control: socket }
+      })
+      const first = yield* app.up(1)
+      yield* ready(app, 1)
+      const clients = yield* load(port)
+      const { json, status } = yield* post(socket, "/v1/reload?wait=drained")
+      const second = yield* app.up(2)
+      assert.deepStrictEqual([status, json.outcome, json.pid, json.generation], [200, "upgraded", second.pid, 2])
+      assert.strictEqual(json.drained.forced, 0)
+      yield* app.waitFor(new RegExp(`Process ${first.pid} asks for a reload`))
+      yield* app.waitFor(new RegExp(`^EXIT ${first.pid} 0`))
+      assert.strictEqual(app.count(/is killed|SIGKILL/), 0, app.dump())
+
+      yield* app.waitFor(/generation 2 has taken over/)
+      yield* deploy(program, `process.exit(7)`)
+      const failed = yield* post(socket, "/v1/reload")
+      assert.deepStrictEqual([failed.status, failed.json.error._tag, failed.json.pid], [502, "ReloadError", second.pid])
+      assert.include(failed.json.error.message, "code 7")
+      yield* clients.stop
+      assert.deepStrictEqual(clients.failures, [])
+      yield* onlyAlive(app, [app.pid, second.pid])
+    }))
 
   it.scopedLive("leaves the signal that comes to the whole group to tableflip", () =>
     Effect.gen(function*() {

@@ -36,6 +36,7 @@ const statusByTag: Readonly<Partial<Record<string, number>>> = {
   ProtocolError: 502,
   ProcessStartError: 502,
   ReplaceError: 502,
+  ReloadError: 502,
   UpgradeTimeoutError: 504
 }
 

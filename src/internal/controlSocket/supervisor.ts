@@ -15,7 +15,7 @@ import type { ListenError } from "../../TableflipError.ts"
 import { logInfo } from "../logging.ts"
 import type { ProcessStatus } from "../pool/status.ts"
 import { forkApart, monotonicMillis } from "../seam.ts"
-import { reloadFailed } from "../supervisor/run.ts"
+import * as reloads from "../supervisor/reloads.ts"
 import { Env } from "../system/env.ts"
 import { hear } from "./hear.ts"
 import type { Journal } from "./journal.ts"
@@ -142,7 +142,7 @@ const make: (sources: {
       const reload: Effect.Effect<void, Effect.Effect.Error<Supervisor["Type"]["reload"]>> = Effect.suspend(() => {
         asked += 1
         return supervisor.reload.pipe(
-          Effect.tapError(reloadFailed),
+          Effect.tapError(reloads.logFailed),
           Effect.ensuring(Effect.sync(() => {
             asked -= 1
           }))

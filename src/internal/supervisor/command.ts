@@ -11,18 +11,22 @@ import { EnvironmentFileError } from "../../PoolError.ts"
 import * as Readiness from "../../Readiness.ts"
 import { SpawnError } from "../../TableflipError.ts"
 import * as relay from "../handOver/relay.ts"
+import { logInfo } from "../logging.ts"
 import type { Member, SlotSpec } from "../pool/slot.ts"
 import { fromResult } from "../seam.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
 import type { Command, Leading } from "../system/process.ts"
 import * as serviceManager from "../systemd/serviceManager.ts"
-import { encode, Word } from "../wire/control.ts"
+import type { Retirement } from "../wire/control.ts"
+import { encode, forEachOf, Word } from "../wire/control.ts"
 import { firstNumber } from "../wire/layout.ts"
 import * as socketActivation from "../wire/listenFds.ts"
+import { decodeRequest, Reply } from "../wire/reload.ts"
 import * as environmentFile from "./environmentFile.ts"
 import type { Settings } from "./options.ts"
 import { waitUntilReady } from "./readiness.ts"
+import * as reloads from "./reloads.ts"
 import type { Socket, Sockets } from "./sockets.ts"
 
 export interface CommandOptions {
@@ -44,6 +48,7 @@ export interface CommandOptions {
   readonly hasSpoken: () => boolean
   /** Whether none that has done so was ever ready. */
   readonly isUnready: () => boolean
+  readonly reload: Effect.Effect<void, reloads.Failure>
 }
 
 type Variables = Readonly<Record<string, string | undefined>>
@@ -160,6 +165,36 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
 const readinessOf = ({ hasSpoken, settings: { readiness } }: CommandOptions) =>
   readiness._tag === "Warmup" && hasSpoken() ? Readiness.Wire : readiness
 
+/** A program on this library may ask for the reload by itself. It is told how that went, and then needs no signal to stop. */
+const hearReloads = Effect.fnUntraced(function*(child: ChildProcess.ChildProcess, { reload }: CommandOptions) {
+  const scope = yield* Effect.scope
+  let isAsking = false
+  const say = (reply: Reply) => child.tell(encode(reply))
+  const answer = Effect.gen(function*() {
+    if (isAsking) return
+    isAsking = true
+    yield* say(Reply.Reloading())
+    yield* logInfo(`Process ${child.pid} asks for a reload`)
+    yield* reload
+  }).pipe(
+    Effect.catchAll((error) => {
+      isAsking = false
+      // It is about to be told to stop.
+      if (error._tag === "TerminatingError") return Effect.void
+      return Effect.zipRight(reloads.logFailed(error), say(Reply.NotReloaded({ detail: error.message })))
+    }),
+    Effect.interruptible
+  )
+  yield* Effect.transposeMapOption(
+    child.answers,
+    (reader) => forEachOf(decodeRequest)(reader, () => Effect.asVoid(Effect.forkIn(answer, scope)))
+  ).pipe(Effect.interruptible, Effect.forkScoped)
+  return (why: Retirement) =>
+    isAsking && why._tag === "Replaced"
+      ? say(Reply.Reloaded({ pid: why.pid, generation: why.generation }))
+      : Effect.succeed(false)
+})
+
 /** A place in the pool for the command. */
 export const slot = (
   env: System,
@@ -180,6 +215,7 @@ export const slot = (
       Effect.gen(function*() {
         const child = yield* options.sockets.use(spawn(options, generation, place.index))
         yield* options.onStart(child, generation)
+        const tellReloaded = yield* hearReloads(child, options)
         let isRetired = false
         const member: Member = {
           pid: child.pid,
@@ -187,10 +223,11 @@ export const slot = (
           ready: waitUntilReady(env, child, readinessOf(options), settings.readyTimeout),
           // What it leaves behind is a part of it, but must not hold up a restart.
           exit: Effect.tap(child.exit, () => isRetired ? options.gone(child) : Effect.void),
-          retire: () =>
-            Effect.suspend(() => {
+          retire: (why) =>
+            Effect.gen(function*() {
               isRetired = true
-              return Effect.unlessEffect(child.signal(settings.stopSignal), options.hasHeard(child.pid))
+              if ((yield* tellReloaded(why)) || (yield* options.hasHeard(child.pid))) return
+              yield* child.signal(settings.stopSignal)
             }).pipe(Effect.zipRight(options.onRetire(child))),
           forEachAnswer: () => Effect.void,
           olderGone: Effect.asVoid(child.tell(encode(Word.OlderGone()))),

@@ -8,15 +8,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as ExitStatus from "../../ExitStatus.ts"
-import type { PoolError, ProcessStartError, ReplaceError } from "../../PoolError.ts"
+import type { PoolError, ProcessStartError } from "../../PoolError.ts"
 import type { PoolEvent } from "../../PoolEvent.ts"
 import type { Supervisor } from "../../Supervisor.ts"
-import type { NotReadyError, TerminatingError } from "../../TableflipError.ts"
-import { logDebug, logFailure, logInfo, logWarning } from "../logging.ts"
+import { logDebug, logInfo, logWarning } from "../logging.ts"
 import { samePress } from "../signals.ts"
 import { Env } from "../system/env.ts"
 import * as serviceManager from "../systemd/serviceManager.ts"
 import * as terminal from "../terminal.ts"
+import * as reloads from "./reloads.ts"
 
 /** What a terminal sends, too, to everybody in its foreground. */
 const fromTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGQUIT", "SIGWINCH"]
@@ -27,14 +27,10 @@ const passedOn: ReadonlyArray<NodeJS.Signals> = [...fromTerminal, "SIGUSR1", "SI
 /** These stop a background process that uses the terminal, which must stay so where there is one. */
 const withoutTerminal: ReadonlyArray<NodeJS.Signals> = ["SIGTTIN", "SIGTTOU"]
 
-const hasStopped = (error: NotReadyError | ReplaceError | TerminatingError) =>
-  error._tag === "ReplaceError" && error.stopped !== undefined
+const hasStopped = (error: reloads.Failure) => error._tag === "ReplaceError" && error.stopped !== undefined
 
-const after = (error: NotReadyError | ReplaceError | TerminatingError) =>
+const after = (error: reloads.Failure) =>
   `${hasStopped(error) ? "Starting again" : "Serving"}; the last reload failed: ${error.message}`
-
-export const reloadFailed = (error: NotReadyError | ReplaceError | TerminatingError): Effect.Effect<void> =>
-  Effect.annotateLogs(logFailure(error, `The reload has failed. ${error.message}`), { event: "ReloadFailed" })
 
 const stopping = "Stopping: the command finishes what it serves"
 
@@ -101,7 +97,7 @@ export const launch = (
       yield* logInfo(`Changed: ${changed.join(", ")}; reloading`)
       yield* Effect.catchAll(
         supervisor.reload,
-        (error) => error._tag === "TerminatingError" ? Effect.void : reloadFailed(error)
+        (error) => error._tag === "TerminatingError" ? Effect.void : reloads.logFailed(error)
       )
     })
 
@@ -120,7 +116,7 @@ export const launch = (
           Effect.as(
             error._tag === "TerminatingError"
               ? Effect.void
-              : reloadFailed(error),
+              : reloads.logFailed(error),
             after(error)
           )
       })

@@ -32,6 +32,7 @@ import * as family from "./children.ts"
 import * as supervisedCommand from "./command.ts"
 import type { Settings } from "./options.ts"
 import * as supervisorOptions from "./options.ts"
+import * as reloads from "./reloads.ts"
 import * as supervisorSockets from "./sockets.ts"
 import * as supervisorWatch from "./watch.ts"
 
@@ -47,22 +48,6 @@ const longestRest = Duration.seconds(1)
 
 /** What a command is said to have ended with that goes on by itself. */
 const leftRunning = ExitStatus.Exited({ code: 0 })
-
-/** While one runs, one more waits for its turn, and whoever asks for yet another gets that one. It must end by itself. */
-const oneBehind = <E>(run: Effect.Effect<void, E>): Effect.Effect<void, E> => {
-  let waiting: Deferred.Deferred<void, E> | undefined
-  const turn = Effect.unsafeMakeSemaphore(1)
-  return Effect.gen(function*() {
-    if (waiting !== undefined) return yield* Deferred.await(waiting)
-    const mine = yield* Deferred.make<void, E>()
-    waiting = mine
-    const begin = Effect.sync(() => {
-      waiting = undefined
-    })
-    yield* Effect.zipRight(begin, run).pipe(turn.withPermits(1), Effect.intoDeferred(mine), seam.forkToTheEnd)
-    return yield* Deferred.await(mine)
-  })
-}
 
 /**
  * Whether a first start is repeated. A command that is killed a moment before it is ready comes back like one that is
@@ -164,7 +149,8 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       onRetire: (child) => watch.until(children.gone(child)),
       gone: children.gone,
       hasSpoken: children.hasSpoken,
-      isUnready: children.isUnready
+      isUnready: children.isUnready,
+      reload: Effect.suspend(() => reload)
     }
     const processes = yield* pool.make({
       size: settings.workers,
@@ -215,6 +201,11 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
     const starting = yield* Effect.makeSemaphore(1)
     let isStarted = false
 
+    // One that comes while the command is being started is for after that.
+    const reload = reloads.oneBehind(unlessEnding(
+      Effect.zipRight(starting.withPermits(1)(Effect.void), Effect.suspend(() => processes.replace))
+    ))
+
     const stopAll = Effect.gen(function*() {
       const serving = yield* inState("serving")
       // Those that serve now; where none does, what comes up, or what it was that ended last.
@@ -240,10 +231,7 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
         starting.withPermits(1),
         unlessEnding
       ),
-      // One that comes while the command is being started is for after that.
-      reload: oneBehind(unlessEnding(
-        Effect.zipRight(starting.withPermits(1)(Effect.void), Effect.suspend(() => processes.replace))
-      )),
+      reload,
       changed,
       status: processes.status,
       // One that has only just been started may not have set a handler yet, and would be ended by it.

@@ -23,7 +23,6 @@ import { broadcast, fromResult } from "../seam.ts"
 import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
-import * as control from "../wire/control.ts"
 import type { State } from "../wire/handOff.ts"
 import * as trace from "../wire/trace.ts"
 import * as parent from "./ancestry.ts"
@@ -47,6 +46,7 @@ import type { Role } from "./role.ts"
 import * as roles from "./role.ts"
 import * as giver from "./stateGiver.ts"
 import * as taker from "./stateTaker.ts"
+import * as supervised from "./supervised.ts"
 import * as upgradeSignals from "./upgradeSignals.ts"
 
 /** After SIGKILL only the kernel can keep a process; a stop does not wait for that for ever. */
@@ -143,6 +143,7 @@ export const assemble = Effect.fnUntraced(
       : yield* Effect.provideService(PidFile.make(settings.pidFile, { exclusive: !ancestry.hasParent }), Env, env)
     const orSay = Effect.catchAll((error: PidFileError) => logFailure(error))
     const olderGone = yield* Deferred.make<void, ProtocolError>()
+    const supervisor = Option.map(ancestry.supervisor, (reader) => supervised.make(env, reader))
 
     const exit = yield* Deferred.make<ExitReason>()
     const stateTaker = yield* taker.make(env, ancestry.exchange, role.stateRefusal)
@@ -210,7 +211,11 @@ export const assemble = Effect.fnUntraced(
               newer = Option.some(channel)
             }
           }),
-        onSome: (reason) => Effect.fail(new NotSupportedError({ reason }))
+        onSome: (reason) =>
+          Option.match(supervisor, {
+            onNone: () => Effect.fail(new NotSupportedError({ reason })),
+            onSome: ({ reload }) => reload
+          })
       }),
       publish: (event) => {
         isDone ||= role.isFinal(event)
@@ -246,11 +251,10 @@ export const assemble = Effect.fnUntraced(
     )
 
     // A supervisor outlives every generation, so the end of its stream does not tell when the older ones are gone.
-    yield* Effect.transposeMapOption(ancestry.supervisor, (reader) =>
-      control.forEach(
-        reader,
-        ({ _tag }) => _tag === "OlderGone" ? Effect.asVoid(Deferred.succeed(olderGone, void 0)) : Effect.void
-      )).pipe(Effect.interruptible, Effect.forkScoped)
+    yield* Effect.transposeMapOption(
+      supervisor,
+      ({ listen }) => listen(Effect.asVoid(Deferred.succeed(olderGone, void 0)))
+    ).pipe(Effect.interruptible, Effect.forkScoped)
 
     yield* upgradeSignals.listen(env, settings.signals, machine, logFailed)
 

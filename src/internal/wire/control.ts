@@ -58,12 +58,14 @@ export const Answer = Data.taggedEnum<Answer>()
 /** What a process that speaks this protocol says to its supervisor, as soon as it has read what was handed to it. */
 export const greeting: Uint8Array = new TextEncoder().encode(`{"_tag":"Hello"}\n`)
 
-export const encode = (word: Word | Answer): Uint8Array => new TextEncoder().encode(`${JSON.stringify(word)}\n`)
+export const encode = (word: { readonly _tag: string }): Uint8Array =>
+  new TextEncoder().encode(`${JSON.stringify(word)}\n`)
 
 /** Longer lines are not ours. */
 const maxLength = 64 * 1024
 
-const parse = (line: string): Readonly<Record<string, unknown>> => {
+/** The fields of a line; none of one that is none of ours. */
+export const parse = (line: string): Readonly<Record<string, unknown>> => {
   try {
     const json: unknown = JSON.parse(line)
     return typeof json === "object" && json !== null ? json as Record<string, unknown> : {}
@@ -72,7 +74,7 @@ const parse = (line: string): Readonly<Record<string, unknown>> => {
   }
 }
 
-const decodeWord = (line: string): Option.Option<Word> => {
+export const decodeWord = (line: string): Option.Option<Word> => {
   const { _tag, generation, id, isLast, kept, pid, signal, takes, unclaimed } = parse(line)
   switch (_tag) {
     case "Replaced":
@@ -126,7 +128,8 @@ interface Reader {
   readonly read: Effect.Effect<Option.Option<Uint8Array>>
 }
 
-const forEachOf = <A>(decodeLine: (line: string) => Option.Option<A>) =>
+/** Hands over what each line says, until the stream ends. */
+export const forEachOf = <A>(decodeLine: (line: string) => Option.Option<A>) =>
 (
   reader: Reader,
   handle: (message: A) => Effect.Effect<void>
