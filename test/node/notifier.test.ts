@@ -8,7 +8,6 @@ import { layer } from "../../src/Env.ts"
 import * as logger from "../../src/internal/cli/logger.ts"
 import { Env } from "../../src/internal/system/env.ts"
 import { directory } from "../kit/files.ts"
-import { isLinux } from "../kit/proc.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const opened = (file: string, flags = "w") =>
@@ -26,7 +25,7 @@ const withPath = (dir: string) =>
     () => Effect.sync(() => vi.unstubAllEnvs())
   )
 
-describe.runIf(isLinux).sequential("a service manager", () => {
+describe.sequential("a service manager", () => {
   it.scopedLive("is told over its socket, in the order in which it was said", () =>
     Effect.gen(function*() {
       const env = yield* Env
