@@ -42,8 +42,9 @@ export interface Options {
    * How long an HTTP connection without a request is held open for one more, which is answered and then ends it: closing
    * an idle connection at once would lose a request that is already on its way. Meanwhile the server's own
    * `keepAliveTimeout` is suspended. Also how long a WebSocket may take to answer the close. Never more than
-   * `drainTimeout`. If there are many connections, not all of them come to the end of it at once: some wait up to a
-   * millisecond less for each that is open, but at least half of it. Default: 10 seconds.
+   * `drainTimeout`. If there are many connections, they are closed one a millisecond: the first of them up to half of
+   * this time earlier, and the last of more than that takes later, but within four fifths of `drainTimeout`. Default: 10
+   * seconds.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /**

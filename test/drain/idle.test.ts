@@ -9,7 +9,7 @@ describe("connections without anything to do", () => {
     const connections = follow(server)
     for (let index = 0; index < 2_000; index++) server.emit("connection", new net.Socket())
     const closed = () => [...connections.all.keys()].filter(({ destroyed }) => destroyed).length
-    const idle = make(connections, 10_000, () => "idle")
+    const idle = make(connections, { idleMillis: 10_000, drainMillis: 30_000 }, () => "idle")
     idle.begin(2_000)
     connections.all.forEach((connection) => idle.visit(connection, 0))
     connections.all.forEach((connection) => idle.visit(connection, 10_000))
@@ -24,4 +24,37 @@ describe("connections without anything to do", () => {
     assert.strictEqual(closed(), 138)
     connections.unfollow()
   })
+
+  /** When the first and the last of so many are closed, if a turn comes each millisecond. */
+  const closes = (count: number, times: { readonly idleMillis: number; readonly drainMillis: number }) => {
+    const connections = Array.from({ length: count }, (): any => ({ socket: { destroyed: false }, leaves: false }))
+    const at: Array<number> = []
+    let now = 0
+    const all: any = { session: () => undefined, destroy: () => at.push(now) }
+    const idle = make(all, times, () => "idle")
+    idle.begin(count)
+    for (const connection of connections) idle.visit(connection, 0)
+    for (; at.length < count && now < 100_000; now++) {
+      if (now % 50 === 0) { for (const connection of connections) idle.visit(connection, now) }
+      idle.turn(now)
+    }
+    return [at[0]!, at.at(-1)!]
+  }
+
+  it.each([
+    { count: 10, idleMillis: 10_000, drainMillis: 30_000, from: 9_990, to: 10_000 },
+    { count: 5_000, idleMillis: 10_000, drainMillis: 30_000, from: 5_000, to: 10_000 },
+    // A millisecond for each, even if that takes longer than the time of one of them.
+    { count: 10_000, idleMillis: 10_000, drainMillis: 30_000, from: 5_000, to: 15_000 },
+    // As long as the drain has time for that.
+    { count: 19_000, idleMillis: 10_000, drainMillis: 20_000, from: 5_000, to: 16_000 },
+    { count: 19_000, idleMillis: 10_000, drainMillis: 10_000, from: 5_000, to: 10_000 }
+  ])(
+    "$count of them are closed from $from to $to ms, with $drainMillis ms to drain",
+    ({ count, from, to, ...times }) => {
+      const [first, last] = closes(count, times)
+      assert.approximately(first!, from, 60)
+      assert.approximately(last!, to, 120)
+    }
+  )
 })

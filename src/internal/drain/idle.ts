@@ -7,9 +7,17 @@ import * as Node from "../node/internals.ts"
 import type { Connection, Connections } from "./connections.ts"
 import type { State } from "./counts.ts"
 
-/** Milliseconds for each connection over which they are closed, and the part of their time that it may be at most. */
+/** Milliseconds from one close to the next, as long as all fit into the time. */
 const gap = 1
-const longestWindow = 0.5
+
+/** The part of their time that each has at least. */
+const shortestPart = 0.5
+
+/**
+ * The part of the time of the drain in which all are closed, if there are more than can be closed one after the other in
+ * their own: whoever comes back must find room in an accept queue, or waits for a second and more.
+ */
+const longestPart = 0.8
 
 /** So many are closed in one turn of the event loop. What is late stays late: their clients come back. */
 const mostPerTurn = 64
@@ -27,7 +35,7 @@ export interface Idle {
 
 export const make = (
   connections: Connections,
-  idleMillis: number,
+  times: { readonly idleMillis: number; readonly drainMillis: number },
   stateOf: (connection: Connection) => State
 ): Idle => {
   let count = 1
@@ -36,10 +44,16 @@ export const make = (
   let nextAt = 0
   const due = new Set<Connection>()
 
-  const windowOf = () => Math.min(count * gap, idleMillis * longestWindow)
+  const { drainMillis, idleMillis } = times
+  const own = idleMillis * (1 - shortestPart)
+
+  /** Of which all but what is more than `own` lies before the end of their time, and the rest behind it. */
+  const windowOf = () => Math.min(count * gap, Math.max(own, drainMillis * longestPart - (idleMillis - own)))
 
   const patienceOf = (connection: Connection) => {
-    connection.patience ??= idleMillis - windowOf() * (1 + order++ % count) / count
+    const window = windowOf()
+    const end = idleMillis + Math.max(0, window - own)
+    connection.patience ??= end - window * (1 + order++ % count) / count
     return connection.patience
   }
 

@@ -171,7 +171,7 @@ export const make: (
       departures?.look()
     }
 
-    const idle = makeIdle(connections, settings.idleMillis, stateOf)
+    const idle = makeIdle(connections, { idleMillis: settings.idleMillis, drainMillis }, stateOf)
 
     const begin = (now: number) => {
       const successor = successorNow()
