@@ -6,9 +6,9 @@ import * as path from "node:path"
 import { vi } from "vitest"
 import { layer } from "../../src/Env.ts"
 import * as logger from "../../src/internal/cli/logger.ts"
+import { forkApart } from "../../src/internal/seam.ts"
 import { Env } from "../../src/internal/system/env.ts"
 import { directory } from "../kit/files.ts"
-import { eventually } from "../kit/waiting.ts"
 
 const opened = (file: string, flags = "w") =>
   Effect.acquireRelease(
@@ -80,15 +80,19 @@ describe.sequential("a service manager", () => {
     }).pipe(Effect.provide(layer), Effect.provide(logged(said)))
   })
 
-  it.scopedLive("is told the last words before the scope is closed", () =>
+  it.scopedLive("has been told the last words when the scope is closed", () =>
     Effect.gen(function*() {
       const env = yield* Env
-      const file = path.join(yield* directory, "told")
-      const descriptor = yield* opened(file)
+      const dir = yield* directory
+      const told = path.join(dir, "told")
+      const script = `#!/bin/sh\nPATH=/usr/bin:/bin sleep 0.2\necho "$@" > ${told}\n`
+      fs.writeFileSync(path.join(dir, "systemd-notify"), script, { mode: 0o755 })
+      yield* withPath(dir)
       yield* Effect.scoped(Effect.gen(function*() {
-        const tell = yield* env.notifier(Option.some(descriptor))
-        yield* Effect.fork(tell(["STOPPING=1"]))
+        const tell = yield* env.notifier(Option.none())
+        yield* forkApart(tell(["STOPPING=1"]))
+        yield* Effect.repeat(Effect.yieldNow(), { times: 5 })
       }))
-      yield* eventually("the last words", () => fs.readFileSync(file, "utf8") === "STOPPING=1")
+      assert.strictEqual(fs.readFileSync(told, "utf8"), "STOPPING=1\n")
     }).pipe(Effect.provide(layer)))
 })
