@@ -1,6 +1,7 @@
 /**
  * Connections that go from a process of a pool to others, through the one that has started them, or through two of those
- * when a pool is upgraded, or through those and their supervisor. These read nothing of them. Each pair of ids is known here, because several may give to one.
+ * when a pool is upgraded, or through those and their supervisor. These read nothing of them. Each pair of ids is known here,
+ * because several may give to one.
  *
  * @internal
  */
@@ -8,81 +9,19 @@ import * as Option from "effect/Option"
 import type { Channel, PassedConnection } from "../system/channel.ts"
 import type { Passing, Place, Taking, Word } from "../wire/channel.ts"
 import { Answer, decodeAnswer, decodeWord, encodeWord } from "../wire/channel.ts"
+import type { Line, LineOptions, Open } from "./line.ts"
+import { checkRest, detach, forget } from "./line.ts"
 import { between } from "./sides.ts"
-
-/** A process on a channel. */
-export interface Line {
-  /**
-   * From now on its connections go to these in turn, and so does what other processes of this one would have given to it;
-   * false if none of them takes any.
-   */
-  readonly leaveTo: (others: ReadonlyArray<Line>) => boolean
-  /** Tells it that what it gives is taken, as soon as this line leaves to others. */
-  readonly greet: () => void
-  /** It is to give nothing more. Calls back when nothing is on its way, for which it need not live. */
-  readonly rest: (done: () => void) => void
-}
-
-interface Route {
-  readonly line: Open
-  readonly id: number
-  readonly isHeld: boolean
-}
-
-type Serves = Extract<Answer, { readonly _tag: "Serves" }>
-
-export interface LineOptions {
-  /** Whether the process at the other end passes on what comes: its end does not tell what has arrived. */
-  readonly isRelay?: boolean
-  /** Whether that one ends no later than this process does, which is then there for all that it gives. */
-  readonly isOutlived?: boolean
-}
-
-interface Open extends Line, Required<LineOptions> {
-  readonly channel: Channel
-  hasGreeted: boolean
-  isOver: boolean
-  /** It has said that it gives nothing more. */
-  isDone: boolean
-  /** Waits until nothing that it gives is on its way; then it is to leave to nobody again. */
-  onRest: (() => void) | undefined
-  serves: Serves | undefined
-  readonly to: Set<Open>
-  readonly from: Set<Open>
-  /** What comes to it, by the ids that it knows, and where that is from. */
-  readonly coming: Map<number, Route>
-  /** What it gives, by the ids that it knows, and where that goes. */
-  readonly going: Map<number, Route>
-  lastId: number
-  /** Counts what has gone to anybody: who has been given nothing for the longest time is next. */
-  lastTurn: number
-}
 
 /** What each line consists of. */
 const lines = new WeakMap<Line, ReadonlyArray<Open>>()
 
 let turn = 0
 
-const forget = (to: Open, id: number) => {
-  const route = to.coming.get(id)
-  to.coming.delete(id)
-  if (route === undefined) return
-  route.line.going.delete(route.id)
-  // What is said of it now is on its way before anything that comes of this.
-  if (route.line.onRest !== undefined) setImmediate(checkRest, route.line)
-}
-
 /** Says to a further relay that nothing more comes through this one. */
 const tellDone = (to: Open) => {
   const isNothingTaken = to.serves?.places.length === 0 && to.serves.takes.length === 0
   if (to.isRelay && isNothingTaken && [...to.from].every(({ isDone }) => isDone)) to.channel.send({ _tag: "Done" })
-}
-
-const checkRest = (line: Open) => {
-  if (line.onRest === undefined || line.going.size > 0 || !line.isDone && !line.isOver) return
-  const done = line.onRest
-  line.onRest = () => {}
-  done()
 }
 
 const isAt = ([network, address]: Place) => (other: Place | Taking) => other[0] === network && other[1] === address
@@ -155,11 +94,6 @@ const onAnswer = (to: Open, answer: Answer): void => {
       route.line.channel.send({ ...answer, id: route.id })
     }
   }
-}
-
-const detach = (line: Open) => {
-  for (const to of line.to) to.from.delete(line)
-  line.to.clear()
 }
 
 const onEnd = (line: Open) => {

@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { ExitStatus } from "../../ExitStatus.ts"
 import type { StartFailure } from "../../PoolError.ts"
 import type { ProcessName } from "../../PoolEvent.ts"
-import type { Line } from "../handOver/relay.ts"
+import type { Line } from "../handOver/line.ts"
 import { type Driver, driver } from "../seam.ts"
 import type { Answer, Retirement } from "../wire/control.ts"
 
