@@ -102,6 +102,17 @@ describe.runIf(isLinux)("a program that cannot run twice, under tableflip run", 
       yield* loseNothing(app, port)
     }), 120_000)
 
+  it.scopedLive("may be one on this library", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const app = yield* run({
+        options: ["--listen", `127.0.0.1:${port}`, "--ready-wire", "--stop-first"],
+        command: [process.execPath, fixture("app.mjs")],
+        app: { listen: [{ host: "127.0.0.1", port }] }
+      })
+      yield* loseNothing(app, port)
+    }), 120_000)
+
   it.scopedLive("is started again when the new one fails, and a reload says so", () =>
     Effect.gen(function*() {
       const dir = yield* directory
