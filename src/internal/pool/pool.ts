@@ -18,6 +18,7 @@ import { PoolEvent } from "../../PoolEvent.ts"
 import { NotReadyError, TerminatingError } from "../../TableflipError.ts"
 import type { Line } from "../handOver/line.ts"
 import { restAll } from "../handOver/relay.ts"
+import { within } from "../span.ts"
 import * as keeping from "./keeper.ts"
 import type { MemberOptions } from "./member.ts"
 import type { PoolOptions } from "./options.ts"
@@ -25,7 +26,7 @@ import * as recycling from "./recycling.ts"
 import * as replacing from "./replacement.ts"
 import * as retirement from "./retiring.ts"
 import * as rosters from "./roster.ts"
-import type { SlotSpec } from "./slot.ts"
+import type { Slot, SlotSpec } from "./slot.ts"
 import * as slot from "./slot.ts"
 import type { ProcessStatus } from "./status.ts"
 import { ofRetired, ofSlot } from "./status.ts"
@@ -111,13 +112,25 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
       }))
     })
 
-    const replace = Effect.suspend(() =>
-      replaceSlots(slots().filter((one) => !slot.isDone(one) || one.spec.revives === true))
-    ).pipe(
-      Effect.flatMap((generation) => publish(PoolEvent.Replaced({ generation })))
+    const replaceTraced = (among: () => ReadonlyArray<Slot>) =>
+      Effect.suspend(() => {
+        const all = among()
+        const attributes = { "tableflip.generation": roster.generation + 1, "tableflip.pool.processes": all.length }
+        return within("tableflip.pool.replace", { attributes }, () => replaceSlots(all))
+      })
+
+    const replace = Effect.flatMap(
+      replaceTraced(() => slots().filter((one) => !slot.isDone(one) || one.spec.revives === true)),
+      (generation) => publish(PoolEvent.Replaced({ generation }))
     )
 
-    const resize = Effect.fnUntraced(function*(size: number) {
+    const resize = (size: number) =>
+      Effect.suspend(() => {
+        const attributes = { "tableflip.pool.from": roster.workers.length, "tableflip.pool.to": size }
+        return within("tableflip.pool.resize", { attributes }, () => resizeTo(size))
+      })
+
+    const resizeTo = Effect.fnUntraced(function*(size: number) {
       const from = roster.workers.length
       if (size > from) {
         const added = yield* Effect.forEach(Arr.makeBy(size - from, (n) => options.worker(from + n)), makeSlot)
@@ -158,8 +171,7 @@ export const make: (options: PoolOptions) => Effect.Effect<Pool, never, Scope.Sc
     return {
       start: command(start),
       replace: whenStarted(replace),
-      replaceWorker: (index) =>
-        whenStarted(Effect.suspend(() => Effect.asVoid(replaceSlots(roster.workers.slice(index, index + 1))))),
+      replaceWorker: (index) => whenStarted(Effect.asVoid(replaceTraced(() => roster.workers.slice(index, index + 1)))),
       resize: (size) => whenStarted(resize(size)),
       size: Effect.sync(() => roster.workers.length),
       generation: Effect.sync(() => roster.generation),

@@ -11,11 +11,11 @@ import type { NamedDescriptor } from "../../ChildProcess.ts"
 import * as ChildProcess from "../../ChildProcess.ts"
 import type { UpgradeError } from "../../TableflipError.ts"
 import { ChildExitedError, UpgradeTimeoutError } from "../../TableflipError.ts"
+import { within } from "../span.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
 import type { Command } from "../system/process.ts"
 import type { Settings } from "./options.ts"
-import { within } from "./span.ts"
 
 export interface AttemptOptions {
   readonly settings: Settings
