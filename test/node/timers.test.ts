@@ -1,10 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as http from "node:http"
 import * as net from "node:net"
 import { Duplex } from "node:stream"
 import { vi } from "vitest"
+import * as Drain from "../../src/Drain.ts"
 import * as Node from "../../src/internal/node/internals.ts"
+import { connect, get, listen, makeGate } from "../kit/drainClient.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const days = (count: number) => count * 24 * 60 * 60 * 1_000
@@ -54,5 +58,49 @@ describe.sequential("a time of weeks", () => {
       yield* eventually("its side to be ended", () => asked.length > 0)
       assert.deepStrictEqual(asked, [longest])
       socket.destroy()
+    }))
+
+  it.scopedLive("is what a drain may take in every respect, and it is over when the last answer is out", () =>
+    Effect.gen(function*() {
+      const delays = yield* timers
+      const warnings: Array<string> = []
+      const onWarning = ({ name }: Error) => void warnings.push(name)
+      process.on("warning", onWarning)
+      yield* Effect.addFinalizer(() => Effect.sync(() => process.off("warning", onWarning)))
+      const gate = makeGate()
+      let isAsked = false
+      const server = http.createServer((_, response) => {
+        isAsked = true
+        void gate.opened.then(() => response.end("ok"))
+      })
+      const long = Duration.days(60)
+      const drainable = yield* Drain.server(server, {
+        drainTimeout: long,
+        idleTimeout: long,
+        lingerTimeout: long,
+        hookTimeout: long,
+        webSocketSpread: long,
+        onDrain: () => Effect.void
+      })
+      const client = yield* connect(yield* listen(server))
+      yield* client.send(get("/"))
+      yield* eventually("the request", () => isAsked)
+      const draining = yield* Effect.fork(drainable.drain)
+      yield* eventually("the drain to begin", () => !server.listening)
+      yield* gate.open
+      assert.strictEqual((yield* client.response).body.toString(), "ok")
+      assert.strictEqual(yield* client.closed, "end")
+      assert.deepInclude(yield* Fiber.join(draining), { open: 1, inFlight: 1, sentAway: 1, forced: 0, timedOut: 0 })
+      assert.deepStrictEqual(delays().filter((delay) => delay > longest), [])
+      assert.notInclude(warnings, "TimeoutOverflowWarning")
+    }))
+
+  it.scopedLive("does not pass at once", () =>
+    Effect.gen(function*() {
+      const waiting = yield* Effect.fork(Effect.sleep(Duration.days(60)))
+      const limited = yield* Effect.fork(Effect.timeoutOption(Effect.never, Duration.infinity))
+      yield* Effect.sleep("20 millis")
+      assert.isNull(waiting.unsafePoll())
+      assert.isNull(limited.unsafePoll())
     }))
 })
