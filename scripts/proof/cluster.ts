@@ -10,7 +10,8 @@ const waits = async (cluster: Cluster, times: number, what: (runner: number) => 
   for (let count = 0; count < times; count++) {
     const begin = performance.now()
     await what(count % 2)
-    await cluster.answered(100)
+    await cluster.answered(50)
+    await cluster.settled()
     const during = ({ at, took }: Answer) => at + took >= begin
     longest.push(Math.max(...cluster.answers.filter(during).map(({ took }) => took)))
   }
@@ -22,12 +23,12 @@ const inWords = (longest: ReadonlyArray<number>) =>
 
 export const cluster: Scenario = {
   name: "cluster",
-  title: "examples/cluster.ts, 6 clients, two runners in turn",
+  title: "examples/cluster.ts, 4 clients, two runners in turn",
   run: async (quick) => {
     const upgrades = quick ? 4 : 20
     const [{ requests, upgraded, restarted }, wrong] = await withCluster(async (cluster) => {
       const upgraded = await waits(cluster, upgrades, cluster.upgrade)
-      const restarted = await waits(cluster, quick ? 2 : 6, cluster.restart)
+      const restarted = await waits(cluster, quick ? 2 : 10, cluster.restart)
       return { upgraded, restarted, requests: cluster.answers.length }
     })
     const failed = Object.fromEntries(

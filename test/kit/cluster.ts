@@ -14,7 +14,9 @@ import { freePort } from "./ports.ts"
 
 const program = path.join(root, "build/examples/cluster.js")
 
-const clients = 6
+const clients = 4
+/** Milliseconds between an answer and the next request: the machine is to have room for one more process. */
+const pause = 50
 const counters = 24
 
 /** Milliseconds after which a request without an answer counts as failed. */
@@ -93,6 +95,8 @@ export interface Cluster {
   readonly restart: (runner: number) => Promise<void>
   /** Returns when so many more requests have been answered. */
   readonly answered: (more: number) => Promise<void>
+  /** Returns when every request has been answered that is waiting now. */
+  readonly settled: () => Promise<unknown>
 }
 
 const start = (environment: Readonly<Record<string, string>>) => {
@@ -150,6 +154,7 @@ export const withCluster = async <A>(use: (cluster: Cluster) => Promise<A>): Pro
   const agent = new http.Agent({ keepAlive: true })
   const answers: Array<Answer> = []
   const failed: Array<string> = []
+  const waiting = new Set<Promise<unknown>>()
   const over = new AbortController()
   const programs: Array<ReturnType<typeof start>> = []
   try {
@@ -166,11 +171,14 @@ export const withCluster = async <A>(use: (cluster: Cluster) => Promise<A>): Pro
 
     const client = async (index: number) => {
       for (let n = 0; !over.signal.aborted; n++) {
-        await ask(agent, Number(port), `counter-${(index * 7 + n) % counters}`).then(
+        const request = ask(agent, Number(port), `counter-${(index * 7 + n) % counters}`).then(
           (answer) => answers.push(answer),
           (error: Error) => failed.push(error.message)
         )
-        await sleep(20)
+        waiting.add(request)
+        await request
+        waiting.delete(request)
+        await sleep(pause)
       }
     }
     const all = Promise.all(Array.from({ length: clients }, (_, index) => client(index)))
@@ -185,7 +193,8 @@ export const withCluster = async <A>(use: (cluster: Cluster) => Promise<A>): Pro
       upgrade: (runner) => runners[runner]!.upgrade(/Has taken over \d+ shard/),
       upgradeFront: () => front.upgrade(),
       restart: (runner) => runners[runner]!.restart(),
-      answered
+      answered,
+      settled: () => Promise.all(waiting)
     })
     over.abort()
     await all
