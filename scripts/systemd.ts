@@ -6,7 +6,7 @@
  * The units of docs/deploying.md are tried too, on this machine's systemd and on a newer one, if the backports of Debian can be
  * reached (`--newer no` leaves it out, `--newer only` leaves out the other).
  *
- *     npm run systemd [-- --reloads 10] [app] [supervised] [activated] [notifying] [notifyingactivated] [notifyreload]
+ *     npm run systemd [-- --reloads 10] [app] [supervised] [activated] [notifying] [notifyingactivated] [watched] [pool] [notifyreload]
  */
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -16,10 +16,12 @@ import { table } from "../test/kit/table.ts"
 import { boot, missing, version } from "./systemd/machine.ts"
 import { fetch as fetchNewer } from "./systemd/newer.ts"
 import { notifying, notifyingActivated, notifyReload } from "./systemd/notifying.ts"
+import { pool } from "./systemd/pool.ts"
 import { activated, supervised } from "./systemd/supervised.ts"
 import type { Service } from "./systemd/unit.ts"
 import { tryOut, unitsOf } from "./systemd/unit.ts"
 import { upgraded } from "./systemd/upgraded.ts"
+import { watched } from "./systemd/watchdog.ts"
 
 const { positionals: names, values } = parseArgs({
   allowPositionals: true,
@@ -39,6 +41,8 @@ const servicesOf = (version: number): ReadonlyArray<Service> => [
   activated(port + 2, version),
   notifying(port + 3, version),
   notifyingActivated(port + 4, version),
+  watched(port + 6, version),
+  pool(port + 7, version),
   ...version < 253 ? [] : [notifyReload(port + 5, version)]
 ]
 

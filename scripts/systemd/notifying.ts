@@ -22,7 +22,8 @@ const unitOf = (name: string, version: number, tableflip: string): string => {
     : given.replace(/^OpenFile=.*\n/m, "").replace("NotifyAccess=main", "NotifyAccess=all")
 }
 
-const slowly = (port: number, millis: number) =>
+/** A request that takes a while, answered with the process, or with what has gone wrong. */
+export const slowly = (port: number, millis: number) =>
   fetch(`http://127.0.0.1:${port}/?slow=${millis}`, { headers: { connection: "close" } })
     .then((response) => response.text())
     .then((text) => Number(/process (\d+)/.exec(text)?.[1]), (error: Error) => error.message)
@@ -216,7 +217,7 @@ const tryReloadsOfSystemd = async (unit: Unit, reloads: number): Promise<void> =
   note("a request that takes 6 s is answered at the stop", lastAnswer === last, `answered by ${lastAnswer}`)
 }
 
-const serviceOf = (
+export const serviceOf = (
   { block = "app.service", isActivated = false, name, port, version }: {
     readonly block?: string
     readonly isActivated?: boolean

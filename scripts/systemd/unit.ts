@@ -87,6 +87,10 @@ export interface Unit {
   readonly stop: (step: string, file?: string) => Promise<void>
 }
 
+/** What a note says of it. */
+export const seen = ({ mainPid, members, show }: Unit) =>
+  `${show("ActiveState")}, main ${mainPid()}, in it ${members().join(" ")}, ${show("StatusText")}`
+
 const open = (
   machine: Machine,
   { name, port, program: file = example }: Service,
