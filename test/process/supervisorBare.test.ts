@@ -22,11 +22,13 @@ const runBare = (options: ReadonlyArray<string>, command: ReadonlyArray<string>,
 
 const answering = `
 import { createServer } from "node:http"
+import { Server } from "node:net"
 const { LISTEN_FDS, LISTEN_PID } = process.env
 console.log("FOUND", process.pid, LISTEN_FDS, LISTEN_PID)
 const server = createServer((request, response) => response.setHeader("connection", "close").end(String(process.pid)))
 server.listen({ fd: 3 })
-process.on("SIGTERM", () => server.close(() => process.exit()))
+// Since Node 26 an http.Server also closes those that have not sent their first request yet.
+process.on("SIGTERM", () => Server.prototype.close.call(server, () => process.exit()))
 `
 
 const inNode = (program: string) => [process.execPath, "--input-type=module", "-e", program]
