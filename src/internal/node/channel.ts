@@ -9,13 +9,17 @@ import type * as childProcess from "node:child_process"
 import type { Channel, PassedConnection } from "../system/channel.ts"
 import { make as makeInbox } from "../system/inbox.ts"
 import type { ConnectionHandle } from "./internals.ts"
-import { acceptOn, canPassSeveral, connectionHandle, parentChannel, passOn } from "./internals.ts"
+import { acceptOn, canPassSeveral, connectionHandle, hearToTheEnd, parentChannel, passOn } from "./internals.ts"
+
+/** Milliseconds after the end of a process for which the end of its channel is waited for. */
+const endTimeout = 1_000
 
 /** The end in the process that has started the other. */
 export const toChild = (child: childProcess.ChildProcess): Option.Option<Channel> => {
   child.channel?.unref()
   if (!canPassSeveral(child)) return Option.none()
   const inbox = makeInbox()
+  hearToTheEnd(child)
   child.on(
     "message",
     (words, handle) =>
@@ -39,8 +43,13 @@ export const toChild = (child: childProcess.ChildProcess): Option.Option<Channel
     },
     listen: inbox.listen,
     close: () => {
-      inbox.drop()
-      if (child.connected) child.disconnect()
+      const disconnect = () => {
+        inbox.drop()
+        if (child.connected) child.disconnect()
+      }
+      if (child.exitCode === null && child.signalCode === null) return disconnect()
+      // What it has sent before is still to come, unless somebody else has its end.
+      setTimeout(disconnect, endTimeout).unref()
     }
   })
 }

@@ -345,6 +345,26 @@ interface ChannelHandle extends ConnectionHandle {
   onread: (this: unknown, ...args: Array<unknown>) => unknown
 }
 
+/**
+ * Reads all that has been sent by a process that is gone. libuv takes a read that does not fill its buffer for the last one
+ * then; but what comes with a connection comes alone. Whether that was the end only another read can tell.
+ */
+const readToTheEnd = (handle: ChannelHandle): void => {
+  const { onread } = handle
+  let hasRead = false
+  handle.onread = function(...args) {
+    const isMore = args[0] === undefined && hasRead && handle.readStart() === 0
+    hasRead = args[0] !== undefined
+    return isMore ? undefined : onread.apply(this, args)
+  }
+}
+
+/** The same in the process that has started the other. */
+export const hearToTheEnd = (child: childProcess.ChildProcess): void => {
+  const handle = bySymbol(child, "kChannelHandle") as ChannelHandle | null | undefined
+  if (handle != null) readToTheEnd(handle)
+}
+
 /** What makes a channel of Node's visible, or keeps its handle. */
 const channelProperties = [
   "send",
@@ -420,6 +440,7 @@ export const parentChannel = (
     if (pendingHandle != null) received.push(pendingHandle)
     return onread.apply(this, args)
   }
+  readToTheEnd(handle)
   socket.on("close", () => received.splice(0).forEach((left) => left.close()))
   return {
     socket,

@@ -1,0 +1,35 @@
+/**
+ * What a process has sent on the channel on which connections go, before it is killed, and that nobody has read by then.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { fixture } from "../kit/paths.ts"
+import { isLinux, readOrEmpty } from "../kit/proc.ts"
+import { signal, start } from "../kit/processes.ts"
+import { eventually } from "../kit/waiting.ts"
+
+const stateOf = (pid: number) => /^State:\t(\w)/m.exec(readOrEmpty(`/proc/${pid}/status`))?.[1]
+
+const isOver = (pid: number) => ["Z", "X", undefined].includes(stateOf(pid))
+
+describe.runIf(isLinux)("connections that a process has sent before it is killed", () => {
+  const allCome = (...roles: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("channel.mjs"), { args: roles })
+      const [giver = 0, taker = 0] = yield* Effect.forEach(
+        ["GIVER", "TAKER"],
+        (name) => Effect.map(app.waitFor(new RegExp(`^${name} (\\d+)`)), ([, pid]) => Number(pid))
+      )
+      yield* signal(taker, "SIGSTOP")
+      yield* eventually("it to stand still", () => stateOf(taker) === "T")
+      yield* signal(giver, "SIGUSR2")
+      yield* eventually("the other one to be killed", () => isOver(giver))
+      yield* signal(taker, "SIGCONT")
+      const [, got] = yield* app.waitFor(/^GOT (\d+)/)
+      assert.strictEqual(Number(got), 12)
+    })
+
+  it.scopedLive("have all come to the one that it has started, which reads them later", () => allCome("give", "take"))
+
+  it.scopedLive("have all come to the one that has started it, which reads them later", () => allCome("take", "give"))
+})
