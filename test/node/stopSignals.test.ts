@@ -111,14 +111,19 @@ describe.sequential("the signals that stop a process", () => {
       assert.strictEqual(process.kill, one.ofTest)
     }))
 
-  it.scopedLive("stay held after the scope while the process stops", () =>
+  it.scopedLive("stay held after the scope while the process stops, until it ends itself by one", () =>
     Effect.gen(function*() {
-      const { close, deliver, isHeard, others, sent } = yield* held
-      others("SIGTERM")
+      const { close, deliver, isHeard, ofTest, others, said, sent } = yield* held
+      const off = others("SIGTERM")
       deliver("SIGTERM")
+      off()
       yield* close
       assert.isTrue(isHeard("SIGTERM"))
+      deliver("SIGTERM")
+      assert.deepStrictEqual(sent(), [], "of the same press")
       process.kill(process.pid, "SIGTERM")
-      assert.deepStrictEqual(sent(), [])
+      assert.deepStrictEqual(sent(), [[process.pid, "SIGTERM"]])
+      assert.deepStrictEqual([isHeard("SIGTERM"), isHeard("SIGINT"), said.length], [false, false, 0])
+      assert.strictEqual(process.kill, ofTest)
     }))
 })

@@ -27,14 +27,12 @@ const sayRaised = (signal: NodeJS.Signals) =>
       "raises them anew when it has cleaned up (signal-exit and others do)"
   )
 
-/** Keeps this process from telling itself to stop again, once it has been told. */
-const holdRaised = (isStopping: () => boolean, say: (signal: NodeJS.Signals) => void) => {
+/** Keeps this process from telling itself to stop again, once it has been told, unless `onRaised` lets it. */
+const holdRaised = (isStopping: () => boolean, onRaised: (signal: NodeJS.Signals) => boolean) => {
   const { kill } = process
   const held: typeof kill = (pid, signal = "SIGTERM") => {
     const raised = pid === process.pid && isStopping() ? stopSignalOf(signal) : undefined
-    if (raised === undefined) return kill.call(process, pid, signal)
-    say(raised)
-    return true
+    return raised === undefined || onRaised(raised) ? kill.call(process, pid, signal) : true
   }
   process.kill = held
   return {
@@ -47,13 +45,19 @@ const holdRaised = (isStopping: () => boolean, say: (signal: NodeJS.Signals) => 
 
 /**
  * From the first stop signal that somebody handles on, those of the same press do not end the process, and neither do those
- * that it sends to itself. One that nobody handles does what it does without us, and so does one that comes later.
+ * that it sends to itself until the scope is closed. One that nobody handles does what it does without us, and so does one that comes later.
  */
 export const hold: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(Effect.acquireRelease(
   Effect.map(Effect.runtime(), (runtime) => {
     let heardAt: number | undefined
+    let isOver = false
     const isStopping = () => heardAt !== undefined
-    const { kill, restore } = holdRaised(isStopping, (signal) => void Runtime.runSyncExit(runtime)(sayRaised(signal)))
+    const { kill, restore } = holdRaised(isStopping, (signal) => {
+      // Nothing is served any more, and an app may end by the signal with which it was told to.
+      if (isOver) letGo()
+      else void Runtime.runSyncExit(runtime)(sayRaised(signal))
+      return isOver
+    })
     const listeners = stopSignals.map((signal) => {
       // Before those of others, which may take themselves away when they are called.
       const onSignal = () => {
@@ -68,13 +72,15 @@ export const hold: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(Effec
       process.prependListener(signal, onSignal)
       return { signal, onSignal }
     })
-    return { listeners, isStopping, restore }
-  }),
-  ({ isStopping, listeners, restore }) =>
-    Effect.sync(() => {
-      // The same press may outlast a drain that has nothing to do.
-      if (isStopping()) return
+    const letGo = () => {
       restore()
       for (const { onSignal, signal } of listeners) process.off(signal, onSignal)
-    })
+    }
+    return () => {
+      isOver = true
+      // The same press may outlast a drain that has nothing to do.
+      if (!isStopping()) letGo()
+    }
+  }),
+  Effect.sync
 ))
