@@ -73,6 +73,17 @@ describe("the output of tableflip, on a disk that is full", () => {
     assert.isFalse(writer.isBusy())
   })
 
+  it("gives up everything that waits when nobody is left who reads, however much that is", async () => {
+    const waiting: Array<Parameters<Send>[1]> = []
+    const writer = make((_, done) => void waiting.push(done))
+    const all = Array.from({ length: 50_000 }, () => writer.write(bytes("line\n")))
+    assert.strictEqual(waiting.length, 1)
+    waiting[0]!(Object.assign(new Error("EPIPE"), { code: "EPIPE" }), 0)
+    await Promise.all(all)
+    await writer.write(bytes("line\n"))
+    assert.strictEqual(waiting.length, 1)
+  })
+
   it("keeps lines for a reader that is slow up to a bound, in their order", async () => {
     const kept: Array<() => void> = []
     let text = ""

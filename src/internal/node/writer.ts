@@ -74,7 +74,15 @@ export const make = (send: Send): Writer => {
   let isTorn = false
   let writtenAt = performance.now()
 
+  /** There may be thousands of them. */
+  const dropAll = () => {
+    isBusy = false
+    queued = 0
+    for (const { done } of queue.splice(0)) done()
+  }
+
   const next = (): void => {
+    if (isLost) return dropAll()
     const entry = queue.shift()
     isBusy = entry !== undefined
     if (entry === undefined) return
@@ -86,7 +94,7 @@ export const make = (send: Send): Writer => {
     // What could be written of a line must not have the next one behind it.
     const bytes = isTorn ? Buffer.concat([lineEnd, entry.bytes]) : entry.bytes
     const from = (offset: number): void => {
-      if (isLost || offset >= bytes.length) return end()
+      if (offset >= bytes.length) return end()
       send(bytes.subarray(offset, endOf(bytes, offset)), (error, written) => {
         if (error === null) {
           writtenAt = performance.now()
