@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as path from "node:path"
@@ -165,9 +166,13 @@ const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: n
 const readinessOf = ({ hasSpoken, settings: { readiness } }: CommandOptions) =>
   readiness._tag === "Warmup" && hasSpoken() ? Readiness.Wire : readiness
 
+/** How long a program may take to hear that it was reloaded, before it is told to stop like any other. */
+const longestHearing = "5 seconds"
+
 /** A program on this library may ask for the reload by itself. It is told how that went, and then needs no signal to stop. */
 const hearReloads = Effect.fnUntraced(function*(child: ChildProcess.ChildProcess, { reload }: CommandOptions) {
   const scope = yield* Effect.scope
+  const leaving = yield* Deferred.make<void>()
   let isAsking = false
   const say = (reply: Reply) => child.tell(encode(reply))
   const answer = Effect.gen(function*() {
@@ -187,11 +192,22 @@ const hearReloads = Effect.fnUntraced(function*(child: ChildProcess.ChildProcess
   )
   yield* Effect.transposeMapOption(
     child.answers,
-    (reader) => forEachOf(decodeRequest)(reader, () => Effect.asVoid(Effect.forkIn(answer, scope)))
+    (reader) =>
+      forEachOf(decodeRequest)(
+        reader,
+        ({ _tag }) =>
+          _tag === "Reload"
+            ? Effect.asVoid(Effect.forkIn(answer, scope))
+            : Effect.asVoid(Deferred.succeed(leaving, void 0))
+      )
   ).pipe(Effect.interruptible, Effect.forkScoped)
+  /** Whether it knows, and finishes. Another program may have read what was for the one that has asked. */
   return (why: Retirement) =>
     isAsking && why._tag === "Replaced"
-      ? say(Reply.Reloaded({ pid: why.pid, generation: why.generation }))
+      ? say(Reply.Reloaded({ pid: why.pid, generation: why.generation })).pipe(
+        Effect.zipRight(Effect.timeoutOption(Deferred.await(leaving), longestHearing)),
+        Effect.map(Option.isSome)
+      )
       : Effect.succeed(false)
 })
 

@@ -11,7 +11,7 @@ import { NotSupportedError, ReloadError } from "../../TableflipError.ts"
 import type { System } from "../system/env.ts"
 import type { ByteReader } from "../system/stream.ts"
 import { decodeWord, encode, forEachOf } from "../wire/control.ts"
-import { decodeReply, request } from "../wire/reload.ts"
+import { decodeReply, Request } from "../wire/reload.ts"
 import type { Successor } from "./machine.ts"
 import { underTableflip } from "./role.ts"
 
@@ -21,7 +21,11 @@ export interface Supervisor {
   /** Ends with the new process in charge, or when the reload has failed. */
   readonly reload: Effect.Effect<Successor, Failure>
   /** Listens until the supervisor is gone. */
-  readonly listen: (onOlderGone: Effect.Effect<void>) => Effect.Effect<void>
+  readonly listen: (on: {
+    readonly olderGone: Effect.Effect<void>
+    /** It was reloaded after it had given up waiting for that. */
+    readonly replaced: (successor: Successor) => Effect.Effect<void>
+  }) => Effect.Effect<void>
 }
 
 /** How long it may take to say that it has heard. One of an older release never does. */
@@ -39,17 +43,18 @@ const decode = (line: string) => Option.orElse(decodeReply(line), () => decodeWo
 export const make = (env: System, reader: ByteReader): Supervisor => {
   let asked: Asked | undefined
 
-  const ask = Effect.flatMap(
-    reader.descriptor,
-    Option.match({ onNone: () => unheard, onSome: (number) => env.write(number, encode(request)) })
-  )
+  const say = (request: Request) =>
+    Effect.flatMap(
+      reader.descriptor,
+      Option.match({ onNone: () => unheard, onSome: (number) => env.write(number, encode(request)) })
+    )
 
   const reload = Effect.gen(function*() {
     const { heard, outcome } = asked = {
       heard: yield* Deferred.make<void>(),
       outcome: yield* Deferred.make<Successor, Failure>()
     }
-    yield* ask
+    yield* say(Request.Reload())
     yield* Effect.timeoutFail(Deferred.await(heard), { duration: patience, onTimeout: () => unheard })
     return yield* Deferred.await(outcome)
   }).pipe(
@@ -65,17 +70,23 @@ export const make = (env: System, reader: ByteReader): Supervisor => {
   const failed = (detail: string) =>
     Effect.suspend(() => settle(({ outcome }) => outcome, Effect.fail(new ReloadError({ detail }))))
 
+  const leave = (successor: Successor, replaced: (successor: Successor) => Effect.Effect<void>) =>
+    asked === undefined ? replaced(successor) : settle(({ outcome }) => outcome, Effect.succeed(successor))
+
   return {
     reload,
-    listen: (onOlderGone) =>
+    listen: ({ olderGone, replaced }) =>
       forEachOf(decode)(reader, (word) => {
         switch (word._tag) {
           case "OlderGone":
-            return onOlderGone
+            return olderGone
           case "Reloading":
             return settle(({ heard }) => heard, Effect.void)
           case "Reloaded":
-            return settle(({ outcome }) => outcome, Effect.succeed({ pid: word.pid, generation: word.generation }))
+            return Effect.zipRight(
+              Effect.ignore(say(Request.Leaving())),
+              leave({ pid: word.pid, generation: word.generation }, replaced)
+            )
           case "NotReloaded":
             return failed(word.detail)
           default:

@@ -253,7 +253,8 @@ export const assemble = Effect.fnUntraced(
     // A supervisor outlives every generation, so the end of its stream does not tell when the older ones are gone.
     yield* Effect.transposeMapOption(
       supervisor,
-      ({ listen }) => listen(Effect.asVoid(Deferred.succeed(olderGone, void 0)))
+      ({ listen }) =>
+        listen({ olderGone: Effect.asVoid(Deferred.succeed(olderGone, void 0)), replaced: machine.replaced })
     ).pipe(Effect.interruptible, Effect.forkScoped)
 
     yield* upgradeSignals.listen(env, settings.signals, machine, logFailed)

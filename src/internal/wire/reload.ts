@@ -7,12 +7,27 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import { parse } from "./control.ts"
 
-/** The command wants to be reloaded. */
-export const request = { _tag: "Reload" } as const
+/** What the command says. */
+export type Request = Data.TaggedEnum<{
+  /** It wants to be reloaded. */
+  Reload: {}
+  /** It has heard that it was, and finishes. */
+  Leaving: {}
+}>
+export const Request = Data.taggedEnum<Request>()
 
-export const decodeRequest = (line: string): Option.Option<typeof request> =>
-  parse(line)["_tag"] === request._tag ? Option.some(request) : Option.none()
+export const decodeRequest = (line: string): Option.Option<Request> => {
+  switch (parse(line)["_tag"]) {
+    case "Reload":
+      return Option.some(Request.Reload())
+    case "Leaving":
+      return Option.some(Request.Leaving())
+    default:
+      return Option.none()
+  }
+}
 
+/** What the supervisor says. */
 export type Reply = Data.TaggedEnum<{
   /** It is going on. A supervisor of an older release does not say so. */
   Reloading: {}
