@@ -24,7 +24,7 @@ const mostPerTurn = 64
 
 export interface Idle {
   /** So many are open when the drain begins. */
-  readonly begin: (count: number) => void
+  readonly begin: (count: number, now: number) => void
   /** Takes note of one whose time is over. */
   readonly visit: (connection: Connection, now: number) => void
   /** Closes some whose time is over, for one turn of the event loop. */
@@ -47,14 +47,20 @@ export const make = (
   const { drainMillis, idleMillis } = times
   const own = idleMillis * (1 - shortestPart)
 
-  /** Of which all but what is more than `own` lies before the end of their time, and the rest behind it. */
-  const windowOf = () => Math.min(count * gap, Math.max(own, drainMillis * longestPart - (idleMillis - own)))
+  let startedAt = 0
+  /** In which those are closed that have been seen so far. */
+  let window = Infinity
 
-  const patienceOf = (connection: Connection) => {
-    const window = windowOf()
-    const end = idleMillis + Math.max(0, window - own)
-    connection.patience ??= end - window * (1 + order++ % count) / count
-    return connection.patience
+  /** `own` of it at the most lies before the end of their time, and the rest behind it, as long as the drain lasts. */
+  const windowFrom = (idleSince: number) => {
+    const left = startedAt + drainMillis * longestPart - idleSince
+    return Math.min(count * gap, Math.max(own, left - (idleMillis - own)))
+  }
+
+  const patienceFrom = (idleSince: number) => {
+    const its = windowFrom(idleSince)
+    window = Math.min(window, its)
+    return idleMillis + Math.max(0, its - own) - its * (1 + order++ % count) / count
   }
 
   const isIdle = (connection: Connection) => {
@@ -75,8 +81,9 @@ export const make = (
   }
 
   return {
-    begin: (open) => {
+    begin: (open, now) => {
       count = Math.max(open, 1)
+      startedAt = now
     },
     visit: (connection, now) => {
       if (!isIdle(connection)) {
@@ -85,10 +92,11 @@ export const make = (
         return
       }
       connection.idleSince ??= now
-      if (now - connection.idleSince >= patienceOf(connection)) due.add(connection)
+      connection.patience ??= patienceFrom(connection.idleSince)
+      if (now - connection.idleSince >= connection.patience) due.add(connection)
     },
     turn: (now) => {
-      const step = windowOf() / count
+      const step = Math.min(window, count * gap) / count
       nextAt = Math.max(nextAt, now - (mostPerTurn - 1) * step)
       let left = mostPerTurn
       for (const connection of due) {

@@ -185,7 +185,7 @@ export const make: (
         },
         empty: checkEmpty
       }
-      idle.begin(connections.all.size)
+      idle.begin(connections.all.size, now)
       // Before the hook: who is sent away by it must not come back on a connection that is as it was.
       http1.begin()
       departures?.begin()
