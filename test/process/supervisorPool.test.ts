@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { ServerReport } from "../../src/Drain.ts"
+import { post } from "../kit/control.ts"
 import { directory } from "../kit/files.ts"
 import type { CrowdOptions, Keeper } from "../kit/keepers.ts"
 import * as keepers from "../kit/keepers.ts"
@@ -30,7 +31,8 @@ const workersOf = ({ app, size }: Started, generation: number): ReadonlyArray<nu
     .slice((generation - 1) * size, generation * size)
 
 const startPool = (
-  { behaviour = {}, options = [], program = fixture("workers.mjs"), size = 2 }: {
+  { behaviour = {}, control, options = [], program = fixture("workers.mjs"), size = 2 }: {
+    readonly control?: string
     readonly size?: number
     readonly options?: ReadonlyArray<string>
     readonly behaviour?: object
@@ -48,7 +50,8 @@ const startPool = (
         pool: { size },
         behaviour: { port: target.port, keeps: server, ...behaviour },
         listen: { ...target, name: "api" },
-        server
+        server,
+        control
       }
     })
     const first = yield* app.up(1)
@@ -155,6 +158,18 @@ describe.runIf(isLinux)("connections of clients of a pool under tableflip run th
       }),
     60_000
   )
+
+  it.scopedLive("live when the pool itself is asked for an upgrade, which is a reload", () =>
+    Effect.gen(function*() {
+      const control = path.join(yield* directory, "control.sock")
+      const started = yield* startPool({ control, options: ["--listen", `unix:${control}`] })
+      const clients = yield* connectAll(started.target, 40)
+      assert.strictEqual((yield* post(control, "/v1/reload?wait=drained")).json.generation, 2)
+      yield* eventually("the older primary to be gone", () => !isAlive(started.first.pid), { within: "60 seconds" })
+      const pids = yield* askEach(clients)
+      assert.deepStrictEqual(workersOf(started, 2).map((pid) => counted(pids, pid)), [20, 20])
+      nobodyWasToldToGo(clients)
+    }), 60_000)
 
   it.scopedLive("go to a release that is no pool, and from that to one that is", () =>
     Effect.gen(function*() {
