@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { ServerReport } from "../../src/Drain.ts"
+import { load } from "../kit/clients.ts"
 import { post } from "../kit/control.ts"
 import { directory } from "../kit/files.ts"
 import type { CrowdOptions, Keeper } from "../kit/keepers.ts"
@@ -293,6 +294,28 @@ describe.runIf(isLinux)("connections of clients of a pool that tableflip leaves 
         }))
       }
     }), 120_000)
+})
+
+describe.runIf(isLinux)("a command that tableflip has left running, told to stop,", () => {
+  const stopAlone = (program: string) =>
+    Effect.gen(function*() {
+      const { app, first, target } = yield* startPool({ program, options: ["--leave-running"] })
+      yield* signal(app.pid, "SIGTERM")
+      assert.strictEqual((yield* app.exit).code, 0)
+      const clients = yield* load(target.port, 30)
+      yield* eventually("answers", () => [...clients.answers.values()].reduce((sum, count) => sum + count, 0) > 200)
+      yield* signal(first.pid, "SIGTERM")
+      yield* eventually("its end", () => !isAlive(first.pid), { within: "60 seconds" })
+      yield* clients.stop
+      return clients.failures.filter((failure) => !failure.includes("ECONNREFUSED"))
+    })
+
+  for (const [what, name] of [["a pool", "workers.mjs"], ["one process", "keeping.mjs"]] as const) {
+    it.scopedLive(`resets none of those who have been connected, as ${what}`, () =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(yield* stopAlone(fixture(name)), [])
+      }))
+  }
 })
 
 describe.runIf(isLinux)("the sockets of a pool under tableflip run", () => {

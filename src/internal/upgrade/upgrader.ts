@@ -23,6 +23,7 @@ import { broadcast, fromResult } from "../seam.ts"
 import type { Channel } from "../system/channel.ts"
 import type { System } from "../system/env.ts"
 import { Env } from "../system/env.ts"
+import type { ByteReader } from "../system/stream.ts"
 import type { State } from "../wire/handOff.ts"
 import * as trace from "../wire/trace.ts"
 import * as parent from "./ancestry.ts"
@@ -63,6 +64,14 @@ export const makeUpgradable = Effect.fnUntraced(
   function*({ ancestry, env, settings: asked }: Begun, moreState: Effect.Effect<State>) {
     const isSupervised = Option.isSome(ancestry.supervisor)
     const { hasParent, inherited, state } = ancestry
+    let isLeft = false
+    const supervisor = Option.map(ancestry.supervisor, (reader): ByteReader => ({
+      ...reader,
+      read: Effect.map(reader.read, (chunk) => {
+        isLeft ||= Option.isNone(chunk)
+        return chunk
+      })
+    }))
     if (isSupervised) {
       yield* Effect.forEach(
         asked.signals,
@@ -81,7 +90,8 @@ export const makeUpgradable = Effect.fnUntraced(
       state,
       hasParent,
       draining,
-      inheritedIsShared: () => isSupervised
+      // Without a supervisor nobody goes on accepting from them.
+      inheritedIsShared: () => isSupervised && !isLeft
     })
     const withState: Registry = {
       ...registry,
@@ -98,7 +108,7 @@ export const makeUpgradable = Effect.fnUntraced(
       env,
       settings: asked,
       role,
-      ancestry,
+      ancestry: { ...ancestry, supervisor },
       taking: own,
       registry: withState,
       draining
