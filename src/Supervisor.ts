@@ -102,7 +102,7 @@ export interface Options {
     /**
      * Whether a reload stops the old process before it starts the new one, for a program of which there can be only one at a
      * time; off by default. The sockets stay open meanwhile, so clients wait. A new one that does not come up is started again
-     * as `restart.policy` says: there is no old one left to go on.
+     * as `restart.policy` says: there is no old one left to go on. Not together with `leaveRunning`.
      */
     readonly stopFirst?: boolean | undefined
   } | undefined

@@ -76,6 +76,10 @@ describe.sequential("tableflip", () => {
       "tableflip: --leave-running and -k contradict each other. See tableflip run --help"
     ],
     [
+      ["run", "--leave-running", "--stop-first", "--", "x"],
+      "tableflip: --leave-running and --stop-first exclude each other: in a reload there may be nobody to leave. See tableflip run --help"
+    ],
+    [
       ["completions", "bash", "--", "x"],
       "tableflip: tableflip completions takes no command after --. See tableflip completions --help"
     ]

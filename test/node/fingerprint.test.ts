@@ -65,6 +65,17 @@ describe("the fingerprint of files", () => {
       assert.isFalse
     ))
 
+  it.scopedLive("takes no longer where folders lead to each other crosswise", () =>
+    Effect.gen(function*() {
+      const dir = yield* directory
+      const names = Array.from({ length: 30 }, (_, index) => path.join(dir, `p${index}`))
+      for (const name of names) fs.mkdirSync(name)
+      for (const [index, name] of names.entries()) {
+        for (const other of names.slice(index + 1)) fs.symlinkSync(other, path.join(name, path.basename(other)))
+      }
+      assert.isBelow((yield* files.fingerprint(dir)).length, 100_000)
+    }))
+
   it.scopedLive("is none of what is not there", () =>
     Effect.gen(function*() {
       const dir = yield* directory

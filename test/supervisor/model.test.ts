@@ -67,7 +67,7 @@ const run = Effect.fnUntraced(
       stop: { timeout: "2 seconds" },
       restart: { policy, limit: { count: 3, within: "10 seconds" } },
       workers,
-      replace: { stopFirst },
+      replace: { stopFirst: stopFirst && !leaveRunning },
       leaveRunning
     }).pipe(Scope.extend(scope))
     const children: Array<FakeProcess> = []

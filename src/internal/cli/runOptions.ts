@@ -72,6 +72,13 @@ export const toOptions = (run: Run): Supervisor.Options => {
   if (values["leave-running"] && values["kill-at-exit"]) {
     throw new UsageError(`${typed("leave-running")} and ${typed("kill-at-exit")} contradict each other`)
   }
+  if (values["leave-running"] && values["stop-first"]) {
+    throw new UsageError(
+      `${typed("leave-running")} and ${
+        typed("stop-first")
+      } exclude each other: in a reload there may be nobody to leave`
+    )
+  }
   const inherits = tty.isatty(1) || values["leave-running"]
   const output = values.output ?? (inherits ? "inherit" : "capture")
   const capture = output === "prefix" ? "prefixed" : output === "capture"

@@ -119,21 +119,19 @@ const orGone = async <A>(looked: Promise<A>): Promise<A | undefined> => {
   }
 }
 
-/**
- * `above` are the folders in which it is, because a link may lead to one of them. Kubernetes has what it links to in
- * folders with two dots.
- */
-const fingerprint = async (file: string, above: ReadonlyArray<string> = []): Promise<string> => {
+/** Of each folder once, however many links lead to it. Kubernetes has what it links to in folders with two dots. */
+const fingerprint = async (file: string, seen = new Set<string>()): Promise<string> => {
   const stat = await fs.stat(file, { bigint: true })
   const identity = `${stat.dev}:${stat.ino}`
   if (!stat.isDirectory()) return `${identity}:${stat.size}:${stat.mtimeNs}`
-  if (above.includes(identity)) return identity
+  if (seen.has(identity)) return identity
+  seen.add(identity)
   const parts: Array<string> = []
   const names = await fs.readdir(file)
   // oxlint-disable-next-line unicorn/no-array-sort -- toSorted is not in ES2022
   for (const name of names.sort()) {
     if (name.startsWith("..")) continue
-    const part = await orGone(fingerprint(path.join(file, name), [...above, identity]))
+    const part = await orGone(fingerprint(path.join(file, name), seen))
     parts.push(`${JSON.stringify(name)}=${part ?? "gone"}`)
   }
   return `{${parts.join()}}`

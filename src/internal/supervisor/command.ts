@@ -169,6 +169,9 @@ const readinessOf = ({ hasSpoken, settings: { readiness } }: CommandOptions) =>
 /** How long a program may take to hear that it was reloaded, before it is told to stop like any other. */
 const longestHearing = "5 seconds"
 
+/** Characters of what is said of a reload that has failed. */
+const longestDetail = 8_000
+
 /** A program on this library may ask for the reload by itself. It is told how that went, and then needs no signal to stop. */
 const hearReloads = Effect.fnUntraced(function*(child: ChildProcess.ChildProcess, { reload }: CommandOptions) {
   const scope = yield* Effect.scope
@@ -176,9 +179,9 @@ const hearReloads = Effect.fnUntraced(function*(child: ChildProcess.ChildProcess
   let isAsking = false
   const say = (reply: Reply) => child.tell(encode(reply))
   const answer = Effect.gen(function*() {
+    yield* say(Reply.Reloading())
     if (isAsking) return
     isAsking = true
-    yield* say(Reply.Reloading())
     yield* logInfo(`Process ${child.pid} asks for a reload`)
     yield* reload
   }).pipe(
@@ -186,7 +189,10 @@ const hearReloads = Effect.fnUntraced(function*(child: ChildProcess.ChildProcess
       isAsking = false
       // It is about to be told to stop.
       if (error._tag === "TerminatingError") return Effect.void
-      return Effect.zipRight(reloads.logFailed(error), say(Reply.NotReloaded({ detail: error.message })))
+      return Effect.zipRight(
+        reloads.logFailed(error),
+        say(Reply.NotReloaded({ detail: error.message.slice(0, longestDetail) }))
+      )
     }),
     Effect.interruptible
   )

@@ -132,6 +132,10 @@ export const decode = (options: Options, canProbe: boolean): Either.Either<Setti
     const capture = options.capture !== undefined && options.capture !== false
     // The pipe would break under it.
     if (leaveRunning && capture) return yield* invalid("capture", options.capture, "false together with leaveRunning")
+    // Between the end of the old one and the start of the new one nobody is there to be left.
+    if (leaveRunning && replace?.stopFirst === true) {
+      return yield* invalid("replace.stopFirst", true, "false together with leaveRunning")
+    }
     const delay = yield* decodeDuration("restart.delay", restart?.delay ?? "100 millis", true)
     const maxDelay = yield* decodeDuration("restart.maxDelay", restart?.maxDelay ?? "10 seconds", true)
     return {

@@ -16,16 +16,17 @@ export type Failure = NotReadyError | ReplaceError | TerminatingError
 export const oneBehind = <E>(run: Effect.Effect<void, E>): Effect.Effect<void, E> => {
   let waiting: Deferred.Deferred<void, E> | undefined
   const turn = Effect.unsafeMakeSemaphore(1)
-  return Effect.gen(function*() {
-    if (waiting !== undefined) return yield* Deferred.await(waiting)
+  const join = Effect.gen(function*() {
+    if (waiting !== undefined) return waiting
     const mine = yield* Deferred.make<void, E>()
     waiting = mine
     const begin = Effect.sync(() => {
       waiting = undefined
     })
     yield* Effect.zipRight(begin, run).pipe(turn.withPermits(1), Effect.intoDeferred(mine), seam.forkToTheEnd)
-    return yield* Deferred.await(mine)
+    return mine
   })
+  return Effect.flatMap(Effect.uninterruptible(join), Deferred.await)
 }
 
 export const logFailed = (error: Failure): Effect.Effect<void> =>

@@ -50,7 +50,7 @@ type State = Data.TaggedEnum<{
   Starting: {}
   Serving: {}
   Upgrading: { readonly reply: Reply<Successor, UpgradeError>; readonly attempt: Fiber.RuntimeFiber<void> }
-  /** Told to stop while a new process was being started, which is being ended. */
+  /** Told to stop while a new process was being started, which is being ended; if another starts it, that decides. */
   Cancelling: { readonly reply: Reply<Successor, UpgradeError> }
   Upgraded: Successor
   Stopped: {}

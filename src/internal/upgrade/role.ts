@@ -22,7 +22,7 @@ export interface Role {
 
 const isUpgraded = ({ _tag }: UpgraderEvent): boolean => _tag === "Upgraded"
 
-/** Asked for an upgrade, it is to say who does it and nothing else. */
+/** It does not start its successor itself. */
 const leaveToAnother = (asked: Settings): Settings => ({ ...asked, signals: [], maxDraining: Infinity })
 
 /** A process that stands for itself. `fatal` is what would take its successor along when it ends. */

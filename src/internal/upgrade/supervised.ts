@@ -31,6 +31,8 @@ export interface Supervisor {
 /** How long it may take to say that it has heard. One of an older release never does. */
 const patience = "5 seconds"
 
+const gone = new ReloadError({ detail: "tableflip has gone before it was done" })
+
 const unheard = new NotSupportedError({ reason: underTableflip })
 
 interface Asked {
@@ -46,7 +48,7 @@ export const make = (env: System, reader: ByteReader): Supervisor => {
   const say = (request: Request) =>
     Effect.flatMap(
       reader.descriptor,
-      Option.match({ onNone: () => unheard, onSome: (number) => env.write(number, encode(request)) })
+      Option.match({ onNone: () => Effect.succeed(false), onSome: (number) => env.write(number, encode(request)) })
     )
 
   const reload = Effect.gen(function*() {
@@ -54,8 +56,11 @@ export const make = (env: System, reader: ByteReader): Supervisor => {
       heard: yield* Deferred.make<void>(),
       outcome: yield* Deferred.make<Successor, Failure>()
     }
-    yield* say(Request.Reload())
-    yield* Effect.timeoutFail(Deferred.await(heard), { duration: patience, onTimeout: () => unheard })
+    if (!(yield* say(Request.Reload()))) return yield* gone
+    yield* Effect.timeoutFail(Effect.raceFirst(Deferred.await(heard), Deferred.await(outcome)), {
+      duration: patience,
+      onTimeout: () => unheard
+    })
     return yield* Deferred.await(outcome)
   }).pipe(
     Effect.interruptible,
@@ -84,7 +89,7 @@ export const make = (env: System, reader: ByteReader): Supervisor => {
             return settle(({ heard }) => heard, Effect.void)
           case "Reloaded":
             return Effect.zipRight(
-              Effect.ignore(say(Request.Leaving())),
+              say(Request.Leaving()),
               leave({ pid: word.pid, generation: word.generation }, replaced)
             )
           case "NotReloaded":
@@ -92,6 +97,6 @@ export const make = (env: System, reader: ByteReader): Supervisor => {
           default:
             return Effect.void
         }
-      }).pipe(Effect.zipRight(failed("tableflip has gone before it was done")))
+      }).pipe(Effect.zipRight(Effect.suspend(() => settle(({ outcome }) => outcome, gone))))
   }
 }

@@ -120,7 +120,8 @@ export const run = Effect.fnUntraced(function*(given: PrimaryOptions) {
         workers,
         signals,
         // Of those that have started this process a supervisor alone has others to take them.
-        lineTo: ({ _tag }) => _tag === "Upgraded" ? Option.orElse(Option.map(relayed.newer(), toRelay), () => older) : older,
+        lineTo: ({ _tag }) =>
+          _tag === "Upgraded" ? Option.orElse(Option.map(relayed.newer(), toRelay), () => older) : older,
         unclaimedBy,
         keptListeners,
         close: (isOver) =>
