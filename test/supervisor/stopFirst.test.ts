@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import { drain } from "../../src/internal/seam.ts"
+import { Env } from "../../src/internal/system/env.ts"
 import type { ReplaceError } from "../../src/PoolError.ts"
 import * as Readiness from "../../src/Readiness.ts"
 import * as Supervisor from "../../src/Supervisor.ts"
@@ -64,6 +65,25 @@ const failureOf = (exit: Exit.Exit<unknown, { readonly _tag: string }>) =>
   Effect.runSync(Effect.flip(exit as Exit.Exit<unknown, ReplaceError>))
 
 describe("a supervisor that stops the old process first", () => {
+  it.scoped("leaves it alone when it can be known that the new one will not start", () =>
+    Effect.gen(function*() {
+      const { states, supervisor } = yield* running({ environmentFiles: ["settings"] }).pipe(
+        Effect.provideServiceEffect(
+          Env,
+          Effect.map(Env, (env) => {
+            let reads = 0
+            const readWhole = () => Effect.sync(() => reads++ === 0 ? "A=1\n" : "no line of such a file\n")
+            return { ...env, files: { ...env.files, readWhole } }
+          })
+        )
+      )
+      const before = yield* states
+      const error = yield* Effect.flip(supervisor.reload)
+      assert.strictEqual(error._tag, "ReplaceError")
+      assert.include(error.message, "settings")
+      assert.deepStrictEqual(yield* states, before)
+    }).pipe(Effect.provide(TestEnv.layer)))
+
   it.scoped("starts the new one when nothing is left of the old one", () =>
     Effect.gen(function*() {
       const { child, events, next, nextChild, processes, states, supervisor } = yield* running()

@@ -9,8 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { ProcessStartError } from "../../PoolError.ts"
-import { ReplaceError } from "../../PoolError.ts"
+import { ProcessStartError, ReplaceError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { Word } from "../wire/control.ts"
 import type { Keeper } from "./keeper.ts"
@@ -20,7 +19,7 @@ import type { Retiring, Why } from "./retiring.ts"
 import type { Roster } from "./roster.ts"
 import { slots } from "./roster.ts"
 import type { Running, Slot } from "./slot.ts"
-import { current, enter, serve, stopKeeping } from "./slot.ts"
+import { current, describe, enter, serve, stopKeeping } from "./slot.ts"
 
 export interface Replacement {
   /**
@@ -77,6 +76,14 @@ export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retir
     return ends
   })
 
+  /** What can be known before is no reason to be without a process. */
+  const checkAll = (all: ReadonlyArray<Slot>) =>
+    Effect.forEach(all, ({ spec }) =>
+      Effect.mapError(
+        spec.check ?? Effect.void,
+        (cause) => new ProcessStartError({ process: describe(spec), cause })
+      ), { discard: true })
+
   /** Starts a process in a slot in which none is left, and has it started again if it does not come up. */
   const launchInEmpty = Effect.fnUntraced(function*(slot: Slot, generation: number) {
     const launched = yield* Effect.either(
@@ -113,6 +120,7 @@ export const make = (options: PoolOptions, roster: Roster, keeper: Keeper, retir
     }
     for (const batch of Arr.chunksOf(all, options.atOnce)) {
       if (options.stopFirst === true) {
+        yield* Effect.catchAll(checkAll(batch), (cause) => fail({ kept: all.length - replaced, cause }))
         const failed = yield* stopAndLaunch(batch, next)
         const kept = all.length - replaced - batch.length
         replaced += batch.length - failed.length

@@ -44,6 +44,8 @@ export interface SlotSpec {
     readonly generation: number
     readonly restarts: number
   }) => Effect.Effect<Member, StartFailure, Scope.Scope>
+  /** Why it could not be started now, as far as that can be known without trying. */
+  readonly check?: Effect.Effect<void, StartFailure> | undefined
   /** Whether a process that ends by itself is started again. */
   readonly restart: "always" | "on-failure" | "never"
   /** Whether this end shows that there is no use in that. */

@@ -136,14 +136,21 @@ const ofServiceManager: Variables = Object.fromEntries(serviceManager.variables.
 const prefixOf = ({ prefixes, workers }: Settings, generation: number, index: number) =>
   prefixes ? `[generation ${generation}${workers === 1 ? "" : `, copy ${index}`}] ` : undefined
 
-const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number, index: number) {
-  const { deathSignalPrefix, settings, sockets: { all: sockets } } = options
-  const env = yield* Env
-  const { args = [], name } = settings.command
+/** What is looked up at each start. */
+const lookUp = Effect.fnUntraced(function*(env: System, settings: Settings) {
+  const { name } = settings.command
   const directory = path.resolve(env.directory, settings.command.directory ?? ".")
   const changes = yield* readEnvironment(env, settings)
   const environment = { ...yield* env.variables, ...changes }
   const program = yield* env.findProgram({ name, directory, searchPath: environment["PATH"] })
+  return { directory, changes, environment, program }
+})
+
+const spawn = Effect.fnUntraced(function*(options: CommandOptions, generation: number, index: number) {
+  const { deathSignalPrefix, settings, sockets: { all: sockets } } = options
+  const env = yield* Env
+  const { args = [], name } = settings.command
+  const { changes, directory, environment, program } = yield* lookUp(env, settings)
   const line = [...deathSignalPrefix, program, ...args]
   return yield* ChildProcess.spawn({
     command: toCommand(throughShell(line, environment, options), directory),
@@ -233,6 +240,7 @@ export const slot = (
     fatal: true,
     serves: false,
     revives: true,
+    check: Effect.asVoid(lookUp(env, settings)),
     start: ({ generation }) =>
       Effect.gen(function*() {
         const child = yield* options.sockets.use(spawn(options, generation, place.index))
