@@ -3,9 +3,9 @@
  *
  *     npm run bench [-- --quick] [-- --list] [-- --update-readme] [-- --redraw] [-- load start-up …]
  *
- * With `--quick` it takes few rounds, to see that everything runs. The results of that, and of some figures only, go to
- * `build/bench/results`. With `--update-readme` the table and the picture of the README are made anew from the results,
- * and with `--redraw` that is done from the results of the last whole run, without measuring anything.
+ * With `--quick` it takes few rounds, to see that everything runs; the results of that go to `build/bench/results`. Figures
+ * that are named are measured anew, and the results of the others stay. With `--update-readme` the table and the picture of
+ * the README are made anew from the results, and with `--redraw` that is done without measuring anything.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -64,9 +64,9 @@ if (list) {
   process.exit()
 }
 
-const whole = !quick && names.length === 0
+const whole = !quick
 if (updateReadme && !redraw && !whole) {
-  console.error("The README is made from a whole run: leave out --quick and the names, or take --redraw")
+  console.error("The README is made from figures with all of their rounds: leave out --quick, or take --redraw")
   process.exit(2)
 }
 
@@ -78,29 +78,27 @@ if (!fs.existsSync(path.join(folder, "node_modules"))) {
 }
 
 const measure = async (): Promise<results.Results> => {
-  const begin = performance.now()
-  const machine = results.machine()
-  console.log(`${results.describeMachine(machine)}\n`)
-  const done: Array<Figure> = []
+  const done: Array<results.Measured> = []
   for (const [name, make] of Object.entries(figures)) {
     if (names.length > 0 && !names.includes(name)) continue
-    console.log(`==> ${name}`)
+    const machine = results.machine()
+    console.log(`==> ${name}\n${results.describeMachine(machine)}`)
     const figure = await make(quick)
     console.log(`\n${figure.title}\n`)
     for (const { rows, titles } of figure.tables) table(titles, rows)
     console.log()
     for (const note of figure.notes) console.log(`  ${note}`)
     console.log()
-    done.push(figure)
+    done.push({ ...figure, machine })
   }
-  const seconds = Math.round((performance.now() - begin) / 1_000)
-  return { machine, whole, seconds, figures: done }
+  const measured = { whole, figures: done }
+  return whole ? results.merge(results.read(), measured) : measured
 }
 
 const found = redraw ? results.read() : await measure()
 const bars = results.barTable(found.figures)
 if (bars.rows.length > 0) table(bars.titles, bars.rows)
-if (!redraw) console.log(`\n${found.seconds} seconds. Written: ${results.write(found).join(", ")}`)
+if (!redraw) console.log(`\nWritten: ${results.write(found).join(", ")}`)
 
 if (updateReadme || redraw) console.log(`Made anew: ${readme.update(found).join(", ")}`)
 

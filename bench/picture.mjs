@@ -47,7 +47,7 @@ const panel = ({ connecting, failed, points, requests, server, upgrades }, index
         : [{ at: some.at(-1).at, height, count: some.reduce((sum, point) => sum + point[what], 0) }]
     })
   const sums = sumsOf("failed", highest * 2)
-  const remade = sumsOf("connecting", 0.4).map((sum) => ({ ...sum, words: `${sum.count} closed` }))
+  const remade = sumsOf("connecting", highest * 0.8).map((sum) => ({ ...sum, words: `${sum.count} closed` }))
   return {
     title: {
       text: `${server}: ${number(failed)} of ${number(requests)} requests failed, ${connections(connecting)} closed`,

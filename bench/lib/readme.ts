@@ -29,13 +29,13 @@ const perUpgrade = (cell: Summary | undefined) =>
     ? "broken"
     : String(Number(((cell.closed ?? cell.failed) / cell.upgrades).toFixed(1)))
 
-const section = ({ figures, machine }: Results): string => {
-  const data = figures.find(({ name }) => name === "load")?.data as LoadData | undefined
-  if (data === undefined) throw new Error("The results have no figure of the name load: let the whole bench run")
-  const { cells, missing } = data
+const section = ({ figures }: Results): string => {
+  const load = figures.find(({ name }) => name === "load")
+  if (load === undefined) throw new Error("There are no results of load yet: npm run bench -- load timeline")
+  const { cells, missing } = load.data as LoadData
   const loads = [...new Set(cells.map(({ load }) => load))]
   const table = markdownTable({
-    titles: ["failed requests per upgrade", ...loads.map((load) => headings[load] ?? load)],
+    titles: ["closed connections and failed requests per upgrade", ...loads.map((load) => headings[load] ?? load)],
     rows: [...new Set(cells.map(({ subject }) => subject))].map((subject) => [
       subject,
       ...loads.map((load) => perUpgrade(cells.find((cell) => cell.subject === subject && cell.load === load)))
@@ -43,10 +43,10 @@ const section = ({ figures, machine }: Results): string => {
   })
   return [
     `![Latency through upgrades, failed requests marked](${picture})`,
-    "Median (blue) and slowest (grey) answer in each twentieth of a second, upgrades shaded, failed requests in red.",
+    "Median (blue) and slowest (grey) answer in each twentieth of a second, upgrades shaded, failed requests in red, connections that were closed in brown.",
     table,
     "–: this server does not speak that protocol, or has no reload for it.",
-    `Measured by \`npm run bench\`: ${describeMachine(machine)}. Everything it has found, latencies too, is in ` +
+    `Measured by \`npm run bench\`: ${describeMachine(load.machine)}. Everything it has found, latencies too, is in ` +
     "[bench/results/results.md](bench/results/results.md).",
     ...missing.map(({ subject }) => `Not there to compare with: ${subject}.`)
   ].join("\n\n")
@@ -54,7 +54,7 @@ const section = ({ figures, machine }: Results): string => {
 
 /** Gives back what it has changed. */
 export const update = (results: Results): ReadonlyArray<string> => {
-  if (!results.whole) throw new Error("The README is made from a whole run only: npm run bench -- --update-readme")
+  if (!results.whole) throw new Error("The README is made from figures with all of their rounds: leave out --quick")
   const readme = path.join(root, "README.md")
   const text = fs.readFileSync(readme, "utf8")
   const from = text.indexOf(begin)

@@ -40,12 +40,15 @@ export interface Machine {
   readonly load: number
 }
 
-export interface Results {
+/** A figure, and where and when it was measured: not all need be measured in one go. */
+export interface Measured extends Figure {
   readonly machine: Machine
+}
+
+export interface Results {
   /** Every figure with all of its rounds. The results of anything less are not kept in the repository. */
   readonly whole: boolean
-  readonly seconds: number
-  readonly figures: ReadonlyArray<Figure>
+  readonly figures: ReadonlyArray<Measured>
 }
 
 export const machine = (): Machine => ({
@@ -75,15 +78,15 @@ export const markdownTable = ({ rows, titles }: Table): string => {
 export const describeMachine = ({ date, load, memory, node, processors, system }: Machine): string =>
   `${date.slice(0, 10)}, Node ${node}, ${system}, ${processors}, ${memory}, load ${load} before the start`
 
-const markdown = ({ figures, machine, seconds, whole }: Results): string => {
+const markdown = ({ figures, whole }: Results): string => {
   const bars = barTable(figures)
   return [
     "# Results of the bench",
-    `${describeMachine(machine)}; ${seconds} seconds.`,
-    ...whole ? [] : ["Not a whole run: these figures are not to be quoted."],
+    ...whole ? [] : ["With few rounds: these figures are not to be quoted."],
     ...bars.rows.length === 0 ? [] : ["## What should be reached", markdownTable(bars)],
-    ...figures.flatMap(({ name, notes, tables, title }) => [
+    ...figures.flatMap(({ machine, name, notes, tables, title }) => [
       `## ${name}`,
+      `${describeMachine(machine)}.`,
       title,
       ...tables.map(markdownTable),
       ...notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join("\n")]
@@ -95,6 +98,13 @@ const folderOf = (whole: boolean) => path.join(root, whole ? "bench/results" : "
 
 export const fileOf = ({ whole }: Pick<Results, "whole">): string => path.join(folderOf(whole), "results.json")
 
+/** Keeps what was measured before, but for what has been measured again. */
+export const merge = (before: Results, { figures, whole }: Results): Results => {
+  const names = [...new Set([...before.figures, ...figures].map(({ name }) => name))]
+  const all = [...figures, ...before.figures]
+  return { whole, figures: names.map((name) => all.find((figure) => figure.name === name)!) }
+}
+
 export const write = (results: Results): ReadonlyArray<string> => {
   const folder = folderOf(results.whole)
   fs.mkdirSync(folder, { recursive: true })
@@ -104,9 +114,9 @@ export const write = (results: Results): ReadonlyArray<string> => {
   return Object.values(files)
 }
 
-/** The results of the last whole run. */
+/** What has been measured with all rounds. */
 export const read = (): Results => {
   const file = fileOf({ whole: true })
-  if (!fs.existsSync(file)) throw new Error(`There is no ${file}: let npm run bench make it first`)
+  if (!fs.existsSync(file)) return { whole: true, figures: [] }
   return JSON.parse(fs.readFileSync(file, "utf8"))
 }
