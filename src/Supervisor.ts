@@ -151,8 +151,8 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
   readonly start: Effect.Effect<void, ProcessStartError | RestartsExhaustedError | TerminatingError>
   /**
    * Replaces the command by a new generation of itself and completes when the old one has ended, and the new one is ready.
-   * While a reload is going on, one more is kept for after it; whoever asks for yet another waits for that one. While the command is being started
-   * for the first time, it waits for that; before, it fails with `NotReadyError`.
+   * While a reload is going on, one more is kept for after it; whoever asks for yet another waits for that one. While the
+   * command is being started for the first time, it waits for that; before, it fails with `NotReadyError`.
    */
   readonly reload: Effect.Effect<void, NotReadyError | ReplaceError | TerminatingError>
   /** Completes when something of `reloadOnChange` has changed since the last time, and names it. `launch` reloads then. */
@@ -211,8 +211,9 @@ export const layer = (options: Options): Layer.Layer<Supervisor, BuildError> =>
   Layer.provide(layerWithoutEnv(options), Env.layer)
 
 /**
- * Runs the command until it has ended, as the main thing of this process: SIGHUP and a change of `reloadOnChange` reload, SIGTERM and SIGINT stop, a
- * second one hastens that, and other signals are passed on. Completes with the status that this process should end with.
+ * Runs the command until it has ended, as the main thing of this process: SIGHUP and a change of `reloadOnChange` reload,
+ * SIGTERM and SIGINT stop, a second one hastens that, and other signals are passed on. Completes with the status that this
+ * process should end with.
  *
  * @since 3.0.0
  * @category running

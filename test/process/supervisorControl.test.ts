@@ -9,6 +9,7 @@ import * as path from "node:path"
 import { follow, post, request, status } from "../kit/control.ts"
 import { deploy, directory } from "../kit/files.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
+import { signal } from "../kit/processes.ts"
 import { run } from "../kit/tableflip.ts"
 import { until } from "../kit/waiting.ts"
 
@@ -119,6 +120,15 @@ describe.runIf(isLinux)("the control socket of a supervisor", () => {
       assert.deepStrictEqual(others.map(({ json }) => json.generation), [3, 3])
       assert.strictEqual((yield* Fiber.join(first)).json.outcome, "upgraded")
       assert.strictEqual((yield* inState(socket, "serving")).generation, 3)
+    }))
+
+  it.scopedLive("does not say that it serves while a command that has been killed is not back", () =>
+    Effect.gen(function*() {
+      const { script, socket } = yield* supervised()
+      const old = pidOf(yield* inState(socket, "serving"))
+      yield* deploy(script, "setInterval(() => {}, 1000)")
+      yield* signal(old, "SIGKILL")
+      assert.strictEqual((yield* inState(socket, "starting")).processes[0].state, "restarting")
     }))
 
   it.scopedLive("stops it as SIGTERM does, and tells the end", () =>

@@ -41,8 +41,11 @@ const isCurrent = ({ state }: ProcessStatus) => state !== "draining"
 /** What was there has been stopped first, or there has been nothing yet. */
 const isToCome = ({ state }: ProcessStatus) => state === "starting"
 
+/** It has ended by itself, or has not come up, and is started again. */
+const isRestarting = ({ state }: ProcessStatus) => state === "restarting"
+
 /** A process is to be there and is not. */
-const isEmpty = (status: ProcessStatus) => isToCome(status) || status.state === "restarting"
+const isEmpty = (status: ProcessStatus) => isToCome(status) || isRestarting(status)
 
 /** What has happened is told in a moment. */
 const toldDelay = "1 second"
@@ -69,7 +72,7 @@ const make: (sources: {
       const stateNow = (all: ReadonlyArray<ProcessStatus>): State =>
         isStopping || (isReady && !all.some(isCurrent))
           ? "stopping"
-          : !isReady
+          : !isReady || all.filter(isCurrent).every(isRestarting)
           ? "starting"
           : next === undefined && !all.some(isToCome)
           ? "serving"

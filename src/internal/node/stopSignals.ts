@@ -45,7 +45,8 @@ const holdRaised = (isStopping: () => boolean, onRaised: (signal: NodeJS.Signals
 
 /**
  * From the first stop signal that somebody handles on, those of the same press do not end the process, and neither do those
- * that it sends to itself until the scope is closed. One that nobody handles does what it does without us, and so does one that comes later.
+ * that it sends to itself until the scope is closed. One that nobody handles does what it does without us, and so does one
+ * that comes later.
  */
 export const hold: Effect.Effect<void, never, Scope.Scope> = Effect.asVoid(Effect.acquireRelease(
   Effect.map(Effect.runtime(), (runtime) => {
