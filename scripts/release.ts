@@ -4,13 +4,15 @@
  *     npm run release                # a dry run
  *     npm run release -- --publish   # in a workflow that may prove where a package comes from (`id-token: write`)
  *
- * Each goes under the tag in its package.json. Nothing is published from a tree with changes, or without a date in the changelog.
+ * Each goes under the tag in its package.json. Nothing is published from a tree with changes, without a date in the changelog, or
+ * from a clone whose remote `origin` has no address that others can reach.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { root } from "../test/kit/paths.ts"
+import { origin } from "./repository.ts"
 
 const { values: { publish } } = parseArgs({ options: { publish: { type: "boolean", default: false } } })
 
@@ -32,7 +34,12 @@ const missing = [
   ...run("git", "status", "--porcelain") === "" ? [] : ["the tree has changes that are not committed"],
   ...new RegExp(`^## .*\\[${version}\\].* - \\d{4}-\\d\\d-\\d\\d$`, "m").test(changelog)
     ? []
-    : [`CHANGELOG.md has no date for ${version}`]
+    : [`CHANGELOG.md has no date for ${version}`],
+  ...origin(root) === undefined
+    ? [
+      "the git remote `origin` is not an address such as https://github.com/owner/name: the packages would not say where their source is"
+    ]
+    : []
 ]
 for (const what of missing) console.log(`${publish ? "Not published" : "Not to be published yet"}: ${what}`)
 

@@ -1,11 +1,12 @@
 /**
  * Makes the project for Effect 4 out of this one:
  *
- *     npm run effect4:generate [-- --agree]
+ *     npm run effect4:generate [-- --agree] [-- --update]
  *
  * It is written to build/effect4: the sources rewritten, over them what is written by hand for Effect 4
  * (scripts/effect4/overlay), and what it is installed and tested by. It fails on what has no rule, and where the source of
- * a file by hand has changed since both were said to agree.
+ * a file by hand has changed since both were said to agree. With `--update` the packages are the newest that
+ * scripts/effect4/manifest.json allows, and written to scripts/effect4/package-lock.json.
  */
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
@@ -15,7 +16,7 @@ import { root } from "../../test/kit/paths.ts"
 import type { ExportsOf } from "./codemod.ts"
 import { modulesOf, port, Unported } from "./codemod.ts"
 import * as pages from "./pages.ts"
-import { here, install, out } from "./project.ts"
+import { here, install, out, update } from "./project.ts"
 
 const overlay = path.join(here, "overlay")
 
@@ -103,6 +104,7 @@ const write = (file: string, text: string) => {
   fs.writeFileSync(path.join(out, file), text)
 }
 
+if (process.argv.includes("--update")) update()
 install()
 
 const byHand = new Set(filesBelow(overlay).map((file) => path.relative(overlay, file)))

@@ -1,6 +1,6 @@
 /**
  * The project for Effect 4 as npm sees it: build/effect4, with a package.json made from the one at hand and
- * scripts/effect4/manifest.json.
+ * scripts/effect4/manifest.json, and the packages of scripts/effect4/package-lock.json.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -22,21 +22,38 @@ const manifest = (): string => {
   return `${JSON.stringify({ ...own, version, scripts, ...read(path.join(here, "manifest.json")) }, undefined, 2)}\n`
 }
 
-/** Has what Effect 4 exports there to be read. npm is asked if the project is new or wants other packages. */
-export const install = () => {
-  const file = path.join(out, "package.json")
-  const text = manifest()
-  const before = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : ""
-  fs.mkdirSync(out, { recursive: true })
-  fs.writeFileSync(file, text)
-  const wanted = (json: string) => json === "" ? "" : JSON.stringify(JSON.parse(json).devDependencies)
-  if (wanted(before) === wanted(text) && fs.existsSync(path.join(out, "node_modules/effect"))) return
-  const { error, status } = spawnSync("npm", ["install", "--no-audit", "--no-fund", "--engine-strict=false"], {
+const lock = path.join(here, "package-lock.json")
+
+const npm = (...args: ReadonlyArray<string>): void => {
+  const { error, status } = spawnSync("npm", [...args, "--no-audit", "--no-fund", "--engine-strict=false"], {
     cwd: out,
     stdio: ["ignore", "inherit", "inherit"],
     timeout: 10 * 60_000
   })
   if (status === 0) return
-  fs.rmSync(file)
-  throw new Error(`npm install in ${out} has failed: ${error?.message ?? `exit code ${status}`}`)
+  fs.rmSync(path.join(out, "package.json"))
+  throw new Error(`npm ${args.join(" ")} in ${out} has failed: ${error?.message ?? `exit code ${status}`}`)
+}
+
+/** Has what Effect 4 exports there to be read. npm is asked if the project is new or other packages are wanted. */
+export const install = (): void => {
+  const file = path.join(out, "package.json")
+  const installed = path.join(out, "package-lock.json")
+  const text = fs.readFileSync(lock, "utf8")
+  const asBefore = fs.existsSync(path.join(out, "node_modules/effect")) &&
+    JSON.stringify(read(file).devDependencies) === JSON.stringify(JSON.parse(manifest()).devDependencies) &&
+    fs.readFileSync(installed, "utf8") === text
+  fs.mkdirSync(out, { recursive: true })
+  fs.writeFileSync(file, manifest())
+  fs.writeFileSync(installed, text)
+  if (!asBefore) npm("ci")
+}
+
+/** The newest packages that scripts/effect4/manifest.json allows, written down. */
+export const update = (): void => {
+  fs.rmSync(out, { recursive: true, force: true })
+  fs.mkdirSync(out, { recursive: true })
+  fs.writeFileSync(path.join(out, "package.json"), manifest())
+  npm("install")
+  fs.copyFileSync(path.join(out, "package-lock.json"), lock)
 }
