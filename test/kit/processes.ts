@@ -8,7 +8,7 @@ import { spawn } from "node:child_process"
 import type { StdioOptions } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { children, isAlive, pids, readOrEmpty } from "./proc.ts"
-import { eventually } from "./waiting.ts"
+import { eventually, settled } from "./waiting.ts"
 
 export interface StartOptions {
   readonly args?: ReadonlyArray<string>
@@ -155,6 +155,7 @@ export const start = (
       up: (generation) =>
         Effect.map(waitFor(new RegExp(`^UP (\\d+) (${generation}) (\\d+) (true|false)`), "60 seconds"), parseUp),
       exit: Deferred.await(exit).pipe(
+        Effect.tap(settled),
         Effect.timeoutFailCause({
           duration: "15 seconds",
           onTimeout: () => Cause.die(new Error(`process ${child.pid} has not ended\n${dump()}`))

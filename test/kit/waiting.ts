@@ -4,7 +4,15 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 
-/** Polls until the value is there; dies with a description of what was seen if it does not come. */
+/** Until the streams of this process have been read: what others had written by now has arrived. */
+export const settled: Effect.Effect<void> = Effect.async((resume) => {
+  setImmediate(() => setImmediate(() => resume(Effect.void)))
+})
+
+/**
+ * Polls until the value is there; dies with a description of what was seen if it does not come. What other processes had
+ * written by then has been read when this goes on.
+ */
 export const eventually = <A>(
   what: string,
   look: () => A | undefined | false,
@@ -22,6 +30,7 @@ export const eventually = <A>(
     )
   }).pipe(
     Effect.flatten,
+    Effect.tap(settled),
     Effect.timeoutFailCause({
       duration: options.within ?? "15 seconds",
       onTimeout: () => Cause.die(new Error(`waited in vain for ${what}\n${options.seen?.() ?? ""}`))
