@@ -92,7 +92,7 @@ describe.runIf(isLinux)("a command is ready", () => {
     Effect.gen(function*() {
       const port = yield* freePort
       const app = yield* run({
-        options: [...shared(port), "--ready-http", `http://localhost:${port}/health`, "--ready-timeout", "1"],
+        options: [...shared(port), "--ready-http", `http://localhost:${port}/health`, "--ready-timeout", "5"],
         env: { HEALTH: "503" }
       })
       assert.strictEqual((yield* app.exit).code, 70)
