@@ -47,11 +47,11 @@ describe.runIf(isLinux)("a command is ready", () => {
     Effect.gen(function*() {
       const file = path.join(yield* directory, "env")
       fs.writeFileSync(file, "READY_FD=3\n")
-      const app = yield* run({ options: ["--ready-fd", "3", "--ready-timeout", "0.5", "--env-file", file] })
+      const app = yield* run({ options: ["--ready-fd", "3", "--ready-timeout", "2", "--env-file", file] })
       const first = yield* ready(app, 1)
       fs.writeFileSync(file, "")
       yield* signal(app.pid, "SIGHUP")
-      yield* app.waitFor(/The reload has failed.* was not ready within 500ms.*a newline on descriptor 3/)
+      yield* app.waitFor(/The reload has failed.* was not ready within 2s.*a newline on descriptor 3/)
       yield* onlyAlive(app, [app.pid, first])
 
       // Closed without a word.
