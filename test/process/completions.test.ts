@@ -5,12 +5,14 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { directory } from "../kit/files.ts"
 import { bin } from "../kit/paths.ts"
+import { ended } from "../kit/run.ts"
 
 const isThere = (shell: string) => spawnSync(shell, ["-c", ":"]).status === 0
 
 /** What a shell prints, in a directory with two files, where `tableflip` is in the path. */
 const printed = (shell: string, script: string) =>
-  Effect.map(directory, (dir) => {
+  Effect.gen(function*() {
+    const dir = yield* directory
     fs.mkdirSync(path.join(dir, "bin"))
     fs.writeFileSync(
       path.join(dir, "bin", "tableflip"),
@@ -19,13 +21,11 @@ const printed = (shell: string, script: string) =>
     )
     fs.mkdirSync(path.join(dir, "a dir"))
     fs.writeFileSync(path.join(dir, "a file"), "")
-    const { status, stderr, stdout } = spawnSync(shell, ["-c", script], {
-      cwd: dir,
-      env: { ...process.env, PATH: `${path.join(dir, "bin")}:${process.env["PATH"]}`, HOME: dir },
-      encoding: "utf8",
-      timeout: 60_000
+    const { error, stderr, stdout } = yield* ended(dir, shell, ["-c", script], {
+      PATH: `${path.join(dir, "bin")}:${process.env["PATH"]}`,
+      HOME: dir
     })
-    assert.deepStrictEqual([status, stderr], [0, ""], stdout)
+    assert.deepStrictEqual([error, stderr], [undefined, ""], stdout)
     return stdout
   })
 

@@ -1,7 +1,6 @@
 /** Ways to start Node that take something away from a program, or put it in another shape. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { ask } from "../kit/clients.ts"
@@ -9,6 +8,7 @@ import { directory } from "../kit/files.ts"
 import { fixture, root } from "../kit/paths.ts"
 import { isLinux, readOrEmpty } from "../kit/proc.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { run } from "../kit/run.ts"
 
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
 
@@ -42,28 +42,31 @@ describe.runIf(isLinux && (major !== 22 || minor >= 13))("under Node's permissio
 })
 
 /** The same as one file, which Node has in itself. */
-const buildExecutable = (dir: string): string => {
+const buildExecutable = Effect.gen(function*() {
+  const dir = yield* directory
   const file = path.join(dir, "app")
-  execFileSync(path.join(root, "node_modules/.bin/esbuild"), [
+  yield* run(
+    dir,
+    path.join(root, "node_modules/.bin/esbuild"),
     fixture("app.mjs"),
     "--bundle",
     "--platform=node",
     "--format=cjs",
     "--log-level=error",
     `--outfile=${file}.cjs`
-  ])
+  )
   fs.writeFileSync(
     `${file}.json`,
     JSON.stringify({ main: `${file}.cjs`, output: file, disableExperimentalSEAWarning: true })
   )
-  execFileSync(process.execPath, ["--build-sea", `${file}.json`])
+  yield* run(dir, process.execPath, "--build-sea", `${file}.json`)
   return file
-}
+})
 
 describe.runIf(isLinux && (major > 25 || major === 25 && minor >= 5))("a single executable", () => {
   it.scopedLive("is started again with the arguments that it was started with", () =>
     Effect.gen(function*() {
-      const executable = buildExecutable(yield* directory)
+      const executable = yield* buildExecutable
       const app = yield* start(undefined, { executable, args: ["--first", "second"], app: {} })
       let { pid } = yield* app.up(1)
       const words = readOrEmpty(`/proc/${pid}/cmdline`)

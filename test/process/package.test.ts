@@ -14,25 +14,24 @@ import { root } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
 import { isAlive } from "../kit/proc.ts"
 import { signal, start } from "../kit/processes.ts"
+import { ended, run } from "../kit/run.ts"
 import { ready, server } from "../kit/tableflip.ts"
 import { eventually, until } from "../kit/waiting.ts"
 
 const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
 
-const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): string => {
-  const { error, status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 240_000 })
-  assert.strictEqual(status, 0, `${command} ${args.join(" ")}: ${error ?? ""}\n${stdout}\n${stderr}`)
-  return stdout
-}
-
-const pack = (into: string): string =>
-  path.join(into, run(root, "npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", into).trim())
+const pack = (into: string): Effect.Effect<string> =>
+  Effect.map(
+    run(root, "npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", into),
+    (name) => path.join(into, name.trim())
+  )
 
 /** A directory with the packed package, and beside it what it says it needs, and Node's types. */
-const installed = Effect.map(directory, (dir) => {
+const installed = Effect.gen(function*() {
+  const dir = yield* directory
   const modules = path.join(dir, "node_modules")
   fs.mkdirSync(modules)
-  run(dir, "tar", "xzf", pack(dir))
+  yield* run(dir, "tar", "xzf", yield* pack(dir))
   fs.renameSync(path.join(dir, "package"), path.join(modules, manifest.name))
   for (const name of [...Object.keys(manifest.peerDependencies), "@types/node"]) {
     fs.mkdirSync(path.dirname(path.join(modules, name)), { recursive: true })
@@ -87,17 +86,17 @@ const isRegistryReachable = spawnSync("npm", ["ping"], { timeout: 20_000 }).stat
 const online = it.scopedLive.skipIf(!isRegistryReachable)
 
 /** The oldest that Effect supports. It is no dependency of this package: its `tsc` would take the place of the newest. */
-const oldest = () => {
+const oldest = Effect.gen(function*() {
   const dir = path.join(root, "build", "typescript-oldest")
   const file = path.join(dir, "node_modules/typescript/bin/tsc")
   if (!fs.existsSync(file)) {
     fs.mkdirSync(dir, { recursive: true })
-    run(dir, "npm", "install", "--silent", "--prefix", dir, "typescript@~5.4.5")
+    yield* run(dir, "npm", "install", "--silent", "--prefix", dir, "typescript@~5.4.5")
   }
   return file
-}
+})
 
-const newest = () => path.join(root, "node_modules/typescript/bin/tsc")
+const newest = Effect.succeed(path.join(root, "node_modules/typescript/bin/tsc"))
 
 describe("the types of the package", () => {
   for (const [age, test, compiler] of [["newest", it.scopedLive, newest], ["oldest", online, oldest]] as const) {
@@ -118,10 +117,7 @@ describe("the types of the package", () => {
             path.join(dir, "tsconfig.json"),
             JSON.stringify({ compilerOptions, files: ["app.ts", "everything.ts"] })
           )
-          const { stdout } = spawnSync(process.execPath, [compiler(), "-p", dir, "--pretty", "false"], {
-            cwd: dir,
-            encoding: "utf8"
-          })
+          const { stdout } = yield* ended(dir, process.execPath, [yield* compiler, "-p", dir, "--pretty", "false"])
           // Declarations of Effect want a newer compiler than those of this package do.
           const elsewhere = new RegExp(`^${path.relative(dir, path.join(root, "node_modules"))}/.*\\n(?: .*\\n)*`, "gm")
           assert.strictEqual(stdout.replaceAll(elsewhere, ""), "")
@@ -148,19 +144,19 @@ describe("the lines that install the package", () => {
       Effect.gen(function*() {
         const dir = yield* directory
         const [block] = installs.filter(({ page }) => page === "README.md")
-        const tarball = pack(dir)
-        run(dir, "npm", "init", "--yes")
-        run(dir, "npm", "pkg", "set", "type=module")
+        const tarball = yield* pack(dir)
+        yield* run(dir, "npm", "init", "--yes")
+        yield* run(dir, "npm", "pkg", "set", "type=module")
         for (const line of block!.code.trim().split("\n")) {
           if (/effect-tableflip/.test(line) && !isForThis(line)) continue
-          run(dir, "sh", "-ec", line.replace(/ effect-tableflip(@effect3)?(?= |$)/, ` ${tarball}`))
+          yield* run(dir, "sh", "-ec", line.replace(/ effect-tableflip(@effect3)?(?= |$)/, ` ${tarball}`))
         }
-        run(dir, "npm", "ls")
-        assert.strictEqual(run(dir, "npx", "--no-install", "tableflip", "--version"), `${manifest.version}\n`)
+        yield* run(dir, "npm", "ls")
+        assert.strictEqual(yield* run(dir, "npx", "--no-install", "tableflip", "--version"), `${manifest.version}\n`)
         const imports = entries.map((entry) =>
           `await import("${entry === "index" ? manifest.name : `${manifest.name}/${entry}`}")`
         )
-        run(dir, process.execPath, "--input-type=module", "-e", imports.join("\n"))
+        yield* run(dir, process.execPath, "--input-type=module", "-e", imports.join("\n"))
         const port = yield* freePort
         const app = blocksOf("README.md").find(({ file }) => file === "app.ts")!.code
         fs.writeFileSync(path.join(dir, "app.ts"), app.replaceAll("8080", String(port)))
@@ -185,8 +181,9 @@ describe("the lines that install the package", () => {
 })
 
 /** The package and nothing else, as after an installation for the whole machine. */
-const unpacked = Effect.map(directory, (dir) => {
-  run(dir, "tar", "xzf", pack(dir))
+const unpacked = Effect.gen(function*() {
+  const dir = yield* directory
+  yield* run(dir, "tar", "xzf", yield* pack(dir))
   return path.join(dir, "package")
 })
 
@@ -202,11 +199,11 @@ describe("the command in the package", () => {
       })
       const first = yield* ready(app, 1)
       const client = (...args: ReadonlyArray<string>) => run(dir, process.execPath, command, ...args)
-      assert.strictEqual(client("--version"), `${manifest.version}\n`)
-      client("reload", "--control", control, "--wait", "drained")
-      assert.strictEqual(JSON.parse(client("status", "--control", control, "--json")).generation, 2)
+      assert.strictEqual(yield* client("--version"), `${manifest.version}\n`)
+      yield* client("reload", "--control", control, "--wait", "drained")
+      assert.strictEqual(JSON.parse(yield* client("status", "--control", control, "--json")).generation, 2)
       assert.notStrictEqual((yield* ask(port)).pid, first)
-      client("stop", "--control", control, "--wait", "drained")
+      yield* client("stop", "--control", control, "--wait", "drained")
       assert.deepStrictEqual(yield* app.exit, { code: 0, signal: null })
     }))
 

@@ -10,6 +10,7 @@ import { freePort } from "../kit/ports.ts"
 import { isAlive, isLinux } from "../kit/proc.ts"
 import type { Handle } from "../kit/processes.ts"
 import { onlyAlive, signal, start } from "../kit/processes.ts"
+import { ended } from "../kit/run.ts"
 import { commands, ready, run, server } from "../kit/tableflip.ts"
 import { eventually } from "../kit/waiting.ts"
 
@@ -51,17 +52,13 @@ describe("programs of others, reloaded 20 times under load", () => {
     Effect.gen(function*() {
       const dir = yield* directory
       const program = path.join(dir, "server")
-      const built = spawnSync("go", ["build", "-o", program, fixture("commands/listen_fds.go")], {
-        encoding: "utf8",
-        env: {
-          ...process.env,
-          GOFLAGS: "-mod=mod",
-          GO111MODULE: "off",
-          GOCACHE: path.join(dir, "cache"),
-          GOTOOLCHAIN: "local"
-        }
+      const built = yield* ended(dir, "go", ["build", "-o", program, fixture("commands/listen_fds.go")], {
+        GOFLAGS: "-mod=mod",
+        GO111MODULE: "off",
+        GOCACHE: path.join(dir, "cache"),
+        GOTOOLCHAIN: "local"
       })
-      assert.strictEqual(built.status, 0, built.stderr)
+      assert.isUndefined(built.error, built.stderr)
       const port = yield* freePort
       const app = yield* run({
         options: ["--listen", `127.0.0.1:${port}`, "--ready-http", `http://127.0.0.1:${port}/`],
