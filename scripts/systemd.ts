@@ -3,8 +3,8 @@
  * reloads under load, a release that does not start, crashes, stop. It boots in namespaces of its own, on a root that
  * cannot be written, and ends with them.
  *
- * The units of docs/deploying.md are tried too, on this machine's systemd and on a newer one, if the backports of Debian can be
- * reached (`--newer no` leaves it out, `--newer only` leaves out the other).
+ * The units of docs/deploying.md are tried too, on this machine's systemd and on newer ones, if Debian can be reached (`--newer no`
+ * leaves these out, `--newer only` leaves out the other, `--newer 257` all but that).
  *
  *     npm run systemd [-- --reloads 10] [app] [supervised] [activated] [notifying] [notifyingactivated] [watched] [pool] [notifyreload]
  */
@@ -14,7 +14,7 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { table } from "../test/kit/table.ts"
 import { boot, missing, version } from "./systemd/machine.ts"
-import { fetch as fetchNewer } from "./systemd/newer.ts"
+import { sources, temporary, unpack } from "./systemd/newer.ts"
 import { notifying, notifyingActivated, notifyReload } from "./systemd/notifying.ts"
 import { pool } from "./systemd/pool.ts"
 import { activated, supervised } from "./systemd/supervised.ts"
@@ -27,6 +27,12 @@ const { positionals: names, values } = parseArgs({
   allowPositionals: true,
   options: { reloads: { type: "string", default: "10" }, newer: { type: "string", default: "yes" } }
 })
+
+const choices = ["yes", "no", "only", ...sources.map(({ version }) => String(version))]
+if (!choices.includes(values.newer)) {
+  console.error(`--newer is one of ${choices.join(", ")}`)
+  process.exit(2)
+}
 
 const reason = missing()
 if (reason !== undefined) {
@@ -59,11 +65,13 @@ fs.writeFileSync(marker, "still here")
 
 const rows: Array<ReadonlyArray<string>> = []
 
-const tryAll = async (version: number, directory?: string): Promise<void> => {
+const tryEach = async (version: number, directory?: string): Promise<void> => {
   const services = servicesOf(version).filter(({ name }) => names.length === 0 || names.includes(name))
-  console.log(`\nsystemd ${version}, Node ${process.version}\n`)
   const machine = await boot(Object.assign({}, ...services.map(unitsOf)), directory)
   try {
+    const booted = machine.run("systemctl", "show", "--property=Version", "--value")
+    if (Number.parseInt(booted) !== version) throw new Error(`systemd ${booted} has come up, not ${version}`)
+    console.log(`\nsystemd ${booted}, Node ${process.version}\n`)
     for (const service of services) {
       const steps = await tryOut(machine, service, Number(values.reloads))
       rows.push(
@@ -80,16 +88,24 @@ const tryAll = async (version: number, directory?: string): Promise<void> => {
   }
 }
 
+const tryAll = (version: number, directory?: string) =>
+  tryEach(version, directory).catch((error: Error) => {
+    console.error(error)
+    rows.push([String(version), "the run", error.message.split("\n")[0]!, "FAILED"])
+  })
+
 try {
   const own = version()
-  if (values.newer !== "only") await tryAll(own)
-  if (own < 254 && values.newer !== "no") {
-    const newer = fetchNewer()
-    if (typeof newer === "string") {
-      console.log(`\nSkipped with a newer systemd, which cannot be had here: ${newer}`)
-    } else {
-      await tryAll(newer.version, path.join(newer.directory, "root"))
-      fs.rmSync(newer.directory, { recursive: true, force: true })
+  if (["yes", "no"].includes(values.newer)) await tryAll(own)
+  const isAskedFor = (version: number) => ["yes", "only", String(version)].includes(values.newer)
+  for (const source of sources.filter(({ version }) => version > own && isAskedFor(version))) {
+    const directory = temporary()
+    try {
+      const newer = unpack(source, directory)
+      if ("root" in newer) await tryAll(source.version, newer.root)
+      else console.log(`\nSkipped with systemd ${source.version}, which cannot be had here: ${newer.reason}`)
+    } finally {
+      fs.rmSync(directory, { recursive: true, force: true })
     }
   }
   if (!fs.existsSync(marker)) rows.push(["-", "this machine", "files of it were removed", "FAILED"])

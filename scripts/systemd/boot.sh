@@ -19,13 +19,7 @@ mount -o remount,bind,ro /srv/package
 cp "$units"/* /srv/units/
 
 if [ -n "$systemd" ]; then
-  mount --bind "$systemd/lib/systemd" /lib/systemd
-  for libraries in "$systemd"/usr/lib/*/systemd; do
-    mount --bind "$libraries" "${libraries#"$systemd"}"
-  done
-  for program in "$systemd"/bin/systemctl "$systemd"/bin/systemd-notify "$systemd"/usr/bin/systemctl "$systemd"/usr/bin/systemd-notify; do
-    [ ! -e "$program" ] || mount --bind "$program" "${program#"$systemd"}"
-  done
+  mount -t overlay -o "lowerdir=$systemd/usr:/usr" overlay /usr
 fi
 
 for device in null zero full random urandom tty; do
