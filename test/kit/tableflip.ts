@@ -39,4 +39,4 @@ export const commands = (handle: Handle): ReadonlyArray<number> =>
   children(handle.pid).filter(({ state }) => state !== "Z").map(({ pid }) => pid)
 
 /** Has each generation take this long to be taken for ready, where the test has no better sign. */
-export const soon = ["--warmup", "0.2"]
+export const soon = ["--warmup", "0.5"]

@@ -10,6 +10,7 @@ import { directory } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
 import { isLinux } from "../kit/proc.ts"
+import type { Handle } from "../kit/processes.ts"
 import { signal } from "../kit/processes.ts"
 import { ready, run, server, soon } from "../kit/tableflip.ts"
 import { eventually } from "../kit/waiting.ts"
@@ -41,6 +42,9 @@ while True:
 `
 ]
 
+/** From here on it breaks the socket when it is told to stop; to be alive after the warm-up is less. */
+const up = (app: Handle, pid: number) => app.waitFor(new RegExp(`^UP ${pid} `))
+
 describe.runIf(isLinux)("a socket", () => {
   it.scopedLive("that a generation shuts down as it stops listens again", () =>
     Effect.gen(function*() {
@@ -49,10 +53,11 @@ describe.runIf(isLinux)("a socket", () => {
         options: ["--listen", `127.0.0.1:${port}`, ...soon],
         command: breaking("listener.shutdown(socket.SHUT_RDWR)")
       })
-      yield* ready(app, 1)
+      yield* up(app, yield* ready(app, 1))
       for (const generation of [2, 3]) {
         yield* signal(app.pid, "SIGHUP")
         const pid = yield* ready(app, generation)
+        yield* up(app, pid)
         yield* app.waitForCount(/was shut down by a process .*; it listens again/, generation - 1)
         assert.strictEqual((yield* ask(port)).pid, pid)
       }
@@ -82,10 +87,11 @@ describe.runIf(isLinux)("a socket", () => {
         options: ["--listen", `unix:${socket}`, ...soon],
         command: [...breaking("os.unlink(sys.argv[1])"), socket]
       })
-      yield* ready(app, 1)
+      yield* up(app, yield* ready(app, 1))
       for (const generation of [2, 3]) {
         yield* signal(app.pid, "SIGHUP")
         const pid = yield* ready(app, generation)
+        yield* up(app, pid)
         yield* app.waitForCount(/was robbed of its path by a process .*; the path is there again/, generation - 1)
         assert.strictEqual((yield* ask(socket)).pid, pid)
       }
