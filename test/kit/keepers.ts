@@ -18,6 +18,8 @@ export interface Keeper {
   readonly ask: (options?: AskOptions) => Promise<Answer>
   /** Bytes that are no request, or not a whole one. */
   readonly write: (text: string) => void
+  /** Whether a part of an answer has come, and not all of it. */
+  readonly isAnswering: () => boolean
   /** What has ended the connection, if something has. */
   readonly ending: () => string | undefined
   /** Whether an answer has said that it is the last one. */
@@ -105,6 +107,7 @@ export const connect = async (target: net.NetConnectOpts): Promise<Keeper> => {
       return answer
     },
     write: (text) => void socket.write(text),
+    isAnswering: () => received !== "",
     ending: () => ending,
     wasToldToGo: () => toldToGo,
     end: () => {

@@ -1,10 +1,11 @@
 /**
  * The examples on other people's frameworks, each upgraded five times under a load that keeps its connections and does
- * not try again.
+ * not try again; and a small app on each, whose clients keep the one connection that they have.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as http from "node:http"
@@ -13,8 +14,11 @@ import { fileURLToPath } from "node:url"
 import { WebSocket } from "ws"
 import { certificate } from "../kit/certificate.ts"
 import { directory } from "../kit/files.ts"
+import * as keepers from "../kit/keepers.ts"
+import { fixture } from "../kit/paths.ts"
 import type { Handle } from "../kit/processes.ts"
 import { signal, start } from "../kit/processes.ts"
+import { upgrade } from "../kit/upgrading.ts"
 import { eventually } from "../kit/waiting.ts"
 
 const example = (name: string) => fileURLToPath(new URL(`../../build/examples/${name}.js`, import.meta.url))
@@ -269,5 +273,58 @@ describe.sequential("frameworks under load", () => {
       assert.deepStrictEqual([...new Set(codes)], [1012])
       yield* signal(last, "SIGTERM")
       yield* eventually("the end", () => server.alive().length === 0)
+    }))
+})
+
+const at = (port: number) => ({ host: "127.0.0.1", port })
+
+const connect = (port: number) =>
+  Effect.acquireRelease(Effect.promise(() => keepers.connect(at(port))), (keeper) => Effect.sync(keeper.end))
+
+describe.sequential("connections to other people's frameworks", () => {
+  for (const framework of ["express", "fastify", "hono"]) {
+    it.scopedLive(`go along with three upgrades of ${framework}, busy ones and idle ones`, () =>
+      Effect.gen(function*() {
+        const app = yield* start(fixture("frameworks.mjs"), { app: { framework } })
+        let last = yield* app.up(1)
+        const busy = yield* Effect.acquireRelease(
+          Effect.promise(() => keepers.crowd({ target: at(last.port), count: 16, pause: 3, posts: 0.6 })),
+          (crowd) => Effect.promise(crowd.end)
+        )
+        const idle = yield* Effect.replicateEffect(connect(last.port), 20)
+        const askIdle = Effect.promise(() => Promise.all(idle.map(({ ask }) => ask({ body: "x".repeat(100) }))))
+        yield* askIdle
+        for (let count = 0; count < 3; count++) {
+          yield* eventually(
+            "the busy ones to be answered here",
+            () => (busy.generations.get(last.generation) ?? 0) > 50
+          )
+          const { next, report } = yield* upgrade(app, last)
+          assert.deepStrictEqual([report.open, report.handedOver], [36, 36])
+          last = next
+        }
+        for (const { pid } of yield* askIdle) assert.strictEqual(pid, last.pid)
+        yield* Effect.promise(busy.rest)
+        assert.deepStrictEqual(busy.failures, [])
+        assert.deepStrictEqual([busy.closed(), busy.toldToGo()], [0, 0])
+      }))
+  }
+
+  it.scopedLive("go along when the stream of events on them has ended with the older process", () =>
+    Effect.gen(function*() {
+      const app = yield* start(fixture("frameworks.mjs"), { app: { framework: "hono" } })
+      const first = yield* app.up(1)
+      const clients = yield* Effect.replicateEffect(connect(first.port), 4)
+      const streams = yield* Effect.forEach(clients, (client) =>
+        Effect.gen(function*() {
+          yield* Effect.promise(() => client.ask())
+          const ended = client.ask({ path: "/events" })
+          return yield* Effect.forkScoped(Effect.promise(() => ended))
+        }))
+      yield* eventually("every stream to have begun", () => clients.every(({ isAnswering }) => isAnswering()))
+      const { next, report } = yield* upgrade(app, first)
+      for (const stream of streams) assert.strictEqual((yield* Fiber.join(stream)).pid, first.pid)
+      assert.deepStrictEqual([report.open, report.handedOver], [4, 4])
+      for (const { ask } of clients) assert.strictEqual((yield* Effect.promise(() => ask())).pid, next.pid)
     }))
 })
