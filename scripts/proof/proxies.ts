@@ -69,7 +69,23 @@ http {
 `
 }
 
-export const kinds = { haproxy: haproxy(""), "haproxy-http2": haproxy("proto h2"), nginx }
+/** Its client is that of Go's own library, as in every proxy that is written in Go. */
+const caddy: Kind = {
+  command: "caddy",
+  args: (_, file) => ["run", "--config", file, "--adapter", "caddyfile"],
+  configuration: (port, target) =>
+    `{
+  admin off
+  auto_https off
+}
+http://:${port} {
+  bind 127.0.0.1
+  reverse_proxy 127.0.0.1:${target}
+}
+`
+}
+
+export const kinds = { haproxy: haproxy(""), "haproxy-http2": haproxy("proto h2"), nginx, caddy }
 
 /** Debian has them where only root looks. */
 const environment = { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/usr/local/sbin` }
@@ -83,7 +99,11 @@ export const start = async (kind: Kind, target: number): Promise<Proxy> => {
   const port = await Effect.runPromise(freePort)
   const file = path.join(folder, "configuration")
   fs.writeFileSync(file, kind.configuration(port, target, folder))
-  const proxy = spawn(kind.command, kind.args(folder, file), { env: environment, stdio: ["ignore", "ignore", "pipe"] })
+  const proxy = spawn(kind.command, kind.args(folder, file), {
+    // What it keeps for its next start.
+    env: { ...environment, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder },
+    stdio: ["ignore", "ignore", "pipe"]
+  })
   let said = ""
   proxy.stderr.setEncoding("utf8").on("data", (text: string) => said += text)
   const ended = once(proxy, "close")

@@ -205,8 +205,8 @@ const behind = (name: keyof typeof proxies.kinds, title: string, mode: Settings[
     name,
     title: `32 clients POST every 0-40 ms through ${title}`,
     lacks: () => proxies.isInstalled(kind) ? undefined : `${kind.command} is not installed`,
-    run: (quick) =>
-      under({
+    run: async (quick) => {
+      const outcome = await under({
         settings: { mode },
         quick,
         upgrades: 10,
@@ -214,6 +214,10 @@ const behind = (name: keyof typeof proxies.kinds, title: string, mode: Settings[
         start: ({ port }) =>
           crowd.start("posts", { port, client: "sockets", clients: 32, longestPause: 40, keepAliveTimeout: 60_000 })
       })
+      // It may have answered by itself.
+      if (outcome.drained.every(({ open }) => open === 0)) throw new Error(`${kind.command} kept no connection open`)
+      return outcome
+    }
   }
 }
 
@@ -306,6 +310,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   behind("haproxy", "HAProxy, which keeps connections of HTTP/1.1 to the server", "http"),
   behind("haproxy-http2", "HAProxy, which speaks HTTP/2 to the server", "http2-clear"),
   behind("nginx", "nginx, which keeps connections of HTTP/1.1 to the server", "http"),
+  behind("caddy", "Caddy, which keeps connections of HTTP/1.1 to the server", "http"),
   withWrk(
     "slow-start",
     "wrk, new process takes 3 s from listening to ready",
