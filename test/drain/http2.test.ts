@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as http2 from "node:http2"
+import * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
 import { certificate } from "../kit/certificate.ts"
 import { connect, listen, makeGate } from "../kit/drainClient.ts"
@@ -62,6 +63,47 @@ const serve = (secure: boolean, options?: Drain.Options) =>
     })
     return { drainable, port, session, executed, openStreams: () => streams, release: gate.open, started }
   })
+
+/** A port that is so many milliseconds away from another one, in either direction. */
+const farFrom = (port: number, milliseconds: number) =>
+  Effect.gen(function*() {
+    const sockets = new Set<net.Socket>()
+    const pass = (from: net.Socket, to: net.Socket) => {
+      sockets.add(from)
+      from.on("error", () => {}).on("data", (data) => setTimeout(() => to.write(data), milliseconds))
+      from.on("close", () => setTimeout(() => to.destroy(), milliseconds))
+    }
+    const proxy = net.createServer((socket) => {
+      const behind = net.connect(port)
+      pass(socket, behind)
+      pass(behind, socket)
+    })
+    const far = yield* listen(proxy)
+    yield* Effect.addFinalizer(() => Effect.sync(() => sockets.forEach((socket) => socket.destroy())))
+    return far
+  })
+
+describe("Drain.server: HTTP/2 to a client that is far away", () => {
+  it.scopedLive("refuses no request of one that waits for answers", () =>
+    Effect.gen(function*() {
+      const app = yield* serve(false)
+      const session = yield* Effect.acquireRelease(
+        Effect.map(farFrom(app.port, 300), (port) => http2.connect(`http://localhost:${port}`)),
+        (session) => Effect.sync(() => session.destroy())
+      )
+      session.on("error", () => {})
+      const client = yield* Effect.fork(Effect.forEach(["/slow", "/next"], (path) => request(session, path)))
+      yield* until("the request to arrive", () => app.executed.length === 1)
+      const draining = yield* app.started
+      const other = yield* Effect.fork(request(session, "/other"))
+      // The next request of this client is a round trip after its answer: more than a second after the other one came.
+      yield* Effect.sleep("800 millis")
+      yield* app.release
+      assert.deepStrictEqual(yield* Fiber.join(client), ["first last", "/next"])
+      assert.strictEqual(yield* Fiber.join(other), "/other")
+      assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
+    }))
+})
 
 for (const secure of [false, true]) {
   describe(`Drain.server: HTTP/2 ${secure ? "over TLS" : "in the clear"}`, () => {

@@ -212,7 +212,7 @@ describe.runIf(isLinux)("tableflip run", () => {
   it.scopedLive("ends with a command that speaks its protocol, fails before it is ready, and was alive after the warm-up", () =>
     Effect.gen(function*() {
       const hello = `printf '{"_tag":"Hello"}\\n' >&$TABLEFLIP_SUPERVISOR`
-      const command = ["sh", "-c", `sleep 0.5; ${hello}; sleep 0.5; exit 3`]
+      const command = ["sh", "-c", `sleep 1.5; ${hello}; sleep 0.5; exit 3`]
       const app = yield* run({ options: soon, command })
       assert.deepStrictEqual(yield* app.exit, { code: 3, signal: null })
       yield* app.waitFor(/has never said that it is ready, .* with --ready-wire/)

@@ -31,8 +31,16 @@ const silence = 20
 const patience = 100
 const patientRounds = 2
 
-/** Milliseconds for which a request is kept from the app at the longest. */
+/**
+ * Milliseconds, and round trips, for which a request is kept from the app at the longest. Of a client that is far away, or
+ * on a busy machine, the next request after an answer comes a round trip later; one of more than a second counts as that.
+ */
 const longestHold = 1_000
+const longestRounds = 4
+const slowestRound = 1_000
+
+/** Milliseconds between two looks at whether that is over. */
+const betweenLimits = 100
 
 /** Milliseconds between two round trips. */
 const betweenRounds = 5
@@ -103,6 +111,7 @@ export const make = (connections: Connections): Http2 => {
       let held = count()
       let running = Node.openStreams(session) - held
       let rounds = 0
+      let waitingSince: number | undefined
 
       const look = (now: number) => {
         const heldNow = count()
@@ -117,7 +126,7 @@ export const make = (connections: Connections): Http2 => {
       }
 
       const end = () => {
-        clearTimeout(limit)
+        clearInterval(limit)
         if (!listening) return
         listening = false
         if (session.closed || session.destroyed) return release()
@@ -126,16 +135,23 @@ export const make = (connections: Connections): Http2 => {
         told = true
         sendAway(release)
       }
-      const limit = setTimeout(end, longestHold)
+      const expire = () => {
+        const now = performance.now()
+        const roundTrip = Math.max(watching.roundTrip, now - (waitingSince ?? now))
+        if (now - begin >= longestHold + longestRounds * Math.min(roundTrip, slowestRound)) end()
+      }
+      const limit = setInterval(expire, betweenLimits)
 
       const round = () => {
         if (!listening) return
         const sentAt = performance.now()
+        waitingSince = sentAt
         look(sentAt)
         if (session.closed || session.destroyed || !isBusy()) return end()
         const acknowledged = () => {
           const roundTrip = performance.now() - sentAt
           watching.roundTrip = roundTrip
+          waitingSince = undefined
           // What came before the acknowledgement is emitted before this runs.
           setImmediate(() => {
             const now = performance.now()
