@@ -5,8 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { mariadb, postgres, sqlite } from "../kit/databases.ts"
 import { directory } from "../kit/files.ts"
-import { isInstalled, postgres } from "../kit/postgres.ts"
 import { isLinux } from "../kit/proc.ts"
 import { signal } from "../kit/processes.ts"
 import type { Runner } from "../kit/runners.ts"
@@ -60,50 +60,59 @@ describe.runIf(isLinux)("a runner of a cluster", () => {
     }), 300_000)
 
   // Shown as skipped on a machine without it.
-  for (const [locks, where] of [["session", "of its sessions"], ["table", "in a table"]] as const) {
+  for (const { isInstalled, name, start } of [postgres, mariadb]) {
+    for (const [locks, where] of [["session", "of its sessions"], ["table", "in a table"]] as const) {
+      it.scopedLive.skipIf(!isInstalled)(
+        `that has its locks ${where} of ${name} is so too`,
+        () =>
+          Effect.gen(function*() {
+            const all = yield* cluster({ transport: "http", ...yield* start, locks })
+            for (const runner of [...all.runners, ...all.runners]) {
+              yield* upgrade(runner)
+              yield* tookOver(runner)
+              yield* served(all.client)
+            }
+            assert.deepStrictEqual((yield* results(all)).wrong, nothingWrong)
+          }),
+        300_000
+      )
+    }
+  }
+
+  // What was locked by a session that has ended so is free when its server has seen that.
+  for (const { isInstalled, name, start } of [sqlite, postgres, mariadb]) {
     it.scopedLive.skipIf(!isInstalled)(
-      `that has its locks ${where} of PostgreSQL is so too`,
+      `loses nothing when either process is killed in an upgrade, on ${name}`,
       () =>
         Effect.gen(function*() {
-          const all = yield* cluster({ transport: "http", postgres: yield* postgres, locks })
-          for (const runner of [...all.runners, ...all.runners]) {
-            yield* upgrade(runner)
-            yield* tookOver(runner)
-            yield* served(all.client)
-          }
-          assert.deepStrictEqual((yield* results(all)).wrong, nothingWrong)
+          const all = yield* cluster({ transport: "http", ...yield* start, locks: "session" })
+          const [one, other] = all.runners as [Runner, Runner]
+          const killed: Array<number> = []
+          const kill = (pid: number) =>
+            Effect.suspend(() => {
+              killed.push(pid)
+              return signal(pid, "SIGKILL")
+            })
+
+          yield* signal(one.pid, "SIGHUP")
+          const newer = yield* isUp(one.handle, 2)
+          yield* kill(one.pid)
+          yield* one.handle.waitFor(new RegExp(`^ALONE ${newer}`), patience)
+          yield* served(all.client, 5)
+
+          // What is left of the runner ends, and whoever looks after it starts it again.
+          yield* signal(other.pid, "SIGHUP")
+          yield* kill(yield* isUp(other.handle, 2))
+          yield* other.handle.waitFor(new RegExp(`^EXIT ${other.pid}`), patience)
+          yield* startRunner(other.app)
+          yield* served(all.client, 5)
+
+          const { wrong: { alternating: _, together, twice: __, ...wrong } } = yield* results(all)
+          // What was being done when its process was killed is done again; what that process has served had no end.
+          assert.deepStrictEqual(wrong, { failed: [], undone: [], lost: [] })
+          assert.deepStrictEqual(together.filter(({ pid }: { pid: number }) => !killed.includes(pid)), [])
         }),
       300_000
     )
   }
-
-  it.scopedLive("loses nothing when either process is killed in an upgrade", () =>
-    Effect.gen(function*() {
-      const all = yield* cluster({ transport: "http" })
-      const [one, other] = all.runners as [Runner, Runner]
-      const killed: Array<number> = []
-      const kill = (pid: number) =>
-        Effect.suspend(() => {
-          killed.push(pid)
-          return signal(pid, "SIGKILL")
-        })
-
-      yield* signal(one.pid, "SIGHUP")
-      const newer = yield* isUp(one.handle, 2)
-      yield* kill(one.pid)
-      yield* one.handle.waitFor(new RegExp(`^ALONE ${newer}`), patience)
-      yield* served(all.client, 5)
-
-      // What is left of the runner ends, and whoever looks after it starts it again.
-      yield* signal(other.pid, "SIGHUP")
-      yield* kill(yield* isUp(other.handle, 2))
-      yield* other.handle.waitFor(new RegExp(`^EXIT ${other.pid}`), patience)
-      yield* startRunner(other.app)
-      yield* served(all.client, 5)
-
-      const { wrong: { alternating: _, together, twice: __, ...wrong } } = yield* results(all)
-      // What was being done when its process was killed is done again; what that process has served had no end.
-      assert.deepStrictEqual(wrong, { failed: [], undone: [], lost: [] })
-      assert.deepStrictEqual(together.filter(({ pid }: { pid: number }) => !killed.includes(pid)), [])
-    }), 300_000)
 })
