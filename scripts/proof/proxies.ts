@@ -16,14 +16,17 @@ export interface Proxy {
 interface Kind {
   readonly command: string
   readonly args: (folder: string, file: string) => ReadonlyArray<string>
-  readonly configuration: (port: number, target: number, folder: string) => string
+  readonly configuration: (port: number, targets: ReadonlyArray<number>, folder: string) => string
 }
 
-/** `server` is what HAProxy is told of the server besides where it is. Nothing is tried again but what it has not sent. */
-const haproxy = (server: string): Kind => ({
+/**
+ * `server` is what HAProxy is told of each server besides where it is, `backend` what it is told of all of them. Nothing is tried
+ * again but what it has not sent.
+ */
+const haproxy = (server: string, backend = ""): Kind => ({
   command: "haproxy",
   args: (_, file) => ["-db", "-f", file],
-  configuration: (port, target) =>
+  configuration: (port, targets) =>
     `defaults
   mode http
   timeout connect 10s
@@ -34,14 +37,15 @@ frontend front
   default_backend back
 backend back
   http-reuse always
-  server app 127.0.0.1:${target} ${server}
+${backend}
+${targets.map((target, index) => `  server app${index} 127.0.0.1:${target} ${server}`).join("\n")}
 `
 })
 
 const nginx: Kind = {
   command: "nginx",
   args: (folder, file) => ["-p", folder, "-e", "stderr", "-c", file],
-  configuration: (port, target, folder) =>
+  configuration: (port, targets, folder) =>
     `daemon off;
 master_process off;
 pid ${folder}/pid;
@@ -54,7 +58,7 @@ http {
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
   upstream app {
-    server 127.0.0.1:${target};
+    ${targets.map((target) => `server 127.0.0.1:${target};`).join(" ")}
     keepalive 64;
   }
   server {
@@ -73,19 +77,25 @@ http {
 const caddy: Kind = {
   command: "caddy",
   args: (_, file) => ["run", "--config", file, "--adapter", "caddyfile"],
-  configuration: (port, target) =>
+  configuration: (port, targets) =>
     `{
   admin off
   auto_https off
 }
 http://:${port} {
   bind 127.0.0.1
-  reverse_proxy 127.0.0.1:${target}
+  reverse_proxy ${targets.map((target) => `127.0.0.1:${target}`).join(" ")}
 }
 `
 }
 
 export const kinds = { haproxy: haproxy(""), "haproxy-http2": haproxy("proto h2"), nginx, caddy }
+
+/** One that asks each of its servers whether it is well, ten times a second, and sends nobody to one that has twice said no. */
+export const balancer = haproxy(
+  "check inter 100ms fall 2 rise 1",
+  "  option httpchk GET /health\n  http-check expect status 204"
+)
 
 /** Debian has them where only root looks. */
 const environment = { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/usr/local/sbin` }
@@ -94,11 +104,11 @@ export const isInstalled = ({ command }: Kind): boolean =>
   spawnSync(command, ["-v"], { env: environment }).error === undefined
 
 /** Returns once it accepts connections. */
-export const start = async (kind: Kind, target: number): Promise<Proxy> => {
+export const start = async (kind: Kind, ...targets: ReadonlyArray<number>): Promise<Proxy> => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "proxy-"))
   const port = await Effect.runPromise(freePort)
   const file = path.join(folder, "configuration")
-  fs.writeFileSync(file, kind.configuration(port, target, folder))
+  fs.writeFileSync(file, kind.configuration(port, targets, folder))
   const proxy = spawn(kind.command, kind.args(folder, file), {
     // What it keeps for its next start.
     env: { ...environment, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder },

@@ -12,6 +12,7 @@ import { withTarget } from "../../test/kit/servers/target.ts"
 import { median } from "../../test/kit/statistics.ts"
 import { cluster } from "./cluster.ts"
 import { effects } from "./effects.ts"
+import { fleet } from "./fleet.ts"
 import { pools } from "./pool.ts"
 import type { Proxy } from "./proxies.ts"
 import * as proxies from "./proxies.ts"
@@ -353,6 +354,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   ),
   effects,
   cluster,
+  fleet,
   ...pools,
   tickets,
   longResponses,
