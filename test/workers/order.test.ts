@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import type { PoolEvent } from "../../src/PoolEvent.ts"
+import type { FakeProcess } from "../../src/Testing.ts"
 import { TestEnv } from "../../src/Testing.ts"
-import { finishWhenTold, nextChildren, settle, stopPool, upAndRunning } from "./fakePool.ts"
+import { finishWhenTold, nextChildren, nextRetirement, settle, stopPool, upAndRunning } from "./fakePool.ts"
 
 describe("what happens in a pool is told in order:", () => {
   it.scoped("the end of each process before that of all of them", () =>
@@ -29,4 +31,35 @@ describe("what happens in a pool is told in order:", () => {
       const told = ends.slice(3)
       assert.deepStrictEqual(told, ["Exited", "Exited", "Stopped"].slice(0, told.length))
     }).pipe(Effect.provide(TestEnv.layer)))
+})
+
+const loggedInto = (lines: Array<string>) =>
+  Effect.provide(Logger.add(Logger.make(({ message }) => void lines.push(String(message)))))
+
+describe("the log tells of a worker that was to finish", () => {
+  const replaced = (end: (old: FakeProcess) => Effect.Effect<unknown>) => {
+    const lines: Array<string> = []
+    return Effect.gen(function*() {
+      const { children: [old], pool, workers } = yield* upAndRunning({ size: 1 })
+      const replacing = yield* Effect.fork(workers.replace)
+      const [next] = yield* nextChildren(1)
+      yield* next!.notifyReady
+      yield* end(old!)
+      yield* Fiber.join(replacing)
+      yield* stopPool(pool, [next!])
+      return lines.filter((line) => line.includes("while it was finishing"))
+    }).pipe(loggedInto(lines), Effect.scoped, Effect.provide(TestEnv.layer))
+  }
+
+  it.effect("and was killed", () =>
+    Effect.map(
+      replaced((old) => Effect.zipRight(nextRetirement(old), old.kill("SIGKILL"))),
+      (lines) =>
+        assert.match(
+          lines.join("\n"),
+          /^The worker 0 \(process \d+\) was killed by SIGKILL while it was finishing; what it still served is lost$/
+        )
+    ))
+
+  it.effect("not if it has", () => Effect.map(replaced(finishWhenTold), (lines) => assert.deepStrictEqual(lines, [])))
 })

@@ -12,7 +12,7 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import type { ExitStatus } from "../../ExitStatus.ts"
+import * as ExitStatus from "../../ExitStatus.ts"
 import { ProcessStartError, ReadyTimeoutError } from "../../PoolError.ts"
 import { PoolEvent } from "../../PoolEvent.ts"
 import { logError, logWarning } from "../logging.ts"
@@ -20,6 +20,7 @@ import { forkHereIn, monotonicMillis } from "../seam.ts"
 import type { Answer, RecycleReason, Retirement } from "../wire/control.ts"
 import * as heartbeat from "./heartbeat.ts"
 import * as locks from "./locks.ts"
+import { hasFailed } from "./policy.ts"
 import type { Running, Slot } from "./slot.ts"
 import { describe, nameOf } from "./slot.ts"
 
@@ -53,7 +54,7 @@ export const launch = (
     readonly generation: number
     readonly olderGone: Effect.Effect<void>
     readonly onReady: (running: Running) => Effect.Effect<void>
-    readonly onExit: (running: Running, status: ExitStatus) => Effect.Effect<void>
+    readonly onExit: (running: Running, status: ExitStatus.ExitStatus) => Effect.Effect<void>
   }
 ): Effect.Effect<void, ProcessStartError> =>
   Effect.uninterruptibleMask((restore) =>
@@ -156,7 +157,10 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
       Effect.as(Effect.zipRight(member.exit, Deferred.await(running.told)), Option.none<Duration.Duration>()),
       Effect.asSome(patience)
     ).pipe(Effect.interruptible)
-    if (Option.isNone(over)) return false
+    if (Option.isNone(over)) {
+      yield* tellFailure(running)
+      return false
+    }
     yield* options.publish(PoolEvent.Killed(nameOf(running)))
     yield* logWarning(
       `The ${describe(running.slot.spec)} (process ${member.pid}) has not ended within ${
@@ -170,6 +174,16 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
     )
     return true
   })
+
+/** What it was serving has ended with it. */
+const tellFailure = ({ member, slot: { spec }, status }: Running): Effect.Effect<void> =>
+  spec.serves && status !== undefined && hasFailed(status)
+    ? logWarning(
+      `The ${describe(spec)} (process ${member.pid}) ${
+        ExitStatus.describe(status)
+      } while it was finishing; what it still served is lost`
+    )
+    : Effect.void
 
 /** Only a process that the kernel cannot end (waiting for a broken disk, say) outlives SIGKILL by that much. */
 const killDelay = Duration.seconds(10)
