@@ -8,6 +8,7 @@ import type { Channel, ChannelListener, PassedConnection } from "../../src/inter
 const spoken = () => {
   const told: Array<object> = []
   let listener: ChannelListener | undefined
+  let waiting: Array<() => void> | undefined
   const hear = (words: object) => {
     told.push(words)
     return true
@@ -15,6 +16,10 @@ const spoken = () => {
   const channel: Channel = {
     send: hear,
     pass: hear,
+    written: (go) => {
+      if (waiting === undefined) go()
+      else waiting.push(go)
+    },
     listen: (to) => {
       listener = to
     },
@@ -25,7 +30,13 @@ const spoken = () => {
     told,
     say: (words: object, connection?: PassedConnection) => listener!.onWords(words, Option.fromNullable(connection)),
     lose: (words: object) => listener!.onLost!(words),
-    end: () => listener!.onEnd()
+    end: () => listener!.onEnd(),
+    /** Takes nothing more until the result is called. */
+    hold: () => {
+      const held: Array<() => void> = []
+      waiting = held
+      return () => held.forEach((go) => go())
+    }
   }
 }
 
@@ -219,7 +230,7 @@ describe("relay", () => {
   })
 
   it("rests when all that has been given is settled and no more comes, and leaves to nobody after that", () => {
-    const [older, newer, newest] = [process(), taker({}, "v1"), taker()]
+    const [older, newer, newest] = [taker(), taker({}, "v1"), taker()]
     older.line.leaveTo([newer.line])
     older.say(passing(1), connection().passed)
     older.told.splice(0)
@@ -240,7 +251,7 @@ describe("relay", () => {
   })
 
   it("rests without one that is gone", () => {
-    const [older, newer] = [process(), taker({}, "v1")]
+    const [older, newer] = [taker(), taker({}, "v1")]
     older.line.leaveTo([newer.line])
     older.say(passing(1, "v1"), connection().passed)
     newer.say({ _tag: "Taken", id: 1 })
@@ -250,6 +261,64 @@ describe("relay", () => {
     assert.strictEqual(rested, 1)
     older.end()
     return immediately(() => assert.strictEqual(rested, 2))
+  })
+
+  it("rests when one has said that it gives nothing more, although the only one who took has died", () => {
+    const [older, newer] = [taker(), taker()]
+    older.line.leaveTo([newer.line])
+    newer.end()
+    let rested = 0
+    relay.restAll([older.line], () => rested++)
+    assert.strictEqual(rested, 0)
+    const late = connection()
+    older.say(passing(1), late.passed)
+    assert.isTrue(late.isClosed())
+    assert.deepStrictEqual(older.told.at(-1), { _tag: "Refused", id: 1 })
+    older.say({ _tag: "Done" })
+    assert.strictEqual(rested, 1)
+  })
+
+  it("rests without waiting for the word of a program that has never said one", () => {
+    const [older, newer] = [process(), taker()]
+    older.line.leaveTo([newer.line])
+    let rested = 0
+    relay.restAll([older.line, newer.line], () => rested++)
+    assert.strictEqual(rested, 1)
+  })
+
+  it("rests without waiting for the workers of a command that has none", () => {
+    const command = () => {
+      const { channel, ...rest } = spoken()
+      return { ...rest, line: relay.ofCommand(channel) }
+    }
+    const [older, newer] = [command(), command()]
+    for (const { say } of [older, newer]) {
+      say(greeting)
+      say(serves())
+    }
+    older.line.leaveTo([newer.line])
+    let rested = 0
+    relay.restAll([older.line, newer.line], () => rested++)
+    assert.strictEqual(rested, 0)
+    older.say({ _tag: "Done" })
+    assert.strictEqual(rested, 1)
+  })
+
+  it("rests when all that it has said is written", () => {
+    const [older, newer] = [taker(), taker({}, "v1")]
+    older.line.leaveTo([newer.line])
+    older.say(passing(1, "v1"), connection().passed)
+    newer.say({ _tag: "Taken", id: 1 })
+    let rested = 0
+    relay.restAll([newer.line, older.line], () => rested++)
+    const write = newer.hold()
+    older.say({ _tag: "Left", id: 1, state: "" })
+    older.say({ _tag: "Done" })
+    return immediately(() => {
+      assert.strictEqual(rested, 0)
+      write()
+      assert.strictEqual(rested, 1)
+    })
   })
 
   it("tells a further relay when none of its own gives any more", () => {

@@ -22,6 +22,7 @@ const successor = () => {
       return true
     },
     pass: () => false,
+    written: (go) => go(),
     listen: (to) => {
       listener = to
     },

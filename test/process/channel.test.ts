@@ -3,6 +3,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { spawn } from "node:child_process"
+import { toChild } from "../../src/internal/node/channel.ts"
 import { fixture } from "../kit/paths.ts"
 import { isLinux, readOrEmpty } from "../kit/proc.ts"
 import { signal, start } from "../kit/processes.ts"
@@ -32,4 +35,48 @@ describe.runIf(isLinux)("connections that a process has sent before it is killed
   it.scopedLive("have all come to the one that it has started, which reads them later", () => allCome("give", "take"))
 
   it.scopedLive("have all come to the one that has started it, which reads them later", () => allCome("take", "give"))
+})
+
+describe.runIf(isLinux)("a state of a megabyte", () => {
+  const child = Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, ["-e", `process.on("message", () => {}); console.log("UP")`], {
+        stdio: ["ignore", "pipe", "inherit", "ipc"]
+      })
+    ),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+
+  it.scopedLive("is written when the other process has begun to read it, not when it was sent", () =>
+    Effect.gen(function*() {
+      const process = yield* child
+      const channel = Option.getOrThrow(toChild(process))
+      yield* Effect.promise(() => new Promise((resolve) => process.stdout!.once("data", resolve)))
+      yield* signal(process.pid!, "SIGSTOP")
+      yield* eventually("it to stand still", () => stateOf(process.pid!) === "T")
+      let isWritten = false
+      channel.send({ _tag: "Left", id: 1, state: "x".repeat(1024 * 1024) })
+      channel.written(() => {
+        isWritten = true
+      })
+      yield* Effect.sleep("50 millis")
+      assert.isFalse(isWritten)
+      yield* signal(process.pid!, "SIGCONT")
+      yield* eventually("it to be written", () => isWritten)
+    }))
+
+  it.scopedLive("is not waited for when the other process has ended", () =>
+    Effect.gen(function*() {
+      const process = yield* child
+      const channel = Option.getOrThrow(toChild(process))
+      yield* Effect.promise(() => new Promise((resolve) => process.stdout!.once("data", resolve)))
+      yield* signal(process.pid!, "SIGSTOP")
+      channel.send({ _tag: "Left", id: 1, state: "x".repeat(1024 * 1024) })
+      let isWritten = false
+      channel.written(() => {
+        isWritten = true
+      })
+      yield* signal(process.pid!, "SIGKILL")
+      yield* eventually("it to be let go of", () => isWritten)
+    }))
 })

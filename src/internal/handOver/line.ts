@@ -17,6 +17,8 @@ export interface Line {
   readonly greet: () => void
   /** It is to give nothing more. Calls back when nothing is on its way, for which it need not live. */
   readonly rest: (done: () => void) => void
+  /** Calls back when all that was said to it is written. */
+  readonly written: (done: () => void) => void
 }
 
 interface Route {
@@ -38,6 +40,8 @@ export interface LineOptions {
 export interface Open extends Line, Required<LineOptions> {
   readonly channel: Channel
   hasGreeted: boolean
+  /** It has been told that it may give. */
+  isTold: boolean
   isOver: boolean
   /** It has said that it gives nothing more. */
   isDone: boolean

@@ -125,7 +125,10 @@ const connect = (from: Open, all: ReadonlyArray<Open>) => {
     from.to.add(to)
     to.from.add(from)
   }
-  if (all.length > 0) from.channel.send(Answer.Greeting())
+  if (all.length > 0) {
+    from.isTold = true
+    from.channel.send(Answer.Greeting())
+  }
   tellPlaces(from)
 }
 
@@ -153,6 +156,7 @@ export const make = (channel: Channel, { isOutlived = false, isRelay = false }: 
     isRelay,
     isOutlived,
     hasGreeted: false,
+    isTold: false,
     isOver: false,
     isDone: false,
     onRest: undefined,
@@ -173,13 +177,14 @@ export const make = (channel: Channel, { isOutlived = false, isRelay = false }: 
       return true
     },
     rest: (done) => {
-      // Nobody has told it that it may give anything.
-      if (line.to.size === 0 && line.going.size === 0) line.isDone = true
+      // It gives nothing that it was not told to give, and what never greets is another program and would not say so.
+      if (!line.isTold || !line.hasGreeted) line.isDone = true
       line.onRest = done
       detach(line)
       if (!line.isDone) tellPlaces(line)
       checkRest(line)
-    }
+    },
+    written: channel.written
   }
   lines.set(line, [line])
   channel.listen({
@@ -197,9 +202,13 @@ export const make = (channel: Channel, { isOutlived = false, isRelay = false }: 
 
 /** None of them is to give anything more. Calls back when nothing of theirs is on its way. */
 export const restAll = (all: ReadonlyArray<Line>, done: () => void): void => {
-  let left = all.length
-  if (left === 0) return done()
-  for (const line of all) line.rest(() => --left === 0 ? done() : undefined)
+  const afterAll = (step: (line: Line, done: () => void) => void, done: () => void) => {
+    let left = all.length
+    if (left === 0) return done()
+    for (const line of all) step(line, () => --left === 0 ? done() : undefined)
+  }
+  // What one has said last may still be on its way to another.
+  afterAll(({ rest }, next) => rest(next), () => afterAll(({ written }, next) => written(next), done))
 }
 
 /**
@@ -213,7 +222,8 @@ export const ofCommand = (channel: Channel): Line => {
     // All of them: what one has said must not keep the other from being told.
     leaveTo: (others) => parts.map((part) => part.leaveTo(others)).includes(true),
     greet: () => parts.forEach(({ greet }) => greet()),
-    rest: (done) => restAll(parts, done)
+    rest: (done) => restAll(parts, done),
+    written: channel.written
   }
   lines.set(line, parts.flatMap((part) => lines.get(part) ?? []))
   return line

@@ -14,33 +14,63 @@ import { acceptOn, canPassSeveral, connectionHandle, hearToTheEnd, parentChannel
 /** Milliseconds after the end of a process for which the end of its channel is waited for. */
 const endTimeout = 1_000
 
+/** What has been sent and is not written yet: a state may be larger than what the system takes at once. */
+const makeUnwritten = () => {
+  let count = 0
+  const waiting: Array<() => void> = []
+  const over = () => waiting.splice(0).forEach((go) => go())
+  return {
+    /** Sends something; the callback is to be called when it is written. */
+    begin: () => {
+      count++
+      return () => {
+        if (--count === 0) over()
+      }
+    },
+    wait: (go: () => void) => {
+      if (count === 0) go()
+      else waiting.push(go)
+    },
+    over
+  }
+}
+
 /** The end in the process that has started the other. */
 export const toChild = (child: childProcess.ChildProcess): Option.Option<Channel> => {
   child.channel?.unref()
   if (!canPassSeveral(child)) return Option.none()
   const inbox = makeInbox()
+  const unwritten = makeUnwritten()
   hearToTheEnd(child)
   child.on(
     "message",
     (words, handle) =>
       inbox.words(words, Option.map(Option.fromNullable(handle as unknown as ConnectionHandle | undefined), passed))
   )
-  child.on("disconnect", inbox.end)
+  child.on("disconnect", () => {
+    unwritten.over()
+    inbox.end()
+  })
   return Option.some({
     send: (words, connection) => {
       if (!child.connected) return false
       const handle = connection === undefined ? undefined : connectionHandle(connection)
       if (connection !== undefined && handle === undefined) return false
-      if (handle === undefined) child.send(words, () => {})
-      else passOn(child, words, handle)
+      if (handle === undefined) child.send(words, unwritten.begin())
+      else passOn(child, words, handle, unwritten.begin())
       return true
     },
     pass: (words, connection) => {
       const handle = handles.get(connection)
       if (!child.connected || handle === undefined) return false
-      passOn(child, words, handle, () => connection.close())
+      const written = unwritten.begin()
+      passOn(child, words, handle, () => {
+        connection.close()
+        written()
+      })
       return true
     },
+    written: unwritten.wait,
     listen: inbox.listen,
     close: () => {
       const disconnect = () => {
@@ -80,17 +110,22 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
   if (parent === undefined) return Option.none()
   const { send, socket, takeHandle } = parent
   const inbox = makeInbox()
+  const unwritten = makeUnwritten()
   const sent: Array<object> = []
   let rest = ""
   const write = (words: object): boolean => {
     if (!socket.writable) return false
-    send(words, undefined, () => {})
+    send(words, undefined, unwritten.begin())
     return true
   }
   const sendWith = (words: object, handle: ConnectionHandle | undefined, onWritten: () => void): boolean => {
     if (handle === undefined || !socket.writable) return false
     sent.push(words)
-    send(words, handle, onWritten)
+    const written = unwritten.begin()
+    send(words, handle, () => {
+      onWritten()
+      written()
+    })
     return true
   }
   const onLine = (line: string) => {
@@ -109,11 +144,15 @@ export const fromParent = (descriptor: number): Option.Option<Channel> => {
     lines.forEach(onLine)
   })
   socket.on("error", inbox.end)
-  socket.on("close", inbox.end)
+  socket.on("close", () => {
+    unwritten.over()
+    inbox.end()
+  })
   return Option.some({
     send: (words, connection) =>
       connection === undefined ? write(words) : sendWith(words, connectionHandle(connection), () => {}),
     pass: (words, connection) => sendWith(words, handles.get(connection), () => connection.close()),
+    written: unwritten.wait,
     listen: inbox.listen,
     close: () => {
       inbox.drop()

@@ -43,6 +43,8 @@ export interface Channel {
    * still to be closed.
    */
   readonly pass: (words: object, connection: PassedConnection) => boolean
+  /** Calls back when all that was sent is written, or nobody is there any more. */
+  readonly written: (go: () => void) => void
   /** Who hears from now on, and what has come before. One listener. */
   readonly listen: (listener: ChannelListener) => void
   readonly close: () => void
