@@ -167,7 +167,10 @@ export class Supervisor extends Context.Tag("effect-tableflip/Supervisor")<Super
   readonly stop: (options?: { readonly byTerminal?: boolean | undefined }) => Effect.Effect<ExitStatus>
   /** Ends what is left of every process at once, with SIGKILL. */
   readonly hasten: Effect.Effect<void>
-  /** Gives every process up: none is ended with the scope. */
+  /**
+   * Gives every process up: none is ended with the scope. It completes when the connections that are on their way from one
+   * to another have arrived, which takes a second at the longest.
+   */
   readonly leave: Effect.Effect<void>
   /** Whether the command is left alone when the scope is closed, and when `launch` is told to stop. */
   readonly leaveRunning: boolean

@@ -17,6 +17,7 @@ import { RestartsExhaustedError } from "../../PoolError.ts"
 import type { BuildError, Options, Supervisor } from "../../Supervisor.ts"
 import { InvalidOptionError, NotSupportedError, TerminatingError } from "../../TableflipError.ts"
 import { logError, logFailure, logWarning, warnOfFailure } from "../logging.ts"
+import { once } from "../once.ts"
 import * as poolEvents from "../pool/events.ts"
 import { hasFailed, statusOf } from "../pool/policy.ts"
 import type { Pool } from "../pool/pool.ts"
@@ -182,15 +183,15 @@ export const make: (options: Options) => Effect.Effect<Supervisor["Type"], Build
       Effect.interruptible(Effect.async<void>((resume) => processes.rest(() => resume(Effect.void)))),
       longestRest
     )
+    const rested = yield* once(rest)
     const leave = Effect.suspend(() => {
-      if (isLeft) return Effect.void
       isLeft = true
-      return rest
+      return rested
     }).pipe(
       Effect.zipRight(inState("serving", "draining")),
       Effect.flatMap(Effect.forEach(({ release }) => release, { discard: true }))
     )
-    if (settings.leaveRunning) yield* Effect.addFinalizer(() => isStopping ? Effect.void : leave)
+    yield* Effect.addFinalizer(() => !isStopping && (settings.leaveRunning || isLeft) ? leave : Effect.void)
 
     const ending = yield* Deferred.make<never, TerminatingError>()
     const end = Deferred.fail(ending, new TerminatingError())
