@@ -15,8 +15,11 @@ export type Totals = Readonly<Record<State | Ending | "open" | "refused", number
 export interface Counts {
   readonly opened: (state: State) => void
   readonly closed: (ending: Ending) => void
-  /** The newer process has not taken one that was sent to it, and that stays here. */
-  readonly refused: () => void
+  /**
+   * The newer process has not taken one that was sent to it, and that stays here; or that was closed here meanwhile, and then
+   * counted as handed over.
+   */
+  readonly refused: (isClosed?: boolean) => void
   /** Of the end of the drain. What has not been heard of until then was destroyed all the same. */
   readonly totals: () => Totals
 }
@@ -33,8 +36,9 @@ export const make = (): Counts => {
     closed: (ending) => {
       if (ending !== "forced") ends[ending]++
     },
-    refused: () => {
+    refused: (isClosed = false) => {
       refused++
+      if (isClosed) ends.handedOver--
     },
     totals: () => {
       const open = states.idle + states.fresh + states.inFlight + states.opaque

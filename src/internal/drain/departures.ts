@@ -39,8 +39,8 @@ export const make = (
   release: (connection: Connection) => void,
   /** One of those under way has ended. */
   onLeft: () => void,
-  /** One that was sent was not taken, and stays. */
-  onRefused: () => void
+  /** One that was sent was not taken, and stays, or has been closed here. */
+  onRefused: (isClosed?: boolean) => void
 ): Departures => {
   const given = makeGiven(server, connections, successor, onLeft, onRefused)
   const messages = messagesOf(server)
@@ -79,8 +79,8 @@ export const make = (
       },
       taken: () => connections.destroy(connection, "handedOver"),
       refused: () => {
-        if (connection.ending === "handedOver") onRefused()
-        connection.ending = undefined
+        if (connection.ending === "handedOver") onRefused(connections.of(socket) === undefined)
+        connection.ending = socket.destroyed ? "forced" : undefined
         stay(connection)
       }
     }
