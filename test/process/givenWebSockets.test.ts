@@ -2,10 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
-import type { IncomingMessage } from "node:http"
 import * as net from "node:net"
 import * as path from "node:path"
-import { WebSocket } from "ws"
 import { directory } from "../kit/files.ts"
 import { fixture } from "../kit/paths.ts"
 import { freePort } from "../kit/ports.ts"
@@ -15,76 +13,9 @@ import { start } from "../kit/processes.ts"
 import { run } from "../kit/tableflip.ts"
 import { reload, upgrade } from "../kit/upgrading.ts"
 import { eventually } from "../kit/waiting.ts"
-
-/** A client that never connects again, and checks every number that comes. */
-const connect = (port: number, path = "/", deflate = false) =>
-  Effect.acquireRelease(
-    Effect.promise(() =>
-      new Promise<Client>((resolve, reject) => {
-        const webSocket = new WebSocket(`ws://127.0.0.1:${port}${path}`, {
-          perMessageDeflate: deflate,
-          headers: { cookie: "name=somebody" }
-        })
-        const client: Client = {
-          webSocket,
-          wrong: [],
-          pids: new Map(),
-          pushed: 0,
-          going: true,
-          sent: 0,
-          port: 0,
-          code: undefined
-        }
-        let answered = 0
-        let length = 0
-        const say = () => {
-          length = Math.random() < 0.1 ? 70_000 : 10
-          client.sent++
-          webSocket.send("x".repeat(length))
-        }
-        webSocket.on("message", (data: Buffer) => {
-          const text = data.toString()
-          if (text.startsWith("push ")) {
-            if (text !== `push ${++client.pushed}`) client.wrong.push(`${text}, not ${client.pushed}`)
-            return
-          }
-          const [number, size, pid, cookie] = text.split(" ")
-          if (Number(number) !== ++answered || Number(size) !== length || cookie !== "name=somebody") {
-            client.wrong.push(`${text}, not ${answered} ${length}`)
-          }
-          client.pids.set(Number(pid), (client.pids.get(Number(pid)) ?? 0) + 1)
-          if (client.going) say()
-        })
-        webSocket.on("close", (code) => {
-          client.code = code
-        })
-        webSocket.on("error", reject)
-        webSocket.on("upgrade", ({ socket }: IncomingMessage) => {
-          client.port = socket.localPort ?? 0
-        })
-        webSocket.on("open", () => {
-          resolve(client)
-          say()
-        })
-      })
-    ),
-    ({ webSocket }) => Effect.sync(() => webSocket.terminate())
-  )
-
-interface Client {
-  readonly webSocket: WebSocket
-  readonly wrong: Array<string>
-  readonly pids: Map<number, number>
-  pushed: number
-  going: boolean
-  sent: number
-  port: number
-  code: number | undefined
-}
+import { answeredBy, connect } from "../kit/webSockets.ts"
 
 const startSockets = (app: Record<string, unknown> = {}) => start(fixture("sockets.mjs"), { app })
-
-const answeredBy = (client: Client, pid: number) => (client.pids.get(pid) ?? 0) > 5
 
 const liveThrough = (app: Record<string, unknown>) =>
   Effect.flatMap(startSockets(app), (handle) => goOn(handle, upgrade))
@@ -131,7 +62,7 @@ describe.runIf(isLinux)("WebSockets of ws that the app gives", () => {
       const handle = yield* run({
         options: ["--listen", `${address.host}:${address.port}`, "--ready-wire"],
         command: [process.execPath, fixture("sockets.mjs")],
-        app: { address }
+        app: { listen: address }
       })
       yield* goOn(handle, reload)
     }), 120_000)
