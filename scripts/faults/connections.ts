@@ -3,7 +3,9 @@
  * but those of the one that is killed, and no request is done twice. The clients never connect again.
  */
 import * as Effect from "effect/Effect"
+import * as path from "node:path"
 import type { ServerReport } from "../../src/Drain.ts"
+import { directory } from "../../test/kit/files.ts"
 import type { Answer, Keeper } from "../../test/kit/keepers.ts"
 import * as keepers from "../../test/kit/keepers.ts"
 import { fixture } from "../../test/kit/paths.ts"
@@ -27,9 +29,9 @@ const all = (count: number) => count
 const before = (count: number) => count - 1
 
 const cases: ReadonlyArray<Case> = [
-  { killed: "old", step: "sends", gone: before },
-  { killed: "old", step: "has sent", gone: all },
-  { killed: "old", step: "hears that it is taken" },
+  { killed: "old", step: "says Passing", gone: before },
+  { killed: "old", step: "has said Passing", gone: all },
+  { killed: "old", step: "hears Taken" },
   { killed: "old", step: "has let go" },
   { killed: "new", step: "has said Serves", gone: () => 0, isUnready: true },
   { killed: "new", step: "receives", gone: before },
@@ -76,9 +78,7 @@ const attempt = ({ gone, isUnready = false, killed, step }: Case, count: number,
   Effect.gen(function*() {
     const app = yield* start(fixture("leaving.mjs"), {
       app: {
-        fault: { generation: killed === "old" ? 1 : 2, step, count },
-        tells: true,
-        tellsRequests: true,
+        fault: { who: `${killed} process`, step, count, file: path.join(yield* directory, "killed") },
         server: { keepAliveTimeout: 60_000 }
       }
     })
@@ -116,7 +116,7 @@ const attempt = ({ gone, isUnready = false, killed, step }: Case, count: number,
     } else {
       const ports = new Set(clients.map(portOf))
       const taken = app.lines().filter((line) => {
-        const [, pid, port] = /^CONNECTED (\d+) (\d+)/.exec(line) ?? []
+        const [, pid, port] = /^CONNECTED (\d+) \d+ (\d+)/.exec(line) ?? []
         return Number(pid) === newer && ports.has(Number(port))
       }).length
       check(problems, by(newer) === taken, () => `${taken} had gone over, and ${by(newer)} are answered`)

@@ -34,9 +34,14 @@ const names = [
   "supervisor: new generation: exit1, after the ready byte",
   "supervisor: tableflip is stopped for 2 s during a reload",
   "supervisor: at rest: the command killed",
-  "connections: the old process is killed, has sent",
+  "connections: the old process is killed, has said Passing",
   "connections: the new process is killed, receives",
-  "connections: the new process is killed, has said Taken"
+  "connections: the new process is killed, has said Taken",
+  "connections: a roll of a pool: an old worker is killed, says Passing",
+  "connections: a pool that becomes smaller: the worker that stays is killed, receives",
+  "connections: an upgrade of a pool: the old primary is killed, hears Passing",
+  "connections: two copies of a command under tableflip: tableflip is killed, says Taken",
+  "connections: a pool under tableflip: a new worker is killed, has said Taken"
 ]
 
 const named = (name: string): Trial => {
