@@ -64,34 +64,62 @@ const serve = (secure: boolean, options?: Drain.Options) =>
     return { drainable, port, session, executed, openStreams: () => streams, release: gate.open, started }
   })
 
-/** A port that is so many milliseconds away from another one, in either direction. */
-const farFrom = (port: number, milliseconds: number) =>
+/** A port in front of another one: what comes from either side is passed on as `change` says, so much later. */
+const before = (port: number, milliseconds: number, change = (_side: "client" | "server") => (data: Buffer) => data) =>
   Effect.gen(function*() {
     const sockets = new Set<net.Socket>()
-    const pass = (from: net.Socket, to: net.Socket) => {
+    const pass = (from: net.Socket, to: net.Socket, changed: (data: Buffer) => Buffer) => {
       sockets.add(from)
-      from.on("error", () => {}).on("data", (data) => setTimeout(() => to.write(data), milliseconds))
+      from.on("error", () => {}).on("data", (data) => setTimeout(() => to.write(changed(data)), milliseconds))
       from.on("close", () => setTimeout(() => to.destroy(), milliseconds))
     }
     const proxy = net.createServer((socket) => {
       const behind = net.connect(port)
-      pass(socket, behind)
-      pass(behind, socket)
+      pass(socket, behind, change("client"))
+      pass(behind, socket, change("server"))
     })
     const far = yield* listen(proxy)
     yield* Effect.addFinalizer(() => Effect.sync(() => sockets.forEach((socket) => socket.destroy())))
     return far
   })
 
+const sessionTo = (port: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => http2.connect(`http://localhost:${port}`).on("error", () => {})),
+    (session) => Effect.sync(() => session.destroy())
+  )
+
+/** Frames of a client without those that acknowledge a PING. */
+const withoutAcknowledgements = () => {
+  const preface = 24
+  const head = 9
+  let rest = Buffer.alloc(0)
+  let begun = false
+  return (data: Buffer): Buffer => {
+    rest = Buffer.concat([rest, data])
+    const passed: Array<Buffer> = []
+    const take = (length: number) => {
+      const taken = rest.subarray(0, length)
+      rest = rest.subarray(length)
+      return taken
+    }
+    if (!begun && rest.length >= preface) {
+      begun = true
+      passed.push(take(preface))
+    }
+    while (begun && rest.length >= head && rest.length >= head + rest.readUIntBE(0, 3)) {
+      const frame = take(head + rest.readUIntBE(0, 3))
+      if (frame[3] !== 6 || frame[4] !== 1) passed.push(frame)
+    }
+    return Buffer.concat(passed)
+  }
+}
+
 describe("Drain.server: HTTP/2 to a client that is far away", () => {
   it.scopedLive("refuses no request of one that waits for answers", () =>
     Effect.gen(function*() {
       const app = yield* serve(false)
-      const session = yield* Effect.acquireRelease(
-        Effect.map(farFrom(app.port, 300), (port) => http2.connect(`http://localhost:${port}`)),
-        (session) => Effect.sync(() => session.destroy())
-      )
-      session.on("error", () => {})
+      const session = yield* sessionTo(yield* before(app.port, 300))
       const client = yield* Effect.fork(Effect.forEach(["/slow", "/next"], (path) => request(session, path)))
       yield* until("the request to arrive", () => app.executed.length === 1)
       const draining = yield* app.started
@@ -101,6 +129,24 @@ describe("Drain.server: HTTP/2 to a client that is far away", () => {
       yield* app.release
       assert.deepStrictEqual(yield* Fiber.join(client), ["first last", "/next"])
       assert.strictEqual(yield* Fiber.join(other), "/other")
+      assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
+    }))
+})
+
+describe("Drain.server: HTTP/2 to a client that acknowledges nothing", () => {
+  it.scopedLive("answers a request that comes while another one is served, however short drainTimeout", () =>
+    Effect.gen(function*() {
+      const app = yield* serve(false, { drainTimeout: "2 seconds" })
+      const change = (side: "client" | "server") =>
+        side === "client" ? withoutAcknowledgements() : (data: Buffer) => data
+      const session = yield* sessionTo(yield* before(app.port, 0, change))
+      const slow = yield* Effect.fork(request(session, "/slow"))
+      yield* until("the request to arrive", () => app.executed.length === 1)
+      const draining = yield* app.started
+      const next = yield* Effect.fork(request(session, "/next"))
+      yield* app.release
+      assert.strictEqual(yield* Fiber.join(slow), "first last")
+      assert.strictEqual(yield* Fiber.join(next), "/next")
       assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
     }))
 })

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
@@ -60,6 +61,31 @@ describe("the log tells of a worker that was to finish", () => {
           /^The worker 0 \(process \d+\) was killed by SIGKILL while it was finishing; what it still served is lost$/
         )
     ))
+
+  it.effect("not if it has exited by itself, whose code may tell of a connection that was forced", () =>
+    Effect.map(
+      replaced((old) => Effect.zipRight(nextRetirement(old), old.exit(3))),
+      (lines) => assert.deepStrictEqual(lines, [])
+    ))
+
+  it.effect("not if it was killed before it was told", () => {
+    const lines: Array<string> = []
+    return Effect.gen(function*() {
+      const { children, pool, workers } = yield* upAndRunning({ size: 1 })
+      const resizing = yield* Effect.fork(Effect.exit(workers.resize(3)))
+      const fresh = yield* nextChildren(2)
+      yield* fresh[0]!.notifyReady
+      yield* settle
+      yield* fresh[0]!.kill("SIGKILL")
+      yield* settle
+      yield* fresh[1]!.notifyReady
+      yield* settle
+      yield* fresh[1]!.exit(0)
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(resizing)))
+      yield* stopPool(pool, children)
+      assert.deepStrictEqual(lines.filter((line) => line.includes("while it was finishing")), [])
+    }).pipe(loggedInto(lines), Effect.scoped, Effect.provide(TestEnv.layer))
+  })
 
   it.effect("not if it has", () => Effect.map(replaced(finishWhenTold), (lines) => assert.deepStrictEqual(lines, [])))
 })

@@ -33,7 +33,8 @@ const patientRounds = 2
 
 /**
  * Milliseconds, and round trips, for which a request is kept from the app at the longest. Of a client that is far away, or
- * on a busy machine, the next request after an answer comes a round trip later; one of more than a second counts as that.
+ * on a busy machine, the next request after an answer comes a round trip later; one of more than a second counts as that. Half
+ * of the time for the drain is left for the answer.
  */
 const longestHold = 1_000
 const longestRounds = 4
@@ -87,24 +88,26 @@ interface Watched {
 }
 
 /** @internal */
-export const make = (connections: Connections): Http2 => {
+export const make = (connections: Connections, drainMillis: number): Http2 => {
   const watched = new WeakMap<ServerHttp2Session, Watched>()
 
   const watch = (connection: Connection, session: ServerHttp2Session, sendAway: (release: () => void) => void) => {
     const watching: Watched = { roundTrip: 0, doneSince: undefined }
     watched.set(session, watching)
-    let listening = false
+    /** The time in which requests are kept: each is another one. */
+    let listening: object | undefined
     let told = false
     const { count, release } = holdRequests(session, () => {
       connection.admittedAt = performance.now()
-      if (!listening && !told) listen()
+      if (listening === undefined && !told) listen()
     })
 
     const isBusy = () => count() > 0 || Node.openStreams(session) > 0
 
     /** Sends the client away when it waits for answers, or if it turns out not to wait for any. */
     const listen = () => {
-      listening = true
+      const own = {}
+      listening = own
       const begin = performance.now()
       let changedAt = begin
       let answeredAt = begin
@@ -127,8 +130,8 @@ export const make = (connections: Connections): Http2 => {
 
       const end = () => {
         clearInterval(limit)
-        if (!listening) return
-        listening = false
+        if (listening !== own) return
+        listening = undefined
         if (session.closed || session.destroyed) return release()
         // All has been answered, and the next request may be on its way.
         if (!isBusy()) return
@@ -138,12 +141,13 @@ export const make = (connections: Connections): Http2 => {
       const expire = () => {
         const now = performance.now()
         const roundTrip = Math.max(watching.roundTrip, now - (waitingSince ?? now))
-        if (now - begin >= longestHold + longestRounds * Math.min(roundTrip, slowestRound)) end()
+        const longest = longestHold + longestRounds * Math.min(roundTrip, slowestRound)
+        if (now - begin >= Math.min(longest, drainMillis / 2)) end()
       }
       const limit = setInterval(expire, betweenLimits)
 
       const round = () => {
-        if (!listening) return
+        if (listening !== own) return
         const sentAt = performance.now()
         waitingSince = sentAt
         look(sentAt)

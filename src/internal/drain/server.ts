@@ -109,7 +109,7 @@ export const make: (
       http1.begin()
       return acceptQueue.closeEmpty(server, stop)
     })
-    const http2 = Http2.make(connections)
+    const http2 = Http2.make(connections, drainMillis)
     const webSockets = WebSockets.make(server, connections, {
       code: settings.webSocketCode,
       spreadMillis: settings.spreadMillis,

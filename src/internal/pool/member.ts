@@ -146,6 +146,7 @@ const placeOf = ({ spec: { index, name } }: Slot) => ({ name, index })
 export const retire = (options: MemberOptions, running: Running, why: Retirement): Effect.Effect<boolean> =>
   Effect.gen(function*() {
     const { member } = running
+    const hadEnded = running.status !== undefined
     yield* options.publish(PoolEvent.Retired(nameOf(running)))
     yield* member.retire(why)
     const patience = Effect.raceFirst(
@@ -158,7 +159,7 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
       Effect.asSome(patience)
     ).pipe(Effect.interruptible)
     if (Option.isNone(over)) {
-      yield* tellFailure(running)
+      if (!hadEnded) yield* tellDeath(running)
       return false
     }
     yield* options.publish(PoolEvent.Killed(nameOf(running)))
@@ -175,9 +176,9 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
     return true
   })
 
-/** What it was serving has ended with it. */
-const tellFailure = ({ member, slot: { spec }, status }: Running): Effect.Effect<void> =>
-  spec.serves && status !== undefined && hasFailed(status)
+/** What it was serving has ended with it. One that exits by itself, with whichever code, has said why. */
+const tellDeath = ({ member, slot: { spec }, status }: Running): Effect.Effect<void> =>
+  spec.serves && status?._tag === "Killed" && hasFailed(status)
     ? logWarning(
       `The ${describe(spec)} (process ${member.pid}) ${
         ExitStatus.describe(status)
