@@ -23,13 +23,17 @@ export interface Http2 {
   readonly visit: (connection: Connection, now: number) => void
 }
 
-/** A client is taken to wait for answers after so many round trips, and milliseconds, without a request. */
-const silentRounds = 2
+/**
+ * A client is taken to wait for answers after so many round trips, and milliseconds, without a request. Two would do for
+ * what is on the wire; a client on a busy machine needs some turns of its event loop from an answer to its next request,
+ * more of them in TLS, and answers a PING in each.
+ */
+const silentRounds = 5
 const silence = 20
 
 /** Milliseconds, and round trips, after the last answer from which on a client that still sends waits for none. */
 const patience = 100
-const patientRounds = 2
+const patientRounds = 5
 
 /**
  * Milliseconds, and round trips, for which a request is kept from the app at the longest. Of a client that is far away, or
