@@ -136,7 +136,7 @@ describe("Drain.server: HTTP/2 to a client that is far away", () => {
 describe("Drain.server: HTTP/2 to a client that acknowledges nothing", () => {
   it.scopedLive("answers a request that comes while another one is served, however short drainTimeout", () =>
     Effect.gen(function*() {
-      const app = yield* serve(false, { drainTimeout: "2 seconds" })
+      const app = yield* serve(false, { drainTimeout: "4 seconds" })
       const change = (side: "client" | "server") =>
         side === "client" ? withoutAcknowledgements() : (data: Buffer) => data
       const session = yield* sessionTo(yield* before(app.port, 0, change))
