@@ -107,7 +107,8 @@ const withoutAcknowledgements = () => {
       begun = true
       passed.push(take(preface))
     }
-    while (begun && rest.length >= head && rest.length >= head + rest.readUIntBE(0, 3)) {
+    if (!begun) return Buffer.alloc(0)
+    while (rest.length >= head && rest.length >= head + rest.readUIntBE(0, 3)) {
       const frame = take(head + rest.readUIntBE(0, 3))
       if (frame[3] !== 6 || frame[4] !== 1) passed.push(frame)
     }
