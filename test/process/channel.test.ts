@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { toChild } from "../../src/internal/node/channel.ts"
 import { fixture } from "../kit/paths.ts"
 import { isLinux, readOrEmpty } from "../kit/proc.ts"
@@ -47,36 +48,35 @@ describe.runIf(isLinux)("a state of a megabyte", () => {
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
 
+  /** Sent to a process that stands still; tells whether it is written. */
+  const sent = Effect.gen(function*() {
+    const process = yield* child
+    const channel = Option.getOrThrow(toChild(process))
+    yield* Effect.promise(() => once(process.stdout!, "data"))
+    const pid = process.pid!
+    yield* signal(pid, "SIGSTOP")
+    yield* eventually("it to stand still", () => stateOf(pid) === "T")
+    let isWritten = false
+    channel.send({ _tag: "Left", id: 1, state: "x".repeat(1024 * 1024) })
+    channel.written(() => {
+      isWritten = true
+    })
+    return { pid, isWritten: () => isWritten }
+  })
+
   it.scopedLive("is written when the other process has begun to read it, not when it was sent", () =>
     Effect.gen(function*() {
-      const process = yield* child
-      const channel = Option.getOrThrow(toChild(process))
-      yield* Effect.promise(() => new Promise((resolve) => process.stdout!.once("data", resolve)))
-      yield* signal(process.pid!, "SIGSTOP")
-      yield* eventually("it to stand still", () => stateOf(process.pid!) === "T")
-      let isWritten = false
-      channel.send({ _tag: "Left", id: 1, state: "x".repeat(1024 * 1024) })
-      channel.written(() => {
-        isWritten = true
-      })
+      const { isWritten, pid } = yield* sent
       yield* Effect.sleep("50 millis")
-      assert.isFalse(isWritten)
-      yield* signal(process.pid!, "SIGCONT")
-      yield* eventually("it to be written", () => isWritten)
+      assert.isFalse(isWritten())
+      yield* signal(pid, "SIGCONT")
+      yield* eventually("it to be written", isWritten)
     }))
 
   it.scopedLive("is not waited for when the other process has ended", () =>
     Effect.gen(function*() {
-      const process = yield* child
-      const channel = Option.getOrThrow(toChild(process))
-      yield* Effect.promise(() => new Promise((resolve) => process.stdout!.once("data", resolve)))
-      yield* signal(process.pid!, "SIGSTOP")
-      channel.send({ _tag: "Left", id: 1, state: "x".repeat(1024 * 1024) })
-      let isWritten = false
-      channel.written(() => {
-        isWritten = true
-      })
-      yield* signal(process.pid!, "SIGKILL")
-      yield* eventually("it to be let go of", () => isWritten)
+      const { isWritten, pid } = yield* sent
+      yield* signal(pid, "SIGKILL")
+      yield* eventually("it to be let go of", isWritten)
     }))
 })

@@ -20,7 +20,6 @@ import { forkHereIn, monotonicMillis } from "../seam.ts"
 import type { Answer, RecycleReason, Retirement } from "../wire/control.ts"
 import * as heartbeat from "./heartbeat.ts"
 import * as locks from "./locks.ts"
-import { hasFailed } from "./policy.ts"
 import type { Running, Slot } from "./slot.ts"
 import { describe, nameOf } from "./slot.ts"
 
@@ -178,7 +177,7 @@ export const retire = (options: MemberOptions, running: Running, why: Retirement
 
 /** What it was serving has ended with it. One that exits by itself, with whichever code, has said why. */
 const tellDeath = ({ member, slot: { spec }, status }: Running): Effect.Effect<void> =>
-  spec.serves && status?._tag === "Killed" && hasFailed(status)
+  spec.serves && status?._tag === "Killed"
     ? logWarning(
       `The ${describe(spec)} (process ${member.pid}) ${
         ExitStatus.describe(status)
