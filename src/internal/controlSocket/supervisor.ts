@@ -50,7 +50,7 @@ const isEmpty = (status: ProcessStatus) => isToCome(status) || isRestarting(stat
 /** What has happened is told in a moment. */
 const toldDelay = "1 second"
 
-const make: (sources: {
+export const make: (sources: {
   readonly supervisor: Supervisor["Type"]
   readonly stop: Effect.Effect<void>
 }) => Effect.Effect<{ readonly target: Target; readonly journal: Journal }, never, Env | Scope.Scope> = Effect
