@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { once } from "node:events"
 import * as http2 from "node:http2"
 import * as net from "node:net"
 import * as Drain from "../../src/Drain.ts"
@@ -22,6 +23,7 @@ const serve = (secure: boolean, options?: Drain.Options) =>
   Effect.gen(function*() {
     const gate = makeGate()
     const executed: Array<string> = []
+    const trailers: Array<string> = []
     let streams = 0
     const onStream = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
       const path = headers[":path"] ?? ""
@@ -29,6 +31,10 @@ const serve = (secure: boolean, options?: Drain.Options) =>
       streams++
       stream.on("error", () => {}).on("close", () => streams--)
       stream.respond({ ":status": 200 })
+      if (path === "/trailers") {
+        stream.on("trailers", ({ sum }) => trailers.push(String(sum))).on("end", () => stream.end()).resume()
+        return
+      }
       if (path !== "/slow") return void stream.end(path)
       stream.write("first ")
       void gate.opened.then(() => stream.end("last"))
@@ -61,7 +67,7 @@ const serve = (secure: boolean, options?: Drain.Options) =>
       yield* until("the drain to begin", () => !server.listening)
       return fiber
     })
-    return { drainable, port, session, executed, openStreams: () => streams, release: gate.open, started }
+    return { drainable, port, session, executed, trailers, openStreams: () => streams, release: gate.open, started }
   })
 
 /** A port in front of another one: what comes from either side is passed on as `change` says, so much later. */
@@ -198,6 +204,20 @@ for (const secure of [false, true]) {
         const report = yield* app.drainable.drain
         assert.strictEqual(yield* Fiber.join(crossing), "/2")
         assert.deepInclude(report, { open: 1, sentAway: 1 })
+      }))
+
+    it.scopedLive("a request that waits for the GOAWAY keeps its trailers", () =>
+      Effect.gen(function*() {
+        const app = yield* serve(secure)
+        const client = yield* app.session
+        assert.strictEqual(yield* request(client.session, "/1"), "/1")
+        yield* until("the stream to close", () => app.openStreams() === 0)
+        const draining = yield* app.started
+        const stream = client.session.request({ ":method": "POST", ":path": "/trailers" }, { waitForTrailers: true })
+        stream.on("wantTrailers", () => stream.sendTrailers({ sum: "42" })).end("body")
+        yield* Effect.promise(() => once(stream.resume(), "close"))
+        assert.deepStrictEqual(app.trailers, ["42"])
+        assert.deepInclude(yield* Fiber.join(draining), { open: 1, sentAway: 1, forced: 0 })
       }))
 
     it.scopedLive("an idle session ends after idleTimeout", () =>

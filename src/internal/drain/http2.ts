@@ -67,10 +67,17 @@ const holdRequests = (session: ServerHttp2Session, onRequest: () => void) => {
     if (event !== "stream") return Reflect.apply(emit, session, [event, ...details])
     const stream = details[0] as ServerHttp2Stream
     stream.on("error", ignore)
+    // These come once, and do not wait for somebody to read the body before them.
+    let trailers: ReadonlyArray<unknown> | undefined
+    const keepTrailers = (...all: ReadonlyArray<unknown>) => {
+      trailers = all
+    }
+    stream.once("trailers", keepTrailers)
     const deliver = AsyncResource.bind(() => {
       if (stream.destroyed) return
-      stream.off("error", ignore)
+      stream.off("error", ignore).off("trailers", keepTrailers)
       Reflect.apply(emit, session, [event, ...details])
+      if (trailers !== undefined) process.nextTick(() => Reflect.apply(stream.emit, stream, ["trailers", ...trailers!]))
     })
     held.push({ stream, deliver })
     onRequest()
