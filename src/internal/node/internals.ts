@@ -672,10 +672,18 @@ interface QuietSocket {
   readonly _paused?: boolean
 }
 
+interface DecodingSocket {
+  readonly _readableState?: { readonly decoder?: { readonly lastNeed?: number } | null }
+}
+
+/** A character that has come by half is in no buffer, but with the decoder that `setEncoding` makes. */
+const hasHalfCharacter = (socket: net.Socket): boolean =>
+  ((socket as unknown as DecodingSocket)._readableState?.decoder?.lastNeed ?? 0) > 0
+
 /** Whether a connection is open both ways, all that was written is out, and all that was read has been given to the app. */
 export const isStill = (socket: net.Socket): boolean =>
   connectionHandle(socket)?.writeQueueSize === 0 && !socket.destroyed && socket.writable && !socket.readableEnded &&
-  socket.writableLength === 0 && socket.readableLength === 0
+  socket.writableLength === 0 && socket.readableLength === 0 && !hasHalfCharacter(socket)
 
 /** Whether nobody has stopped reading from it. */
 export const isRead = (socket: net.Socket): boolean => !stoppedReading.has(socket)
