@@ -26,7 +26,7 @@ const given = async () => {
     server.close()
     await once(server, "close")
   }
-  return { client, end, row, socket, visit: () => all.visit(connection!) }
+  return { all, client, end, row, socket, visit: () => all.visit(connection!) }
 }
 
 describe("a connection that the app gives", () => {
@@ -44,6 +44,21 @@ describe("a connection that the app gives", () => {
     assert.deepStrictEqual(await rest, ["€"])
     visit()
     assert.isTrue(row[0]!.isReady())
+    await end()
+  })
+
+  it("is under way until the system has taken what the newer process is to know of it", async () => {
+    const { all, end, row, socket, visit } = await given()
+    visit()
+    row[0]!.sent()
+    const closed = once(socket, "close")
+    const gone = await new Promise<() => void>((resolve) =>
+      row[0]!.taken({ isOpen: () => true, keep: () => {}, leave: (_, __, gone) => resolve(gone) })
+    )
+    await closed
+    assert.strictEqual(all.underWay(), 1)
+    gone()
+    assert.strictEqual(all.underWay(), 0)
     await end()
   })
 })

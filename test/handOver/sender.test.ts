@@ -10,6 +10,8 @@ const here: Place = ["tcp", "127.0.0.1:8080"]
 /** A newer process that says what the test says. */
 const successor = () => {
   const sent: Array<number> = []
+  let isFull = false
+  const waiting: Array<() => void> = []
   const said: Array<string> = []
   let listener: ChannelListener | undefined
   let isThere = true
@@ -22,7 +24,7 @@ const successor = () => {
       return true
     },
     pass: () => false,
-    written: (go) => go(),
+    written: (go) => isFull ? void waiting.push(go) : go(),
     listen: (to) => {
       listener = to
     },
@@ -46,6 +48,13 @@ const successor = () => {
     },
     break: () => {
       isThere = false
+    },
+    /** Takes no bytes until it reads on. */
+    stopReading: () => {
+      isFull = true
+    },
+    readOn: () => {
+      for (const go of waiting.splice(0)) go()
     },
     raw: (words: unknown) => listener!.onWords(words, Option.none())
   }
@@ -211,10 +220,23 @@ describe("a connection with a key", () => {
     const kept = given(row.to(here))
     newer.taken(2)
     assert.deepStrictEqual(newer.said, [])
-    left.departures[0]!.leave(new TextEncoder().encode("state"))
+    left.departures[0]!.leave(new TextEncoder().encode("state"), undefined, () => {})
     kept.departures[0]!.keep()
     assert.deepStrictEqual(newer.said, [`Left 1 ${Buffer.from("state").toString("base64")}`, "Kept 2"])
     assert.deepStrictEqual([left.log, kept.log], [["sent"], ["sent", "refused"]])
+  })
+
+  it("has left when the system has taken its state", () => {
+    const newer = successor()
+    const row = sender.make(newer.channel)
+    newer.serve()
+    const { departures, log } = given(row.to(here))
+    newer.taken(1)
+    newer.stopReading()
+    departures[0]!.leave(new TextEncoder().encode("state"), undefined, () => void log.push("gone"))
+    assert.deepStrictEqual(log, ["sent"])
+    newer.readOn()
+    assert.deepStrictEqual(log, ["sent", "gone"])
   })
 
   it("is taken back from a process that lives and says nothing, because that does not touch it before it is told", () => {

@@ -98,9 +98,11 @@ export const make = (
       if (isOver) return
       isOver = true
       clearTimeout(timer)
-      departure.leave(state, opening)
-      underWay--
-      onLeft()
+      // What the system has not taken would end with this process, and the connection with it.
+      departure.leave(state, opening, () => {
+        underWay--
+        onLeft()
+      })
     }
     const timer = setTimeout(over, handlerTimeout)
     if (ws !== undefined) {

@@ -15,8 +15,8 @@ import { decodeAnswer, decodeWord, encodeWord } from "../wire/channel.ts"
 export interface Departure {
   /** Whether the newer process is there. */
   readonly isOpen: () => boolean
-  /** It is closed here, and this is what the newer process is to know. */
-  readonly leave: (state: Uint8Array, opening?: Opening) => void
+  /** It is closed here, and this is what the newer process is to know. Calls back when that is on its way. */
+  readonly leave: (state: Uint8Array, opening: Opening | undefined, gone: () => void) => void
   /** It stays here, and is read again. */
   readonly keep: () => void
 }
@@ -168,9 +168,10 @@ export const make = (channel: Channel, { isGreeted = false, isRelayed = false }:
     if (candidate.key !== undefined) leaving.add(id)
     return {
       isOpen: () => !hasEnded && leaving.has(id),
-      leave: (state, opening) => {
+      leave: (state, opening, gone) => {
         leaving.delete(id)
         say({ _tag: "Left", id, state, ...opening === undefined ? {} : { opening } })
+        channel.written(gone)
       },
       keep: () => {
         leaving.delete(id)
