@@ -9,10 +9,36 @@ import type * as net from "node:net"
 import { closesAs } from "../node/internals.ts"
 import type { Opening } from "../wire/channel.ts"
 
-export const openingOf = (
-  { method, rawHeaders, url }: Pick<IncomingMessage, "method" | "rawHeaders" | "url">,
-  protocol: string
-): Opening => ({ method: method ?? "GET", url: url ?? "/", headers: rawHeaders, protocol })
+type Request = Pick<IncomingMessage, "method" | "rawHeaders" | "url">
+
+/** What requests have asked for that are to become WebSockets. */
+const urls = new WeakMap<Request, string | undefined>()
+
+/**
+ * Has a server keep what its WebSockets have been asked for, because handlers change it: routers take away what they have
+ * matched, and express-ws adds something. Only while somebody else listens: without listeners Node upgrades nothing.
+ */
+export const keepUrls = (server: net.Server): void => {
+  const keep = (request: Request) => void urls.set(request, request.url)
+  const others = () => server.listeners("upgrade").filter((listener) => listener !== keep)
+  const begin = () => {
+    if (!server.listeners("upgrade").includes(keep)) server.prependListener("upgrade", keep)
+  }
+  if (others().length > 0) begin()
+  server.on("newListener", (event, listener) => {
+    if (event === "upgrade" && listener !== keep) begin()
+  })
+  server.on("removeListener", (event) => {
+    if (event === "upgrade" && others().length === 0) server.off("upgrade", keep)
+  })
+}
+
+export const openingOf = (request: Request, protocol: string): Opening => ({
+  method: request.method ?? "GET",
+  url: urls.get(request) ?? request.url ?? "/",
+  headers: request.rawHeaders,
+  protocol
+})
 
 /** None was agreed on with this client, and now it is too late. */
 const extensions = "sec-websocket-extensions"

@@ -12,6 +12,7 @@ import type * as net from "node:net"
 import type { Address, FdName } from "../../Address.ts"
 import type { Fds, Listener } from "../../Fds.ts"
 import { DescriptorError, ListenError } from "../../TableflipError.ts"
+import { keepUrls } from "../handOver/opening.ts"
 import type { Sender } from "../handOver/sender.ts"
 import { hasOwnSocket } from "../node/internals.ts"
 import type { System } from "../system/env.ts"
@@ -64,6 +65,7 @@ export const make = (
           entry.isDrained = drain
           entry.handsOver = drain && handOver
           entry.takes = takes
+          if (takes.length > 0) keepUrls(server)
           if (drain) entry.emptyQueue = yield* draining.follow(server, boundTo(entry, listener), successorFor(entry))
           if (Option.isNone(listener.descriptor())) return yield* closed(name)
           entry.server = server
