@@ -55,6 +55,54 @@ describe("a process that is started", () => {
       assert.isFalse(Option.getOrThrow(child.channel).send({}))
     }))
 
+  /** What it says there and how it ended, when all of that has been heard. */
+  const saidBy = (program: string) =>
+    Effect.gen(function*() {
+      const heard: Array<readonly [words: unknown, hasConnection: boolean]> = []
+      const ended = yield* Deferred.make<void>()
+      const child = yield* started({
+        ...script(""),
+        command: { executable: process.execPath, args: ["-e", program], directory: "/" },
+        channel: true
+      })
+      Option.getOrThrow(child.channel).listen({
+        onWords: (words, connection) => {
+          heard.push([words, Option.isSome(connection)])
+          Option.map(connection, ({ close }) => close())
+        },
+        onEnd: () => Deferred.unsafeDone(ended, Effect.void)
+      })
+      yield* Deferred.await(ended)
+      return { heard, status: yield* child.exit }
+    })
+
+  it.scopedLive("has its channel closed when it writes there what is no JSON", () =>
+    Effect.gen(function*() {
+      const { heard, status } = yield* saidBy(`
+        process.on("disconnect", () => process.exit(0))
+        process.send("before", () => require("node:fs").writeSync(process.channel.fd, "{]\\n"))
+      `)
+      assert.deepStrictEqual(heard, [["before", false]])
+      assert.deepStrictEqual(status, ExitStatus.Exited({ code: 0 }))
+    }))
+
+  it.scopedLive("may acknowledge there what it was not sent", () =>
+    Effect.gen(function*() {
+      const { heard } = yield* saidBy(`process.send({ cmd: "NODE_HANDLE_ACK" }, () => process.send("after"))`)
+      assert.deepStrictEqual(heard, [["after", false]])
+    }))
+
+  it.scopedLive("may send there a connection as Node does, which can be closed", () =>
+    Effect.gen(function*() {
+      const { heard, status } = yield* saidBy(`
+        const net = require("node:net")
+        const server = net.createServer((socket) => process.send("socket", socket)).listen(0, "127.0.0.1", () =>
+          net.connect(server.address().port, "127.0.0.1").on("close", () => process.exit(0)))
+      `)
+      assert.deepStrictEqual(heard, [["socket", true]])
+      assert.deepStrictEqual(status, ExitStatus.Exited({ code: 0 }))
+    }))
+
   it.scopedLive("tells its status, and the signal that has ended it", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* (yield* started(script("exit 7"))).exit, ExitStatus.Exited({ code: 7 }))

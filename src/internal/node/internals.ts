@@ -359,10 +359,32 @@ const readToTheEnd = (handle: ChannelHandle): void => {
   }
 }
 
-/** The same in the process that has started the other. */
+interface Received {
+  readonly cmd?: unknown
+}
+
+/**
+ * The same in the process that has started the other, which may be any program. What that says there must not end this one:
+ * Node throws at what is no JSON and at an acknowledgement that it does not wait for, and makes sockets that listen of handles.
+ */
 export const hearToTheEnd = (child: childProcess.ChildProcess): void => {
   const handle = bySymbol(child, "kChannelHandle") as ChannelHandle | null | undefined
-  if (handle != null) readToTheEnd(handle)
+  if (handle == null) return
+  readToTheEnd(handle)
+  const { onread } = handle
+  handle.onread = function(...args) {
+    try {
+      return onread.apply(this, args)
+    } catch {
+      return child.disconnect()
+    }
+  }
+  for (const listener of child.listeners("internalMessage")) {
+    child.off("internalMessage", listener as () => void)
+    child.on("internalMessage", (message: Received, passed: unknown) => {
+      if (message.cmd === "NODE_HANDLE") listener.call(child, { ...message, type: "net.Native" }, passed)
+    })
+  }
 }
 
 /** What makes a channel of Node's visible, or keeps its handle. */
