@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as http from "node:http"
 import * as http2 from "node:http2"
 import * as https from "node:https"
@@ -40,6 +41,22 @@ const makeApp = () => {
           response.writeHead(413)
           response.end("too large")
         })
+      case "/begun":
+        return void request.once("readable", () => {
+          request.read(1)
+          response.end("ok")
+        })
+      case "/left":
+        return void request.once("data", () => {
+          request.pause()
+          response.end("ok")
+        })
+      case "/late":
+        request.on("data", () => {
+          request.pause()
+          void gate.opened.then(() => request.resume())
+        })
+        return void response.end("ok")
       case "/set":
         response.setHeader("Connection", "keep-alive")
         return void response.end("ok")
@@ -377,6 +394,22 @@ for (const transport of transports) {
         assert.isAtLeast(Duration.toMillis(report.duration), 300)
         yield* idle.closed
         yield* fresh.closed
+      }))
+
+    it.scopedLive("a connection is idle after its answer, unless the app still reads its last request", () =>
+      Effect.gen(function*() {
+        const app = yield* serve(transport, { idleTimeout: "300 millis" })
+        for (const path of ["/begun", "/left", "/late"]) {
+          const client = yield* app.connect
+          yield* client.send(post(path, "x".repeat(1_000)))
+          yield* client.response
+        }
+        const draining = yield* app.started
+        yield* Effect.sleep("500 millis")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(draining)))
+        yield* app.release
+        const report = yield* Fiber.join(draining)
+        assert.deepStrictEqual(tally(report), { open: 3, idle: 2, inFlight: 1, timedOut: 3 })
       }))
 
     it.scopedLive("what is not finished at drainTimeout is forced", () =>

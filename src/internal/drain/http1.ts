@@ -153,7 +153,7 @@ export const make = (
   }
 
   const state = ({ socket }: Connection) => {
-    if (Node.currentResponse(socket) !== undefined || Node.newestRequest(socket) !== undefined) return "inFlight"
+    if (Node.currentResponse(socket) !== undefined || Node.isReceiving(socket)) return "inFlight"
     if (socket.bytesRead === 0) return Node.isUsed(socket) ? "idle" : "fresh"
     return isBetweenMessages(socket) ? "idle" : "inFlight"
   }

@@ -649,9 +649,17 @@ export const closesAs = (socket: net.Socket, how: "ended" | "cutOff"): void =>
 export const currentResponse = (socket: net.Socket): ServerResponse | undefined =>
   (socket as HttpSocket)._httpMessage ?? undefined
 
-/** The request that was parsed last, until its response has been sent. */
+/** The request that was parsed last, until it has been read to its end: for ever, if the app has begun that and stopped. */
 export const newestRequest = (socket: net.Socket): IncomingMessage | undefined =>
   (socket as HttpSocket).parser?.incoming ?? undefined
+
+/** Whether the rest of a request is still to come, or the app still reads it, be it answered or not. */
+export const isReceiving = (socket: net.Socket): boolean => {
+  const request = newestRequest(socket)
+  if (request === undefined) return false
+  const isRead = !request.destroyed && request.listenerCount("data") + request.listenerCount("readable") > 0
+  return !request.complete || isRead
+}
 
 interface ConnectionsList {
   idle?(): ReadonlyArray<{ readonly socket?: object }>
@@ -716,7 +724,7 @@ export const isRead = (socket: net.Socket): boolean => !stoppedReading.has(socke
  */
 export const isQuiet = (socket: net.Socket, server: net.Server): boolean =>
   isStill(socket) && isRead(socket) && speaksHttp1(socket) && httpServerOf(socket) === server &&
-  currentResponse(socket) === undefined && newestRequest(socket) === undefined &&
+  currentResponse(socket) === undefined && !isReceiving(socket) &&
   (socket as QuietSocket)._paused !== true
 
 /** A connection without TLS, neither under it nor within it. */
