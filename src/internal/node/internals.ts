@@ -226,20 +226,20 @@ const stoppedReading = new WeakMap<net.Socket, { wanted: boolean }>()
 
 /**
  * Leaves what has not been read to whoever else has the connection. The stream itself is not paused: whoever reads it, in
- * whatever way, is not to notice, and goes on as before when this is taken back.
+ * whatever way, is not to notice, and goes on as before when this is taken back. HTTP resumes the handle and not the stream.
  */
 export const stopReading = (socket: net.Socket): void => {
   const handle = readingHandle(socket)
   if (handle === null || stoppedReading.has(socket)) return
   const state = { wanted: handle.reading }
+  const want = (wanted: boolean) => () => {
+    state.wanted = wanted
+    return 0
+  }
   stoppedReading.set(socket, state)
-  Object.assign(socket, {
-    _read: () => {
-      state.wanted = true
-    }
-  })
   handle.readStop()
-  handle.reading = false
+  Object.assign(socket, { _read: want(true) })
+  Object.assign(handle, { readStart: want(true), readStop: want(false) })
 }
 
 /** Takes back what `stopReading` did. */
@@ -248,6 +248,10 @@ export const resumeReading = (socket: net.Socket): void => {
   if (state === undefined) return
   stoppedReading.delete(socket)
   delete (socket as { _read?: unknown })._read
+  const handle = readingHandle(socket)
+  if (handle === null) return
+  for (const name of ["readStart", "readStop"]) delete (handle as unknown as Record<string, unknown>)[name]
+  handle.reading = false
   if (state.wanted && !socket.destroyed) socket._read(0)
 }
 
