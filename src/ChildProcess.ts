@@ -15,7 +15,7 @@ import type { ExitStatus } from "./ExitStatus.ts"
 import { fromResult } from "./internal/seam.ts"
 import type { Channel } from "./internal/system/channel.ts"
 import { Env } from "./internal/system/env.ts"
-import type { Command, Leading } from "./internal/system/process.ts"
+import type { Command, Leading, Process } from "./internal/system/process.ts"
 import type { ByteReader } from "./internal/system/stream.ts"
 import * as exchange from "./internal/wire/exchange.ts"
 import * as protocol from "./internal/wire/handOff.ts"
@@ -216,6 +216,28 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
       const stopTimeout = Duration.decode(options.stopTimeout ?? "5 seconds")
       let released = false
 
+      const within = (process: Process, duration: Duration.Duration) =>
+        Effect.timeoutOption(Effect.interruptible(process.exit), duration)
+
+      const kill = Effect.fnUntraced(
+        function*(
+          process: Process,
+          { signal = options.stopSignal ?? "SIGTERM", timeout = stopTimeout }: KillOptions = {}
+        ) {
+          yield* process.signal(signal)
+          const status = yield* within(process, Duration.decode(timeout))
+          if (Option.isSome(status)) return status.value
+          yield* process.signal("SIGKILL")
+          return yield* process.exit
+        }
+      )
+
+      const endForSure = (process: Process): Effect.Effect<void> =>
+        Effect.asVoid(
+          Effect.timeoutOption(Effect.interruptible(kill(process)), Duration.sum(stopTimeout, killDelay))
+        )
+
+      // Whoever is interrupted meanwhile comes no further than this, and the process is ended all the same.
       const process = yield* Effect.acquireRelease(
         env.spawn({
           command,
@@ -230,29 +252,13 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           tree: options.tree,
           inherit: [...descriptors.map(({ descriptor }) => descriptor), ...lifelines]
         }),
-        (process) => Effect.suspend(() => released ? Effect.void : Effect.ensuring(endForSure, process.close))
-      )
-
-      const within = (duration: Duration.Duration) => Effect.timeoutOption(Effect.interruptible(process.exit), duration)
-
-      const kill = Effect.fnUntraced(
-        function*({ signal = options.stopSignal ?? "SIGTERM", timeout = stopTimeout }: KillOptions = {}) {
-          yield* process.signal(signal)
-          const status = yield* within(Duration.decode(timeout))
-          if (Option.isSome(status)) return status.value
-          yield* process.signal("SIGKILL")
-          return yield* process.exit
-        }
-      )
-
-      const endForSure: Effect.Effect<void> = Effect.asVoid(
-        Effect.timeoutOption(Effect.interruptible(kill()), Duration.sum(stopTimeout, killDelay))
+        (process) => Effect.suspend(() => released ? Effect.void : Effect.ensuring(endForSure(process), process.close))
       )
 
       const exited = (status: ExitStatus) => new ChildExitedError({ pid: process.pid, status, ready: false })
       const word = Effect.gen(function*() {
         const chunk = yield* process.ready.read
-        const status = Option.isSome(chunk) ? Option.none() : yield* within(exitDelay)
+        const status = Option.isSome(chunk) ? Option.none() : yield* within(process, exitDelay)
         return Option.isSome(status)
           ? yield* Effect.fail(exited(status.value))
           : yield* fromResult(protocol.decodeReady(chunk))
@@ -295,7 +301,7 @@ export const spawn: (options?: Options) => Effect.Effect<ChildProcess, SpawnErro
           : process.answers,
         channel: process.channel,
         tell: process.tell,
-        kill,
+        kill: (how) => kill(process, how),
         release: Effect.suspend(() => {
           released = true
           return process.unref

@@ -1,10 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as ChildProcess from "../../src/ChildProcess.ts"
+import { layer } from "../../src/Env.ts"
 import * as ExitStatus from "../../src/ExitStatus.ts"
 import { spawn } from "../../src/internal/node/spawn.ts"
-import type { SpawnRequest } from "../../src/internal/system/process.ts"
+import { Env } from "../../src/internal/system/env.ts"
+import type { Process, SpawnRequest } from "../../src/internal/system/process.ts"
 import { directory } from "../kit/files.ts"
 
 const script = (text: string, more: Partial<SpawnRequest> = {}): SpawnRequest => ({
@@ -102,6 +106,29 @@ describe("a process that is started", () => {
       assert.deepStrictEqual(heard, [["socket", true]])
       assert.deepStrictEqual(status, ExitStatus.Exited({ code: 0 }))
     }))
+
+  it.scopedLive("is ended when whoever starts it is interrupted before it is known to him", () =>
+    Effect.gen(function*() {
+      const env = yield* Env
+      const begun = yield* Deferred.make<Process>()
+      const starting = ChildProcess.spawn({ command: { executable: "/bin/sleep", args: ["60"], directory: "/" } }).pipe(
+        Effect.scoped,
+        Effect.provideService(Env, {
+          ...env,
+          spawn: (request) =>
+            env.spawn(request).pipe(
+              Effect.tap((process) => Deferred.succeed(begun, process)),
+              Effect.tap(() => Effect.sleep("50 millis"))
+            )
+        })
+      )
+      const starter = yield* Effect.fork(starting)
+      const process = yield* Deferred.await(begun)
+      yield* Effect.addFinalizer(() => process.signal("SIGKILL"))
+      yield* Fiber.interrupt(starter)
+      assert.isFalse(yield* process.signal("SIGKILL"))
+      assert.deepStrictEqual(yield* process.exit, ExitStatus.Killed({ signal: "SIGTERM" }))
+    }).pipe(Effect.provide(layer)))
 
   it.scopedLive("tells its status, and the signal that has ended it", () =>
     Effect.gen(function*() {
