@@ -117,6 +117,29 @@ time.sleep(60)
       assert.deepStrictEqual(lines.filter((line) => line !== "out-end" && line !== "err-end"), [])
       assert.strictEqual(lines.length, 2000)
     }), 60_000)
+
+  it.scopedLive.runIf(canRun("prlimit", "--version"))(
+    "leaves no descriptor and no process behind where a reload finds too few descriptors",
+    () =>
+      Effect.gen(function*() {
+        const open = (pid: number) => fs.readdirSync(`/proc/${pid}/fd`).map(Number)
+        const copies = ["--listen", "127.0.0.1:0", "--workers", "2", "--replace-at-once", "all"]
+        const tableflip = yield* run({ options: [...soon, ...copies], command: ["sleep", "60"] })
+        yield* tableflip.waitForCount(/is ready/, 2)
+        const before = open(tableflip.pid)
+        const firstFree = before.findIndex((_, number) => !before.includes(number))
+        // Some are too few for the first step, others for the last one.
+        for (const [done, more] of [8, 12, 14, 16, 18, 20, 22].entries()) {
+          execFileSync("prlimit", ["--pid", String(tableflip.pid), `--nofile=${firstFree + more}:`])
+          yield* signal(tableflip.pid, "SIGHUP")
+          yield* tableflip.waitForCount(/The reload has failed|has taken over/, done + 1)
+        }
+        assert.isAbove(tableflip.count(/The reload has failed/), 1)
+        yield* eventually("the rest to be closed", () => open(tableflip.pid).length <= before.length)
+        assert.strictEqual(commands(tableflip).length, 2)
+      }),
+    60_000
+  )
 })
 
 /** A tableflip that writes to a file on a small disk of its own. */

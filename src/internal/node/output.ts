@@ -13,6 +13,7 @@ import type * as stream from "node:stream"
 import { StringDecoder } from "node:string_decoder"
 import { promisify } from "node:util"
 import { logWarning } from "../logging.ts"
+import { checkRoom, roomFor } from "./streams.ts"
 import * as writer from "./writer.ts"
 
 const keptLines = 20
@@ -87,6 +88,24 @@ const silence = 250
 /** Milliseconds for which a reader may take nothing of the last words. */
 const patience = 5_000
 
+const closingOnFailure = <A>(descriptors: ReadonlyArray<number>, run: () => A): A => {
+  try {
+    return run()
+  } catch (cause) {
+    descriptors.forEach((descriptor) => fs.closeSync(descriptor))
+    throw cause
+  }
+}
+
+/** All of them or none: what is left over where none are left would keep the next one from being opened. */
+const openAll = (files: ReadonlyArray<string>, flags: number): ReadonlyArray<number> => {
+  const opened: Array<number> = []
+  return closingOnFailure(opened, () => {
+    for (const file of files) opened.push(fs.openSync(file, flags))
+    return opened
+  })
+}
+
 /**
  * Two pipes, as a shell would make them. Node's own `"pipe"` is a socket, and programs that log to `/dev/stdout` or
  * `/dev/stderr` cannot open one.
@@ -95,15 +114,18 @@ const makePipes = async (): Promise<ReadonlyArray<{ readonly source: net.Socket;
   const directory = await fs.promises.mkdtemp(path.join(os.tmpdir(), "tableflip-"))
   try {
     const names = [path.join(directory, "out"), path.join(directory, "err")]
+    checkRoom(roomFor(3))
     await execFile("mkfifo", ["-m", "600", ...names])
-    return names.map((name) => {
-      // This side first, and without waiting for the other.
-      const descriptor = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
-      // Only for writing: a child that held the reading end too would wait for ever, once the pipe is full, for a reader
-      // that has died, where it should be told so (EPIPE).
-      const end = fs.openSync(name, fs.constants.O_WRONLY)
-      return { source: new net.Socket({ fd: descriptor, readable: true, writable: false }), end }
-    })
+    const { O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants
+    // This side first, and without waiting for the other.
+    const sources = openAll(names, O_RDONLY | O_NONBLOCK)
+    // Only for writing: a child that held the reading end too would wait for ever, once the pipe is full, for a reader that
+    // has died, where it should be told so (EPIPE).
+    const ends = closingOnFailure(sources, () => openAll(names, O_WRONLY))
+    return sources.map((descriptor, index) => ({
+      source: new net.Socket({ fd: descriptor, readable: true, writable: false }),
+      end: ends[index]!
+    }))
   } finally {
     await fs.promises.rm(directory, { recursive: true, force: true })
   }

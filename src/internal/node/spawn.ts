@@ -19,7 +19,7 @@ import { toChild } from "./channel.ts"
 import type { Output } from "./output.ts"
 import * as nodeOutput from "./output.ts"
 import { checkDirectory } from "./start.ts"
-import { readerOf } from "./streams.ts"
+import { checkRoom, readerOf, roomFor } from "./streams.ts"
 import * as tree from "./tree.ts"
 
 const spawnError = (command: Command, cause: unknown): SpawnError => {
@@ -83,11 +83,13 @@ const start = (
     let filler: number | undefined
     try {
       filler = fillerFor(request)
+      const slots = layout.slots.map((slot) => stdioOf(request, slot, filler))
+      checkRoom(roomFor(slots.filter((slot) => slot === "pipe" || slot === "ipc").length))
       const child = nodeSpawn(request.command.executable, request.command.args, {
         cwd: request.command.directory,
         env: request.environment,
         detached: request.tree === "own",
-        stdio: ["inherit", ...output.stdio, ...layout.slots.map((slot) => stdioOf(request, slot, filler))]
+        stdio: ["inherit", ...output.stdio, ...slots]
       })
       // Some failures are thrown. Others are told by an event, and then there is no pid and there are no streams.
       child.on("error", fail)

@@ -131,3 +131,21 @@ export const writeAndClose = (descriptor: number, bytes: Uint8Array): boolean =>
   closeDescriptor(descriptor)
   return written
 }
+
+/**
+ * Throws where not so many descriptors are left. Those that Node has made for a process by the time it finds that there are no
+ * more, it forgets and leaves open.
+ */
+export const checkRoom = (count: number): void => {
+  const opened: Array<number> = []
+  try {
+    while (opened.length < count) opened.push(fs.openSync("/dev/null", "r"))
+  } catch (cause) {
+    if (["EMFILE", "ENFILE"].includes((cause as NodeJS.ErrnoException).code ?? "")) throw cause
+  } finally {
+    opened.forEach(closeDescriptor)
+  }
+}
+
+/** What it takes to start a process with so many streams: both ends of each, and of the one by which exec(2) is told. */
+export const roomFor = (streams: number): number => 2 * (streams + 1)
