@@ -68,6 +68,19 @@ describe("the control socket of a supervisor", () => {
       assert.deepInclude(yield* states, { generation: 2, state: "starting" })
     }).pipe(Effect.provide(TestEnv.layer)))
 
+  it.scoped("tells since when its command serves, also if nobody has asked until later", () =>
+    Effect.gen(function*() {
+      const { child, started, target } = yield* opened()
+      const first = yield* child
+      yield* TestClock.adjust("1 second")
+      yield* first.notifyReady
+      yield* settle
+      yield* started
+      yield* TestClock.adjust("1 minute")
+      const { since, state } = yield* target.status
+      assert.deepStrictEqual({ since, state }, { since: "1970-01-01T00:00:01.000Z", state: "serving" })
+    }).pipe(Effect.provide(TestEnv.layer)))
+
   it.scoped("answers a reload when the new process serves, or when the old one has ended, as it was asked", () =>
     Effect.gen(function*() {
       const { ask, started, target, up } = yield* opened()
